@@ -1,0 +1,390 @@
+"""From money to quantities: what to buy and to short so that both legs match within one lot .
+
+Quantities are exact multiples of the venue's steps. Reductions are rounded down, never up; a spot buy is
+rounded up so that what arrives net of the base-coin fee covers the short. Nothing here knows prices other
+than those handed in, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from fundarb.core.market import Book as OrderBook
+from fundarb.core.market import Instrument, Level, Pair, depth_at
+from fundarb.core.money import ONE, ZERO, ceil_to, floor_to, plain
+from fundarb.core.orders import Leg, Side
+from fundarb.core.position import Book
+from fundarb.core.reasons import Reason, Refused
+
+_OF_THE_BAND = Decimal("0.9")
+
+
+def min_quantity(instrument: Instrument, price: Decimal) -> Decimal:
+    """The smallest order the venue takes at ``price``: step, quantity minimum and value minimum, in base
+    units.
+    """
+    step = instrument.qty_step
+    return max(step, ceil_to(instrument.min_qty, step), ceil_to(instrument.min_notional / price, step))
+
+
+def lot(pair: Pair, *, spot_price: Decimal, perp_price: Decimal) -> Decimal:
+    """Coins that even the finer leg cannot correct: ``min(fix_spot, fix_perp)``;
+    ``perp_price`` per contract.
+    """
+    return min(_fix(pair.spot, spot_price), _fix(pair.perp, perp_price) * pair.multiplier)
+
+
+def _fix(instrument: Instrument, price: Decimal) -> Decimal:
+    return max(instrument.qty_step, instrument.min_qty, instrument.min_notional / price)
+
+
+def spot_is_coarser(pair: Pair, fee: Decimal) -> bool:
+    """Whether one spot step, net of fee, is more than one perp step: then spot is sized, and
+    traded, first.
+    """
+    return pair.spot.qty_step * (ONE - fee) > pair.perp.qty_step * pair.multiplier
+
+
+def contracts_covered(pair: Pair, owned: Decimal) -> Decimal:
+    """The largest short that ``owned`` coins cover: ``floor(owned/(m·qp))·qp`` contracts."""
+    return floor_to(owned / pair.multiplier, pair.perp.qty_step)
+
+
+def contracts_target(pair: Pair, notional: Decimal, *, perp_bid: Decimal, fee: Decimal = ZERO) -> Decimal:
+    """Contracts to short for ``notional`` quote value of one leg, rounded down: ``T = N/perp_bid``.
+
+    A contract is quoted at about multiplier × the coin's price, so T is in contracts already. Where the spot
+    step is the coarser one, spot is sized first (its buy rounded down) and the short is what the coins
+    bought, net of ``fee``, cover.
+    """
+    wanted = notional / perp_bid
+    if spot_is_coarser(pair, fee):
+        gross = floor_to(wanted * pair.multiplier / (ONE - fee), pair.spot.qty_step)
+        return contracts_covered(pair, gross * (ONE - fee))
+    return floor_to(wanted, pair.perp.qty_step)
+
+
+def spot_buy_quantity(pair: Pair, contracts: Decimal, *, owned: Decimal, fee: Decimal) -> Decimal:
+    """Coins to buy so that ``owned`` plus what arrives net of ``fee`` covers ``contracts`` in total; zero if
+    they do already.
+
+    ``ceil((contracts·m − owned)/(1−f)/qs)·qs``: cumulative, so that rounding does not add up over clips.
+    ``owned`` is net of fees, hence only what is missing is grossed up. ``fee`` is the fraction taken in the
+    base coin (zero when another coin pays it).
+    """
+    missing = contracts * pair.multiplier - owned
+    return ceil_to(missing / (ONE - fee), pair.spot.qty_step) if missing > 0 else ZERO
+
+
+def hedge_contracts(pair: Pair, book: Book) -> Decimal:
+    """Further contracts to short so that the short matches the coins really owned, rounded down; never
+    negative.
+    """
+    return max(contracts_covered(pair, book.spot_owned) - book.contracts, ZERO)
+
+
+def keep_contracts(pair: Pair, contracts: Decimal, *, fraction: Decimal) -> Decimal:
+    """Contracts that remain when ``fraction`` (0…1) of a position is closed; what is closed is
+    rounded down.
+    """
+    return contracts - floor_to(contracts * fraction, pair.perp.qty_step)
+
+
+def perp_close_quantity(pair: Pair, book: Book, *, keep: Decimal, venue_size: Decimal) -> Decimal:
+    """Contracts to buy back (reduce-only) so that ``keep`` remain; never more than the venue
+    shows as short.
+    """
+    return max(floor_to(min(book.contracts - keep, venue_size), pair.perp.qty_step), ZERO)
+
+
+def perp_close_to_match(pair: Pair, book: Book, *, venue_size: Decimal) -> Decimal:
+    """Contracts to buy back so that the coins still owned cover the short: the second leg after a
+    spot sale.
+    """
+    return perp_close_quantity(
+        pair, book, keep=contracts_covered(pair, book.spot_owned), venue_size=venue_size
+    )
+
+
+def spot_sell_quantity(pair: Pair, book: Book, *, keep: Decimal, wallet_free: Decimal) -> Decimal:
+    """Coins to sell so that those needed for ``keep`` contracts remain, rounded down; never more than is
+    free.
+
+    With ``keep`` = zero: everything of ours that a whole step can sell.
+    """
+    spare = min(book.spot_owned - keep * pair.multiplier, wallet_free)
+    return max(floor_to(spare, pair.spot.qty_step), ZERO)
+
+
+def flat(pair: Pair, book: Book, *, spot_price: Decimal) -> bool:
+    """Whether nothing that an order could change is left: no contracts, and coins below the venue's smallest
+    order (dust).
+    """
+    sellable = floor_to(book.spot_owned, pair.spot.qty_step)
+    return not book.contracts and sellable < min_quantity(pair.spot, spot_price)
+
+
+def within_band(cap_frac: Decimal, instrument: Instrument) -> Decimal:
+    """A price cap that the venue's own band lets through, where the instrument states one.
+
+    The band is measured from the index, a cap from the best price: a tenth of the band is left for what lies
+    between. A spot order outside the band is refused, not moved (Bybit V5 API), so a wider cap would trade
+    less.
+    """
+    limit = instrument.price_limit_x
+    return cap_frac if limit is None else min(cap_frac, limit * _OF_THE_BAND)
+
+
+def cap_price(reference: Decimal, cap_frac: Decimal, *, side: Side, tick: Decimal) -> Decimal:
+    """The worst price an order accepts: ``reference`` ± ``cap_frac``, on the tick and never beyond the cap.
+
+    A sell never goes below one tick.
+    """
+    if side is Side.BUY:
+        return floor_to(reference * (ONE + cap_frac), tick)
+    return max(ceil_to(reference * (ONE - cap_frac), tick), tick)
+
+
+def thin_leg(pair: Pair, *, spot_depth: Decimal, perp_depth: Decimal, fee: Decimal = ZERO) -> Leg:
+    """The leg to trade first: the one with less depth at its cap (quote value); on a tie the perp, as spot
+    hedges finer.
+
+    Where the spot step is the coarser one the spot leg goes first whatever the depth, as only the perp can
+    match it.
+    """
+    return Leg.SPOT if spot_is_coarser(pair, fee) or spot_depth < perp_depth else Leg.PERP
+
+
+def side_levels(book: OrderBook, side: Side) -> tuple[Level, ...]:
+    """The levels that an order of ``side`` takes."""
+    return book.asks if side is Side.BUY else book.bids
+
+
+def depth_for(book: OrderBook, side: Side, *, cap: Decimal) -> Decimal:
+    """The quote value that an order of ``side`` finds up to its price cap."""
+    return depth_at(side_levels(book, side), cap, buying=side is Side.BUY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A pair with what quantities are judged by right now.
+
+    ``spot_price`` and ``perp_price`` (per contract) are the prices at which order values are judged; ``fee``
+    is the fraction of a spot buy expected to be taken in the base coin.
+    """
+
+    pair: Pair
+    spot_price: Decimal
+    perp_price: Decimal
+    fee: Decimal = ZERO
+
+    @property
+    def lot(self) -> Decimal:
+        """One lot, in coins."""
+        return lot(self.pair, spot_price=self.spot_price, perp_price=self.perp_price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """One order that brings the legs closer."""
+
+    leg: Leg
+    side: Side
+    quantity: Decimal
+
+    @property
+    def adds(self) -> bool:
+        """True when it completes the smaller leg (spot bought, perp shorted), False when it trims the larger
+        one.
+        """
+        return (self.leg is Leg.SPOT) is (self.side is Side.BUY)
+
+    @property
+    def reduce_only(self) -> bool:
+        """Whether the order must not be able to open anything: buying back a short."""
+        return self.leg is Leg.PERP and self.side is Side.BUY
+
+
+def top_up(frame: Frame, book: Book) -> Correction | None:
+    """The order that completes the smaller leg; None within one lot, or if no order the venue takes would
+    help.
+    """
+    pair, delta = frame.pair, book.delta(frame.pair.multiplier)
+    if delta > 0:
+        return _order(frame, book, leg=Leg.PERP, wanted=delta / pair.multiplier)
+    missing = spot_buy_quantity(pair, book.contracts, owned=book.spot_owned, fee=frame.fee)
+    return _order(frame, book, leg=Leg.SPOT, wanted=missing)
+
+
+def trim(frame: Frame, book: Book) -> Correction | None:
+    """The order that reduces the larger leg; None within one lot, or if no order the venue takes would help.
+
+    Rounded down; only when that falls below the venue's smallest order, and the smallest order leaves no more
+    than one lot on the other side, is the smallest order used. Never more than the leg holds.
+    """
+    delta = book.delta(frame.pair.multiplier)
+    if delta > 0:
+        order, held = _order(frame, book, leg=Leg.SPOT, wanted=delta, adds=False), book.spot_owned
+    else:
+        wanted = -delta / frame.pair.multiplier
+        order, held = _order(frame, book, leg=Leg.PERP, wanted=wanted, adds=False), book.contracts
+    return order if order is not None and order.quantity <= held else None
+
+
+def _order(frame: Frame, book: Book, *, leg: Leg, wanted: Decimal, adds: bool = True) -> Correction | None:
+    """The order on a leg for ``wanted`` base units within the venue's smallest and largest, if it helps."""
+    spot = leg is Leg.SPOT
+    instrument, price = (frame.pair.spot, frame.spot_price) if spot else (frame.pair.perp, frame.perp_price)
+    quantity = max(floor_to(wanted, instrument.qty_step), min_quantity(instrument, price))
+    side = Side.BUY if spot is adds else Side.SELL
+    order = Correction(leg=leg, side=side, quantity=min(quantity, instrument.max_limit_qty))
+    return order if _helps(frame, book, order=order) else None
+
+
+def correction(frame: Frame, book: Book, *, grow: bool) -> Correction | None:
+    """What to send next to bring the book within one lot; None if it is there, or nothing the venue takes
+    would help.
+
+    ``grow`` prefers completing the smaller leg (a known shortfall is topped up first), otherwise the larger
+    one is trimmed; where the preferred leg is too coarse the other is used. Repeated, it ends within one lot:
+    the finer leg can always correct more.
+    """
+    first, second = (top_up, trim) if grow else (trim, top_up)
+    return first(frame, book) or second(frame, book)
+
+
+def corrected(frame: Frame, book: Book, *, order: Correction) -> Book:
+    """The book after ``order`` fills completely at the expected fee."""
+    if order.leg is Leg.PERP:
+        return Book(book.spot_owned, book.contracts - order.side.sign * order.quantity)
+    arrives = ONE - frame.fee if order.side is Side.BUY else -ONE
+    return Book(book.spot_owned + arrives * order.quantity, book.contracts)
+
+
+def _helps(frame: Frame, book: Book, *, order: Correction) -> bool:
+    """Whether the book is out by more than a lot and the order leaves less delta, and at most a lot on the
+    other side.
+    """
+    multiplier, limit = frame.pair.multiplier, frame.lot
+    before = book.delta(multiplier)
+    after = corrected(frame, book, order=order).delta(multiplier)
+    return abs(before) > limit and abs(after) < abs(before) and (before * after >= 0 or abs(after) <= limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPlan:
+    """What an entry is to become. ``contracts`` and ``spot_buy`` are additions to the book; ``clips`` are
+    cumulative short targets.
+
+    ``spot_net`` is what arrives of ``spot_buy`` net of the expected fee; ``excess`` the planned delta in
+    coins, within one lot. Values are in quote at the frame's prices.
+    """
+
+    contracts: Decimal
+    spot_buy: Decimal
+    spot_net: Decimal
+    excess: Decimal
+    lot: Decimal
+    spot_value: Decimal
+    perp_value: Decimal
+    clips: tuple[Decimal, ...]
+
+
+def plan_entry(
+    frame: Frame, notional: Decimal, *, max_clip: Decimal, book: Book | None = None
+) -> EntryPlan | Refused:
+    """Quantities of both legs for ``notional`` (one leg, quote), or every reason why the venue or
+    ``max_clip`` forbids them.
+
+    ``book`` is what the position holds already (``--add``); clip targets include it.
+    """
+    pair, held = frame.pair, book or Book(ZERO, ZERO)
+    contracts = contracts_target(pair, notional, perp_bid=frame.perp_price, fee=frame.fee)
+    total = held.contracts + contracts
+    spot_buy = spot_buy_quantity(pair, total, owned=held.spot_owned, fee=frame.fee)
+    spot_net = spot_buy * (ONE - frame.fee)
+    reasons = _minimum_reasons(
+        frame, contracts=contracts, spot_buy=spot_buy, sellable=held.spot_owned + spot_net
+    )
+    clip = clip_contracts(frame, max_clip)
+    clips = clip_targets(pair, held.contracts, target=total, clip=clip) if clip else ()
+    if not reasons and not _clips_tradable(frame, (held.contracts, *clips)):
+        message = f"max_clip {plain(max_clip)} would cut {pair.base} into orders below the venue's smallest"
+        reasons.append(Reason("clip_too_small", message))
+    if reasons:
+        return Refused(tuple(reasons))
+    return EntryPlan(
+        contracts=contracts,
+        spot_buy=spot_buy,
+        spot_net=spot_net,
+        excess=held.spot_owned + spot_net - total * pair.multiplier,
+        lot=frame.lot,
+        spot_value=spot_buy * frame.spot_price,
+        perp_value=contracts * frame.perp_price,
+        clips=clips,
+    )
+
+
+def clip_contracts(frame: Frame, max_clip: Decimal) -> Decimal:
+    """The most contracts one clip may leave unhedged: worth at most ``max_clip`` on either leg, rounding and
+    fee included.
+
+    Also bounded by the venue's largest limit orders.
+    """
+    pair, kept = frame.pair, ONE - frame.fee
+    spot_room = min(floor_to(max_clip / frame.spot_price, pair.spot.qty_step), pair.spot.max_limit_qty)
+    perp_room = min(max_clip / frame.perp_price, pair.perp.max_limit_qty)
+    return max(min(contracts_covered(pair, spot_room * kept), floor_to(perp_room, pair.perp.qty_step)), ZERO)
+
+
+def clip_targets(pair: Pair, start: Decimal, *, target: Decimal, clip: Decimal) -> tuple[Decimal, ...]:
+    """Cumulative contract targets from ``start`` (excluded) to ``target`` (included), evenly in steps of at
+    most ``clip``.
+
+    Works downwards as well; even steps keep the last one from falling below a minimum. ``clip`` is a positive
+    multiple of the step.
+    """
+    way = target - start
+    count = ceil_to(abs(way) / clip, ONE)
+    return tuple(
+        start + floor_to(abs(way) * i / count, pair.perp.qty_step).copy_sign(way)
+        for i in range(1, int(count) + 1)
+    )
+
+
+def _clips_tradable(frame: Frame, targets: tuple[Decimal, ...]) -> bool:
+    """Whether every clip between consecutive ``targets`` makes an order that the venue takes, on
+    both legs.
+    """
+    pair = frame.pair
+    smallest = min((after - before for before, after in pairwise(targets)), default=ZERO)
+    spot = spot_buy_quantity(pair, smallest, owned=ZERO, fee=frame.fee)
+    return smallest >= min_quantity(pair.perp, frame.perp_price) and spot >= min_quantity(
+        pair.spot, frame.spot_price
+    )
+
+
+def _minimum_reasons(
+    frame: Frame, *, contracts: Decimal, spot_buy: Decimal, sellable: Decimal
+) -> list[Reason]:
+    """Both legs against the venue's smallest orders, at entry and at exit."""
+    pair = frame.pair
+    spot_least = min_quantity(pair.spot, frame.spot_price)
+    perp_least = min_quantity(pair.perp, frame.perp_price)
+    checks = (
+        ("below_perp_minimum", contracts, perp_least, f"{pair.perp.symbol} short"),
+        ("below_spot_minimum", spot_buy, spot_least, f"spot {pair.spot.symbol} buy"),
+        (
+            "below_exit_minimum",
+            floor_to(sellable, pair.spot.qty_step),
+            spot_least,
+            f"spot {pair.spot.symbol} sale at the exit",
+        ),
+    )
+    return [
+        Reason(code, f"{what} of {plain(quantity)} is below the venue's smallest order of {plain(least)}")
+        for code, quantity, least, what in checks
+        if quantity < least
+    ]

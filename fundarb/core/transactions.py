@@ -1,0 +1,170 @@
+"""How rows of the transaction log are booked: everything that executions lack, and the matching
+of the rest.
+
+One source per fact: rows that repeat an execution are only matched against it. Amounts are the venue's own; a
+part of a row that belongs to somebody else is rounded to 1e-8. A kind that nobody has described goes to
+suspense, never to a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from fundarb.core.account import Transaction
+from fundarb.core.ledger import Account, Booked, Draft, Holding, HoldingKey, Journal
+from fundarb.core.money import ZERO, cash
+from fundarb.core.orders import Leg
+from fundarb.core.postings import holding_key
+from fundarb.core.records import PositionRecord
+
+MATCHED_KINDS = frozenset({"TRADE", "LIQUIDATION", "ADL", "DELIVERY"})
+"""Rows of the transaction log that repeat an execution: matched, never booked a second time."""
+
+SETTLEMENT = "SETTLEMENT"
+
+_ACCOUNT_OF_KIND: Mapping[str, Account] = {
+    "INTEREST": Account.INTEREST,
+    "TRANSFER_IN": Account.EXTERNAL,
+    "TRANSFER_OUT": Account.EXTERNAL,
+    "AIRDROP": Account.EXTERNAL,
+    "BONUS": Account.EXTERNAL,
+    "AUTO_DEDUCTION": Account.EXTERNAL,
+    # an exchange of coins by the venue: what went out at cost against what came in at its price
+    "CONVERT": Account.REALISED,
+    "CURRENCY_BUY": Account.REALISED,
+    "CURRENCY_SELL": Account.REALISED,
+    "SPOT_REPAYMENT_BUY": Account.REALISED,
+    "SPOT_REPAYMENT_SELL": Account.REALISED,
+    "BORROW": Account.LOAN,
+    "REPAY": Account.LOAN,
+    "FEE_REFUND": Account.FEES,
+}
+_FREE_FORMS = (
+    ("TRANSFER_IN", Account.EXTERNAL),
+    ("TRANSFER_OUT", Account.EXTERNAL),
+    ("BONUS", Account.EXTERNAL),
+)
+"""The venue adds suffixes to these (``TRANSFER_IN_…``, ``BONUS_RECOLLECT``)."""
+
+
+def account_of(kind: str) -> Account:
+    """The account against which a row of this kind is booked; SUSPENSE for one that nobody has described
+    yet.
+    """
+    known = _ACCOUNT_OF_KIND.get(kind)
+    if known is not None:
+        return known
+    return next((account for form, account in _FREE_FORMS if kind.startswith(form)), Account.SUSPENSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Whose a funding row is: ``ours`` contracts, signed, of all that the account held at the instant (also
+    signed).
+
+    ``total`` None or zero: the row does not say; then all of it is ours.
+    """
+
+    position: PositionRecord
+    ours: Decimal
+    total: Decimal | None = None
+
+    def part(self, amount: Decimal) -> Decimal:
+        """Our part of an amount: exactly all of it when we were alone, else by size, rounded to 1e-8.
+
+        Positions of one symbol net at the venue, so a stranger's long makes our part larger than the whole.
+        """
+        if not self.total or self.total == self.ours:
+            return amount
+        return cash(amount * self.ours / self.total)
+
+
+def transaction_journal(
+    row: Transaction,
+    before: Mapping[HoldingKey, Holding],
+    *,
+    share: Share | None = None,
+    price: Decimal | None = None,
+) -> Booked:
+    """Book a row that executions lack: funding, interest, transfers, conversions, loans, refunds; unknown
+    kinds to suspense.
+
+    ``share`` names the position that a SETTLEMENT belongs to (None: not ours, external). ``price`` is the
+    coin's price in quote for what comes in. Should ``change`` not be ``cash_flow + funding − fee``, the
+    difference goes to suspense.
+    """
+    draft = Draft(before)
+    if row.kind == SETTLEMENT:
+        _settlement(draft, row, share=share)
+    else:
+        draft.exchange(account_of(row.kind), row.coin, amount=row.cash_flow + row.funding, price=price)
+        draft.exchange(Account.FEES, row.coin, amount=-row.fee, price=price)
+    draft.exchange(
+        Account.SUSPENSE, row.coin, amount=row.change - (row.cash_flow + row.funding - row.fee), price=price
+    )
+    return _of_row(draft, row, position_id=share.position.position_id if share else None)
+
+
+def _settlement(draft: Draft, row: Transaction, *, share: Share | None) -> None:
+    """Funding as funding, the session's cash flow as realised, each by our share; the rest is somebody
+    else's.
+    """
+    if share is None:
+        draft.exchange(Account.EXTERNAL, row.coin, amount=row.cash_flow + row.funding - row.fee, price=None)
+        return
+    draft.position_id, draft.leg = share.position.position_id, Leg.PERP
+    ours = []
+    for account, amount in (
+        (Account.FUNDING, row.funding),
+        (Account.REALISED, row.cash_flow),
+        (Account.FEES, -row.fee),
+    ):
+        ours.append(share.part(amount))
+        draft.exchange(account, row.coin, amount=ours[-1], price=None)
+    if ours[1]:
+        # a session's profit is paid out and the entry moves to the session's price: no gain twice
+        key = holding_key(share.position, Leg.PERP)
+        held = draft.before.get(key, Holding())
+        draft.after[key] = Holding(held.quantity, held.cost + ours[1])
+    draft.position_id, draft.leg = None, None
+    draft.exchange(
+        Account.EXTERNAL, row.coin, amount=row.cash_flow + row.funding - row.fee - sum(ours, ZERO), price=None
+    )
+
+
+def match_journal(row: Transaction, before: Mapping[HoldingKey, Holding], *, posted: Decimal) -> Booked:
+    """A trade row against what its execution did to this coin's wallet: the difference (a rounding) goes to
+    suspense.
+    """
+    draft = Draft(before)
+    draft.exchange(Account.SUSPENSE, row.coin, amount=row.change - posted, price=price_of(row))
+    booked = _of_row(draft, row, position_id=None)
+    return Booked(replace(booked.journal, key=f"match:{row.key}"), booked.holdings)
+
+
+def foreign_trade_journal(row: Transaction, before: Mapping[HoldingKey, Holding]) -> Booked:
+    """A trade row of somebody else on this account: from outside, into the pool."""
+    draft = Draft(before)
+    draft.exchange(Account.EXTERNAL, row.coin, amount=row.change, price=price_of(row))
+    return _of_row(draft, row, position_id=None)
+
+
+def _of_row(draft: Draft, row: Transaction, *, position_id: str | None) -> Booked:
+    return draft.booked(
+        Journal(
+            key=row.key,
+            fact=row.kind,
+            at=row.time,
+            symbol=row.symbol,
+            entries=tuple(draft.entries),
+            position_id=position_id,
+            leg=Leg.PERP if position_id else None,
+        )
+    )
+
+
+def price_of(row: Transaction) -> Decimal | None:
+    """The row's trade price where it is the price of the row's own coin."""
+    return row.price if row.symbol.startswith(row.coin) else None
