@@ -1,0 +1,198 @@
+"""The replay of recorded prices and funding as a market: Bybit's own bars and settled rates, without
+looking ahead.
+
+At the edge of a bar the price is the recorded one. Inside a bar it follows a Brownian bridge between the
+two edges, of the bar's own size: what it shows until an instant says nothing about where the bar will close
+(a bridge whose end is random is an ordinary random walk), so fills get a price of their moment and
+decisions learn nothing early. Settled rates are the recorded ones and appear at their instant; the running
+rate is computed from the premium so far, never from the rate to come.
+
+A coin without spot data may be given a *constructed* spot (mark less the premium that the last settled rate
+implies). Such coins are listed in ``constructed``: a run on them may claim leg and margin safety, never a
+yield.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from fundarb.core.instants import from_ms, iso, to_ms
+from fundarb.core.market import Book, Category, FundingRate, SettledFunding
+from fundarb.errors import ConfigError, Problem
+from fundarb.markets.bars import Sampled
+from fundarb.markets.ladder import MAX_LEVELS
+from fundarb.markets.recorded import Recorded, listings_of, rules_of
+from fundarb.markets.tape import Folder, Series, Tape, Terms
+from fundarb.venue.feed import Bar, BarKind, BarQuery, CoinRules, Happening, HappeningKind, Listing, Point
+
+_BOOK_MS = 5000
+_FINE, _COARSE = "5m", "1h"
+
+
+class ReplayMarket:
+    """The feed. ``until`` is where the shortest recording ends: there every symbol is halted."""
+
+    def __init__(self, coins: Iterable[Recorded], start: datetime) -> None:
+        self._coins = {coin.symbol: coin for coin in coins}
+        self.start = start
+        self.constructed = frozenset(symbol for symbol, coin in self._coins.items() if coin.constructed)
+        self.until = from_ms(min(coin.last_ms for coin in self._coins.values()))
+        self._listings = tuple(listing for coin in self._coins.values() for listing in listings_of(coin))
+
+    # ------------------------------------------------------------------------------------------ asked once
+
+    def listings(self) -> tuple[Listing, ...]:
+        """Spot and perp of every coin."""
+        return self._listings
+
+    def coins(self) -> Mapping[str, CoinRules]:
+        """Collateral rules."""
+        return rules_of(self._coins.values())
+
+    def happenings(self) -> tuple[Happening, ...]:
+        """A note for each constructed spot; a halt of everything where the recording ends."""
+        notes = [
+            Happening(
+                at=self.start,
+                kind=HappeningKind.NOTE,
+                category=Category.SPOT,
+                symbol=symbol,
+                text="constructed spot: no yield may be claimed",
+            )
+            for symbol in sorted(self.constructed)
+        ]
+        halts = [
+            Happening(
+                at=from_ms(coin.last_ms),
+                kind=HappeningKind.HALT,
+                category=category,
+                symbol=symbol,
+                text="recording ends",
+            )
+            for symbol, coin in self._coins.items()
+            for category in Category
+        ]
+        return (*notes, *sorted(halts, key=lambda item: item.at))
+
+    # ------------------------------------------------------------------------------------------ prices
+
+    def point(self, category: Category, symbol: str, *, at: datetime) -> Point:
+        """One symbol; ``KeyError`` if there is none."""
+        return self._coins[symbol].point(category, to_ms(at))
+
+    def points(self, category: Category, at: datetime) -> Mapping[str, Point]:
+        """All symbols of a market."""
+        ms = to_ms(at)
+        return {symbol: coin.point(category, ms) for symbol, coin in self._coins.items()}
+
+    def book(self, category: Category, symbol: str, *, at: datetime, depth: int) -> Book:
+        """The undisturbed book around the recorded price."""
+        ms, coin = to_ms(at), self._coins[symbol]
+        point, ladder = coin.point(category, ms), coin.ladder(category)
+        slow, count = ms // _BOOK_MS, min(depth, MAX_LEVELS)
+        bids, asks = (
+            ladder.levels(price, size, upward=upward, moment=slow, count=count) if price is not None else ()
+            for price, size, upward in ((point.bid, point.bid_size, False), (point.ask, point.ask_size, True))
+        )
+        return Book(category=category, symbol=symbol, bids=bids, asks=asks, as_of=at)
+
+    # ------------------------------------------------------------------------------------------ funding
+
+    def funding(self, symbol: str, at: datetime) -> FundingRate:
+        """The running period of one perp."""
+        return self._coins[symbol].running(to_ms(at))
+
+    def fundings(self, at: datetime) -> Mapping[str, FundingRate]:
+        """The running period of every perp."""
+        ms = to_ms(at)
+        return {symbol: coin.running(ms) for symbol, coin in self._coins.items()}
+
+    def settlements(self, symbol: str, since: datetime, *, until: datetime) -> tuple[SettledFunding, ...]:
+        """Recorded rates settled in ``(since, until]``, oldest first."""
+        return tuple(
+            SettledFunding(symbol=symbol, rate=row.rate, time=from_ms(row.ms))
+            for row in self._coins[symbol].settled(to_ms(since), to_ms(until))
+        )
+
+    # ------------------------------------------------------------------------------------------ bars
+
+    def bars(self, query: BarQuery) -> tuple[Bar, ...]:
+        """Bars sampled from what the market showed, oldest first."""
+        coin = self._coins[query.symbol]
+        ladder = coin.ladder(query.category)
+        grid = ladder.tick if query.kind is BarKind.LAST else ladder.fine
+
+        def price(at: datetime) -> float:
+            fair, index = coin.fair(query.category, to_ms(at))
+            if query.kind is BarKind.PREMIUM:
+                return fair / index - 1.0
+            if query.kind is BarKind.INDEX:
+                return index
+            return float(coin.mark(to_ms(at))) if query.kind is BarKind.MARK else fair
+
+        turnover = coin.point(query.category, to_ms(query.end)).turnover_24h
+        return Sampled(price, grid, step=ladder.step, turnover=float(turnover)).bars(query)
+
+
+def replay(
+    folder: Path, start: datetime, *, symbols: Iterable[str] = (), constructed: bool = False
+) -> ReplayMarket:
+    """A market out of a folder of recordings, beginning at ``start``.
+
+    Without ``symbols`` every coin is taken whose spot and perp were both recorded around the start, at five
+    minutes if possible, else hourly. With ``constructed`` also the perps without spot. ``ConfigError`` if
+    nothing was recorded at the start.
+    """
+    source, at = Folder(folder), to_ms(start)
+    wanted = frozenset(symbols)
+    perps, spots = _bars(source, at, interval=_FINE, wanted=wanted)
+    if not perps.keys() & spots.keys():
+        perps, spots = _bars(source, at, interval=_COARSE, wanted=wanted)
+    if constructed:
+        hourly, _ = _bars(source, at, interval=_COARSE, wanted=wanted)
+        perps = {**hourly, **{symbol: series for symbol, series in perps.items() if symbol in spots}}
+    chosen = sorted(symbol for symbol in perps if symbol in spots or constructed)
+    missing = sorted(wanted - set(chosen))
+    if not chosen or missing:
+        raise _nothing(source, start, missing=missing)
+    funding, marks = source.funding(chosen), source.series("klines_mark", chosen, at_ms=at, interval=_COARSE)
+    filters, tiers = source.filters(), source.tiers(chosen)
+    coins = []
+    for symbol in chosen:
+        if ("perp", symbol) not in filters or symbol not in funding:
+            continue
+        tape = Tape(
+            symbol=symbol,
+            perp=perps[symbol],
+            spot=spots.get(symbol),
+            marks=marks.get(symbol),
+            funding=tuple(funding[symbol]),
+        )
+        perp = filters["perp", symbol]
+        terms = Terms(perp=perp, spot=filters.get(("spot", symbol), perp), tiers=tuple(tiers.get(symbol, ())))
+        coins.append(Recorded(tape, terms))
+    return ReplayMarket(coins, start)
+
+
+def _nothing(source: Folder, start: datetime, *, missing: list[str]) -> ConfigError:
+    what = f"of {', '.join(missing)} " if missing else ""
+    covered = source.covered("klines_perp_5m") or source.covered("klines_perp")
+    spans = (
+        f"it covers {iso(from_ms(covered[0]))} to {iso(from_ms(covered[1]))}"
+        if covered
+        else "see coverage.csv"
+    )
+    remedy = f"choose --clock virtual and a --start inside the recording: {spans}"
+    return ConfigError(Problem("--replay", f"nothing {what}was recorded at {iso(start)}", remedy))
+
+
+def _bars(
+    source: Folder, at: int, *, interval: str, wanted: frozenset[str]
+) -> tuple[dict[str, Series], dict[str, Series]]:
+    suffix = "_5m" if interval == _FINE else ""
+    perps = source.series(f"klines_perp{suffix}", wanted, at_ms=at, interval=interval)
+    spots = source.series(f"klines_spot{suffix}", wanted, at_ms=at, interval=interval)
+    usable = {symbol: series for symbol, series in perps.items() if symbol.endswith("USDT")}
+    return usable, spots

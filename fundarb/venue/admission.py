@@ -1,0 +1,272 @@
+"""Whether an order may enter: every filter and balance rule with Bybit's own code and words; changes
+nothing.
+
+What passes comes out as an :class:`Order` in state New, with the limit price that is in force (bands
+applied) and the coins to lock. Codes and the semantics of quantity and price: Bybit V5 API.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NoReturn
+
+from fundarb.core.market import Category, PerpInstrument, SpotInstrument
+from fundarb.core.money import CASH_STEP, ZERO, cash, ceil_to, is_multiple, plain
+from fundarb.core.orders import Side, TimeInForce
+from fundarb.errors import Rejected
+from fundarb.venue.account import Account
+from fundarb.venue.feed import Listing
+from fundarb.venue.fees import Fees
+from fundarb.venue.margin import Margin
+from fundarb.venue.market import Market
+from fundarb.venue.register import Register
+from fundarb.venue.rows import MarketUnit, Order, OrderSpec, OrderType
+from fundarb.venue.state import State
+
+_LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII)
+MAX_OPEN = 500
+
+
+def refuse(code: int, message: str) -> NoReturn:
+    """The venue's definite no."""
+    raise Rejected(message, code=code)
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The limit in force and the quantity, after the rules of price and quantity."""
+
+    price: Decimal
+    quantity: Decimal
+    by_value: bool = False
+
+
+class Admission:
+    """The gatekeeper of ``place`` and ``amend``."""
+
+    def __init__(
+        self, state: State, market: Market, *, account: Account, register: Register, margin: Margin
+    ) -> None:
+        """Introduce what it reads."""
+        self._state = state
+        self._market = market
+        self._account = account
+        self._register = register
+        self._margin = margin
+
+    def admit(self, spec: OrderSpec, fees: Fees) -> Order:
+        """The order as it enters; ``Rejected`` with Bybit's code otherwise."""
+        listing = self._market.listing(spec.category, spec.symbol)
+        self._check_link(spec)
+        if isinstance(listing.instrument, PerpInstrument):
+            self._perp_open(spec, listing.instrument)
+            priced = self._perp_priced(spec, listing.instrument)
+            self._perp_limits(spec, listing.instrument, priced=priced)
+            self._perp_funds(spec, priced, perp=listing.instrument, fees=fees)
+            lock, coin = ZERO, ""
+        else:
+            self._spot_open(spec)
+            priced = self._spot_priced(spec, listing.instrument, listing=listing)
+            lock, coin = self._spot_lock(spec, listing.instrument, priced=priced)
+            self._spot_funds(spec, listing.instrument, lock=lock, coin=coin)
+        return self._order(spec, priced, lock=lock, coin=coin)
+
+    def _order(self, spec: OrderSpec, priced: Priced, *, lock: Decimal, coin: str) -> Order:
+        order_id = self._account.unique("order")
+        if spec.category is Category.SPOT:
+            order_id = str(int(order_id.replace("-", ""), 16))[:19]
+        market = spec.order_type is OrderType.MARKET
+        return Order(
+            order_id=order_id,
+            link_id=spec.link_id,
+            category=spec.category,
+            symbol=spec.symbol,
+            side=spec.side,
+            order_type=spec.order_type,
+            time_in_force=TimeInForce.IOC if market else spec.time_in_force,
+            quantity=priced.quantity,
+            price=priced.price,
+            reduce_only=spec.reduce_only,
+            by_value=priced.by_value,
+            created=self._state.now,
+            updated=self._state.now,
+            sequence=self._state.counter,
+            create_type="CreateByClosing" if spec.reduce_only else "CreateByUser",
+            leverage=spec.leverage,
+            locked=lock,
+            locked_coin=coin,
+        )
+
+    def _check_link(self, spec: OrderSpec) -> None:
+        if not spec.link_id:
+            return
+        if _LINK_ID.fullmatch(spec.link_id) is None:
+            refuse(10001, "params error: OrderLinkId is invalid or longer than 36 characters")
+        if self._register.link_used(spec.category, spec.link_id):
+            if spec.category is Category.SPOT:
+                refuse(170141, "Duplicate clientOrderId.")
+            refuse(110072, "OrderLinkedID is duplicate")
+
+    # ------------------------------------------------------------------------------------------ perp
+
+    def _perp_open(self, spec: OrderSpec, perp: PerpInstrument) -> None:
+        if not perp.trading:
+            refuse(110074, "This contract is not live")
+        if not self._market.open_for_trading(spec.category, spec.symbol):
+            refuse(110066, "Trading is currently not allowed.")
+        if len(self._register.open(Category.LINEAR, spec.symbol)) >= MAX_OPEN:
+            refuse(110020, "You can't have more than 500 active orders.")
+
+    def _perp_priced(self, spec: OrderSpec, perp: PerpInstrument) -> Priced:
+        quantity = spec.quantity
+        size = self._account.size(spec.symbol)
+        if quantity == 0 and spec.reduce_only and spec.close_on_trigger:
+            quantity = abs(size)
+        if spec.reduce_only and size * spec.side.sign >= 0:
+            refuse(110017, "current position is zero, cannot fix reduce-only order qty")
+        if quantity <= 0 or not is_multiple(quantity, perp.qty_step):
+            refuse(10001, "Qty invalid")
+        if quantity < perp.min_qty:
+            refuse(10001, "The number of contracts exceeds minimum limit allowed")
+        most = perp.max_market_qty if spec.order_type is OrderType.MARKET else perp.max_limit_qty
+        if quantity > most and not spec.reduce_only:
+            refuse(
+                10001,
+                "The number of contracts exceeds maximum limit allowed: too large, "
+                f"order_qty:{plain(quantity)}, max_qty:{plain(most)}",
+            )
+        highest, lowest = self._market.price_limits(spec.category, spec.symbol)
+        edge = highest if spec.side is Side.BUY else lowest
+        if spec.order_type is OrderType.MARKET:
+            return Priced(edge, quantity)
+        if spec.price is None or spec.price <= 0 or not is_multiple(spec.price, perp.tick_size):
+            refuse(10001, "Price invalid")
+        clamped = min(spec.price, edge) if spec.side is Side.BUY else max(spec.price, edge)
+        return Priced(clamped, quantity)
+
+    def _perp_limits(self, spec: OrderSpec, perp: PerpInstrument, *, priced: Priced) -> None:
+        size = self._account.size(spec.symbol)
+        closes_all = spec.reduce_only and priced.quantity >= abs(size)
+        if priced.quantity * priced.price < perp.min_notional and not closes_all:
+            refuse(
+                110094,
+                f"Order does not meet minimum order value {plain(perp.min_notional)}{perp.settle_coin}",
+            )
+        if spec.reduce_only:
+            return
+        after = abs(size + priced.quantity * spec.side.sign)
+        if after <= abs(size):
+            return
+        mark = self._market.point(spec.category, spec.symbol).mark
+        tier = self._margin.tier(spec.symbol, after * mark)
+        if after * mark > tier.limit or self._margin.leverage(spec.symbol) > tier.max_leverage:
+            refuse(
+                110090,
+                "Order placement failed as your position may exceed the max limit. "
+                f"Please adjust your leverage to {plain(tier.max_leverage)} or below.",
+            )
+
+    def _perp_funds(self, spec: OrderSpec, priced: Priced, *, perp: PerpInstrument, fees: Fees) -> None:
+        """Initial margin of the enlargement, fees of the whole, and what a bad price loses at once."""
+        size = self._account.size(spec.symbol)
+        enlarged = abs(size + priced.quantity * spec.side.sign) - abs(size)
+        if spec.reduce_only or enlarged <= 0:
+            return
+        price, mark = priced.price, self._market.point(spec.category, spec.symbol).mark
+        tier = self._margin.tier(spec.symbol, (abs(size) + enlarged) * mark)
+        value = enlarged * (price if spec.side is Side.BUY else max(price, mark))
+        loss = max((price - mark) * spec.side.sign, ZERO) * enlarged
+        if spec.order_type is OrderType.MARKET:
+            value, loss = enlarged * mark, ZERO
+        need = value * self._margin.im_rate(spec.symbol, tier) + loss
+        need += priced.quantity * price * fees.rates(spec.category, spec.symbol).taker
+        if need * self._market.usd_price(perp.settle_coin) > self._margin.totals().available:
+            refuse(110007, "ab not enough for new order")
+
+    # ------------------------------------------------------------------------------------------ spot
+
+    def _spot_open(self, spec: OrderSpec) -> None:
+        if not self._market.open_for_trading(spec.category, spec.symbol):
+            refuse(170151, "This trading pair is not available for API trading.")
+        if spec.reduce_only:
+            refuse(10001, "params error: reduceOnly is not supported for spot")
+        if len(self._register.open(Category.SPOT)) >= MAX_OPEN:
+            refuse(170810, "Cannot exceed maximum of 500 conditional, TP/SL and active orders.")
+
+    def _spot_priced(self, spec: OrderSpec, spot: SpotInstrument, *, listing: Listing) -> Priced:
+        highest, lowest = self._market.price_limits(spec.category, spec.symbol)
+        buying = spec.side is Side.BUY
+        edge = highest if buying else lowest
+        market = spec.order_type is OrderType.MARKET
+        unit = spec.market_unit or (MarketUnit.QUOTE if buying else MarketUnit.BASE)
+        if market and unit is MarketUnit.QUOTE:
+            if spec.quantity <= 0 or not is_multiple(spec.quantity, listing.quote_precision):
+                refuse(170148, "Market order amount decimal too long.")
+            if spec.quantity < spot.min_notional:
+                refuse(170140, "Order value exceeded lower limit.")
+            return Priced(edge, spec.quantity, by_value=True)
+        self._spot_quantity(spec, spot)
+        point = self._market.point(spec.category, spec.symbol)
+        price = edge if market else self._spot_limit(spec, spot, highest=highest, lowest=lowest)
+        reference = point.last if market else price
+        if spec.quantity * reference < spot.min_notional:
+            refuse(170140, "Order value exceeded lower limit.")
+        return Priced(price, spec.quantity)
+
+    def _spot_quantity(self, spec: OrderSpec, spot: SpotInstrument) -> None:
+        step = max(spot.qty_step, CASH_STEP)  # coins are booked in multiples of it
+        if spec.quantity <= 0 or not is_multiple(spec.quantity, step):
+            refuse(170137, "Order quantity has too many decimals.")
+        if spec.quantity < spot.min_qty:
+            refuse(170136, "Order quantity exceeded lower limit.")
+        most = spot.max_market_qty if spec.order_type is OrderType.MARKET else spot.max_limit_qty
+        if spec.quantity > most:
+            refuse(170135, "Order quantity exceeded upper limit.")
+
+    def _spot_limit(
+        self, spec: OrderSpec, spot: SpotInstrument, *, highest: Decimal, lowest: Decimal
+    ) -> Decimal:
+        price = spec.price
+        if price is None or price <= 0:
+            refuse(170132 if price else 10001, "Order price is invalid.")
+        if not is_multiple(price, spot.tick_size):
+            refuse(170134, "Order price has too many decimals.")
+        if spec.side is Side.BUY and price > highest:
+            refuse(170193, f"Buy order price cannot be higher than {plain(highest)}{spot.quote_coin}.")
+        if spec.side is Side.SELL and price < lowest:
+            refuse(170194, f"Sell order price cannot be lower than {plain(lowest)}{spot.quote_coin}.")
+        return price
+
+    @staticmethod
+    def _spot_lock(spec: OrderSpec, spot: SpotInstrument, *, priced: Priced) -> tuple[Decimal, str]:
+        if spec.side is Side.SELL:
+            if priced.by_value:
+                return ceil_to(priced.quantity / priced.price, spot.qty_step), spot.base_coin
+            return priced.quantity, spot.base_coin
+        if priced.by_value:
+            return priced.quantity, spot.quote_coin
+        return cash(priced.quantity * priced.price), spot.quote_coin
+
+    def _spot_funds(self, spec: OrderSpec, spot: SpotInstrument, *, lock: Decimal, coin: str) -> None:
+        """Own coins (losses of perps count), and the haircut of turning cash into collateral must be
+        affordable.
+        """
+        usd = self._market.usd_price(coin)
+        totals = self._margin.totals()
+        free = self._account.free(coin) + min(totals.unrealised_by_coin.get(coin, ZERO), ZERO)
+        if lock > free:
+            if not spec.leverage:
+                refuse(170131, "Insufficient balance.")
+            need = (lock - max(free, ZERO)) * usd * self._margin.borrow_im
+            if need > totals.available:
+                refuse(170033, "Insufficient margin balance.")
+        if spec.side is Side.BUY and totals.initial > 0:
+            kept = self._margin.collateral_value(spot.base_coin, lock * usd / self._base_usd(spot))
+            if lock * usd - kept > totals.available:
+                refuse(170131, "Insufficient balance.")
+
+    def _base_usd(self, spot: SpotInstrument) -> Decimal:
+        price = self._market.usd_price(spot.base_coin)
+        return price if price > 0 else self._market.point(Category.SPOT, spot.symbol).mark

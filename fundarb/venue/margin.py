@@ -1,0 +1,310 @@
+"""What the account is worth and what it needs: collateral, initial and maintenance margin, available,
+liquidation estimates.
+
+Cross margin of the unified account (Bybit V5 API): account figures in USD; a coin's collateral value is
+tiered; a negative equity counts in full and costs margin as a borrowing. Reads only; changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from fundarb.core.market import Category, PerpInstrument
+from fundarb.core.money import ONE, ZERO, cash, ceil_to, floor_to
+from fundarb.core.orders import Side
+from fundarb.errors import Rejected
+from fundarb.venue.account import Account
+from fundarb.venue.feed import CoinRules, RiskTier
+from fundarb.venue.market import Market
+from fundarb.venue.register import Register
+from fundarb.venue.rows import CoinView, PositionView, WalletView
+from fundarb.venue.state import Coin, Position, Rules
+
+_HOPELESS = Decimal(999)
+"""The margin rate of an account that needs margin and has none."""
+DEFAULT_TIER = RiskTier(
+    limit=Decimal(1_000_000_000),
+    mm_rate=Decimal("0.02"),
+    im_rate=Decimal("0.04"),
+    max_leverage=Decimal(25),
+)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Account figures in USD while they are being summed."""
+
+    equity: Decimal = ZERO
+    wallet: Decimal = ZERO
+    balance: Decimal = ZERO
+    unrealised: Decimal = ZERO
+    initial: Decimal = ZERO
+    maintenance: Decimal = ZERO
+    unrealised_by_coin: dict[str, Decimal] = field(default_factory=dict)
+    """Unrealised profit of perps by settle coin, in that coin."""
+
+    @property
+    def available(self) -> Decimal:
+        """Margin balance not needed as initial margin."""
+        return self.balance - self.initial
+
+    def rate(self, need: Decimal) -> Decimal:
+        """A need as a fraction of the margin balance."""
+        if need <= 0:
+            return ZERO
+        return min(need / self.balance, _HOPELESS) if self.balance > 0 else _HOPELESS
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Margin of one perp in its settle coin."""
+
+    position_im: Decimal
+    position_mm: Decimal
+    order_im: Decimal
+    unrealised: Decimal
+    tier: RiskTier
+
+
+class Margin:
+    """Valuation of one account in one market."""
+
+    def __init__(self, market: Market, account: Account, *, register: Register, rules: Rules) -> None:
+        """Introduce what it reads."""
+        self._market = market
+        self._account = account
+        self._register = register
+        self._rules = rules
+
+    @property
+    def borrow_im(self) -> Decimal:
+        """Initial margin per borrowed value, a fraction."""
+        return self._rules.borrow_im
+
+    # ------------------------------------------------------------------------------------------ perps
+
+    def perp(self, symbol: str) -> PerpInstrument:
+        """The contract."""
+        instrument = self._market.listing(Category.LINEAR, symbol).instrument
+        if not isinstance(instrument, PerpInstrument):
+            raise Rejected("params error: symbol invalid", code=10001)
+        return instrument
+
+    def leverage(self, symbol: str) -> Decimal:
+        """What was set, else the default within the instrument's maximum."""
+        found = self._account.leverage(symbol)
+        return (
+            found if found is not None else min(self._rules.default_leverage, self.perp(symbol).max_leverage)
+        )
+
+    def tier(self, symbol: str, value: Decimal) -> RiskTier:
+        """The risk tier of a position value; the last one beyond all limits."""
+        tiers = self._market.listing(Category.LINEAR, symbol).tiers or (DEFAULT_TIER,)
+        return next((tier for tier in tiers if value <= tier.limit), tiers[-1])
+
+    def im_rate(self, symbol: str, tier: RiskTier) -> Decimal:
+        """Initial margin as a fraction of value."""
+        return max(ONE / self.leverage(symbol), tier.im_rate)
+
+    def _need(self, position: Position) -> _Need:
+        symbol = position.symbol
+        mark = self._market.point(Category.LINEAR, symbol).mark
+        value = abs(position.size) * mark
+        tier = self.tier(symbol, value)
+        closing = value * self._rules.linear_fees.taker
+        rate = self.im_rate(symbol, tier)
+        return _Need(
+            position_im=value * rate + closing,
+            position_mm=max(value * tier.mm_rate - tier.mm_deduction, ZERO) + closing,
+            order_im=self._order_im(position, mark) * rate,
+            unrealised=position.size * mark - position.cost,
+            tier=tier,
+        )
+
+    def _order_im(self, position: Position, mark: Decimal) -> Decimal:
+        """The value by which open orders could enlarge the position at worst."""
+        if not self._register.any_open:
+            return ZERO
+        buys = sells = ZERO
+        price = mark
+        for order in self._register.open(Category.LINEAR, position.symbol):
+            if order.reduce_only:
+                continue
+            price = max(price, order.price or mark)
+            if order.side is Side.BUY:
+                buys += order.leaves
+            else:
+                sells += order.leaves
+        worst = max(abs(position.size + buys), abs(position.size - sells)) - abs(position.size)
+        return max(worst, ZERO) * price
+
+    def _needs(self) -> dict[str, tuple[str, _Need]]:
+        """By symbol: settle coin and margin, for every symbol with a position or an open order."""
+        symbols = {position.symbol for position in self._account.held()}
+        if self._register.any_open:
+            symbols |= {order.symbol for order in self._register.open(Category.LINEAR)}
+        return {
+            symbol: (
+                self.perp(symbol).settle_coin,
+                self._need(self._account.book.positions.get(symbol) or Position(symbol=symbol)),
+            )
+            for symbol in sorted(symbols)
+        }
+
+    # ------------------------------------------------------------------------------------------ account
+
+    def collateral_value(self, coin: str, quantity: Decimal) -> Decimal:
+        """USD that a positive quantity of a coin counts for: marginal tiers × price."""
+        rules = self._market.coin_rules().get(coin)
+        held = self._account.book.coins.get(coin)
+        if rules is None or not rules.tiers or (held is not None and not held.collateral_switch):
+            return ZERO
+        return tiered(rules, quantity) * self._market.usd_price(coin)
+
+    def totals(self) -> Totals:
+        """Account figures now."""
+        return self._sum({}, self._needs())
+
+    def wallet(self) -> WalletView:
+        """The whole account with its coins."""
+        views: dict[str, CoinView] = {}
+        totals = self._sum(views, self._needs())
+        return WalletView(
+            total_equity=totals.equity,
+            total_wallet=totals.wallet,
+            margin_balance=totals.balance,
+            available=max(totals.available, ZERO),
+            unrealised=totals.unrealised,
+            initial_margin=totals.initial,
+            maintenance_margin=totals.maintenance,
+            im_rate=totals.rate(totals.initial),
+            mm_rate=totals.rate(totals.maintenance),
+            coins=views,
+        )
+
+    def _sum(self, views: dict[str, CoinView], needs: dict[str, tuple[str, _Need]]) -> Totals:
+        totals = Totals()
+        by_coin: dict[str, list[_Need]] = {}
+        for coin, need in needs.values():
+            by_coin.setdefault(coin, []).append(need)
+        coins = self._account.book.coins
+        missing = {name: Coin() for name in by_coin if name not in coins}
+        for name, coin_state in (*coins.items(), *missing.items()):
+            view = self._coin_view(name, coin_state, needs=by_coin.get(name, []))
+            if coin_state.wallet or view.equity or view.position_im or view.order_im or coin_state.borrowed:
+                views[name] = view
+                self._add(totals, view)
+        return totals
+
+    def _coin_view(self, name: str, coin: Coin, *, needs: list[_Need]) -> CoinView:
+        unrealised = sum((need.unrealised for need in needs), ZERO)
+        equity = coin.wallet - coin.borrowed + unrealised
+        return CoinView(
+            coin=name,
+            wallet=coin.wallet,
+            locked=coin.locked,
+            borrowed=max(coin.borrowed, -equity, ZERO),
+            spot_borrowed=coin.borrowed,
+            accrued_interest=coin.accrued_interest,
+            equity=equity,
+            usd_value=equity * self._market.usd_price(name),
+            unrealised=unrealised,
+            realised_total=coin.realised,
+            order_im=sum((need.order_im for need in needs), ZERO),
+            position_im=sum((need.position_im for need in needs), ZERO),
+            position_mm=sum((need.position_mm for need in needs), ZERO),
+            collateral=bool(self._market.coin_rules().get(name, CoinRules(coin=name, tiers=())).tiers),
+            collateral_switch=coin.collateral_switch,
+        )
+
+    def _add(self, totals: Totals, view: CoinView) -> None:
+        usd = self._market.usd_price(view.coin)
+        totals.equity += view.usd_value
+        totals.wallet += view.wallet * usd
+        totals.unrealised += view.unrealised * usd
+        totals.unrealised_by_coin[view.coin] = view.unrealised
+        owed = view.borrowed * usd
+        if view.equity > 0:
+            totals.balance += self.collateral_value(view.coin, view.equity)
+        else:
+            totals.balance += view.equity * usd
+        totals.initial += (view.position_im + view.order_im) * usd + owed * self._rules.borrow_im
+        totals.maintenance += view.position_mm * usd + owed * self._rules.borrow_mm
+
+    # ------------------------------------------------------------------------------------------ views
+
+    def held(self) -> tuple[PositionView, ...]:
+        """Every position with a size."""
+        totals = self.totals()
+        return tuple(self._view(position.symbol, totals) for position in self._account.held())
+
+    def position(self, symbol: str) -> PositionView:
+        """One position with its margins; flat ones included."""
+        return self._view(symbol, self.totals())
+
+    def _view(self, symbol: str, totals: Totals) -> PositionView:
+        position = self._account.book.positions.get(symbol) or Position(symbol=symbol)
+        need = self._need(position)
+        mark = self._market.point(Category.LINEAR, symbol).mark
+        flat = not position.size
+        return PositionView(
+            symbol=symbol,
+            size=position.size,
+            entry_price=None if flat else position.cost / position.size,
+            value=cash(abs(position.cost)),
+            mark=mark,
+            leverage=self.leverage(symbol),
+            liquidation_price=None if flat else self._liquidation_price(position, need, totals=totals),
+            initial_margin=ZERO if flat else need.position_im,
+            maintenance_margin=ZERO if flat else need.position_mm,
+            unrealised=need.unrealised,
+            realised=position.realised,
+            realised_total=position.realised_total,
+            adl_rank=0 if flat else (position.adl_rank or self._adl_rank(need)),
+            status=position.status,
+            reduce_only=False,
+            risk_limit=need.tier.limit,
+            created=position.created,
+            opened=position.opened,
+            updated=position.updated,
+            sequence=position.sequence,
+        )
+
+    @staticmethod
+    def _adl_rank(need: _Need) -> int:
+        """A rough rank by profit on margin, 1 to 5; only its growth matters."""
+        ratio = need.unrealised / need.position_im if need.position_im else ZERO
+        return 1 + sum(1 for bound in (ZERO, Decimal(1), Decimal(3), Decimal(6)) if ratio > bound)
+
+    def _liquidation_price(self, position: Position, need: _Need, *, totals: Totals) -> Decimal | None:
+        """Where the account would be at 100 % maintenance if only this contract's mark moved, on the
+        nearer tick; None if nowhere.
+        """
+        perp = self.perp(position.symbol)
+        usd = self._market.usd_price(perp.settle_coin)
+        if usd <= 0:
+            return None
+        mark = self._market.point(Category.LINEAR, position.symbol).mark
+        others = totals.maintenance / usd - need.position_mm - need.tier.mm_deduction
+        free = totals.balance / usd - others
+        mm_rate = need.tier.mm_rate + self._rules.linear_fees.taker
+        size = abs(position.size)
+        if position.size < 0:
+            price = floor_to((free + size * mark) / (size * (1 + mm_rate)), perp.tick_size)
+        else:
+            price = ceil_to((size * mark - free) / (size * (1 - mm_rate)), perp.tick_size)
+        return price if price > 0 else None
+
+
+def tiered(rules: CoinRules, quantity: Decimal) -> Decimal:
+    """The quantity weighted by its marginal collateral tiers."""
+    value, below = ZERO, ZERO
+    for tier in rules.tiers:
+        upper = quantity if tier.limit is None else min(quantity, tier.limit)
+        if upper > below:
+            value += (upper - below) * tier.ratio
+            below = upper
+        if below >= quantity:
+            break
+    return value

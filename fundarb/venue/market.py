@@ -1,0 +1,298 @@
+"""The market as this venue shows it: the feed, plus what the world has changed and what orders have taken
+from the books.
+
+Reads are cached per instant; any change of an override calls ``touch``. It owns prices and instrument
+status, and it knows nothing of accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.core.market import Book, Category, Instrument, PerpInstrument, SpotInstrument
+from fundarb.core.money import ONE, ZERO, ceil_to, floor_to, round_to
+from fundarb.core.pairing import readings
+from fundarb.errors import Rejected
+from fundarb.venue.book import Levels, scaled, skip
+from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, Point
+from fundarb.venue.filters import patched
+from fundarb.venue.state import State, Taken, slot
+
+MATCH_DEPTH = 200
+_DEFAULT_BAND = Decimal("0.05")
+_NO_TIME = timedelta()
+_TICK = timedelta(microseconds=1)
+
+
+class Market:
+    """Point, book, funding and instruments at ``state.now``."""
+
+    def __init__(self, feed: MarketFeed, state: State, *, recovery: timedelta) -> None:
+        """Ask the feed once for everything static."""
+        self.feed = feed
+        self._state = state
+        self._over = state.market
+        self._recovery = recovery
+        self._listings: dict[Category, dict[str, Listing]] = {Category.SPOT: {}, Category.LINEAR: {}}
+        self._coins: dict[str, list[tuple[Category, str]]] = {}
+        for listing in feed.listings():
+            self._listings[listing.category][listing.symbol] = listing
+            instrument = listing.instrument
+            if isinstance(instrument, PerpInstrument) and instrument.delivery_time is not None:
+                self._over.deliveries.setdefault(listing.symbol, instrument.delivery_time)
+            for coin, _ in readings(instrument.base_coin):
+                self._coins.setdefault(coin, []).append((listing.category, listing.symbol))
+        self._coin_rules = dict(feed.coins())
+        self._cached_at = state.now
+        self._point_cache: dict[tuple[Category, str], Point] = {}
+        self._bulk_cache: dict[Category, Mapping[str, Point]] = {}
+        self._listing_cache: dict[tuple[Category, str], Listing] = {}
+        self._instrument_cache: dict[Category, dict[str, SpotInstrument | PerpInstrument]] = {}
+        self.listeners: list[Callable[[str], None]] = []
+
+    # ------------------------------------------------------------------------------------------ instruments
+
+    def touch(self, subject: str = "") -> None:
+        """Forget what is cached: an override has changed."""
+        self._point_cache.clear()
+        self._bulk_cache.clear()
+        self._instrument_cache.clear()
+        self._listing_cache.clear()
+        for listener in self.listeners:
+            listener(subject)
+
+    def listing(self, category: Category, symbol: str) -> Listing:
+        """The listing with today's instrument; ``Rejected`` 10001/170121 if unknown."""
+        found = self._listing_cache.get((category, symbol))
+        if found is not None:
+            return found
+        listing = self._listings[category].get(symbol)
+        if listing is None:
+            if category is Category.SPOT:
+                raise Rejected("Invalid symbol.", code=170121)
+            raise Rejected("params error: symbol invalid", code=10001)
+        found = replace(listing, instrument=self.instruments(category)[symbol])
+        self._listing_cache[category, symbol] = found
+        return found
+
+    def known(self, category: Category, symbol: str) -> bool:
+        """Whether the symbol was ever listed."""
+        return symbol in self._listings[category]
+
+    def instruments(self, category: Category) -> Mapping[str, SpotInstrument | PerpInstrument]:
+        """Every instrument as it is now."""
+        cached = self._instrument_cache.get(category)
+        if cached is None:
+            cached = {symbol: self._instrument(item) for symbol, item in self._listings[category].items()}
+            self._instrument_cache[category] = cached
+        return cached
+
+    def _instrument(self, listing: Listing) -> SpotInstrument | PerpInstrument:
+        instrument = listing.instrument
+        key = slot(listing.category, listing.symbol)
+        if fields := self._over.filters.get(key):
+            instrument = patched(instrument, fields)
+        if key in self._over.closed:
+            instrument = replace(instrument, status="Closed")
+        if isinstance(instrument, PerpInstrument) and (when := self._over.deliveries.get(listing.symbol)):
+            instrument = replace(instrument, delivery_time=when)
+        return instrument
+
+    def open_for_trading(self, category: Category, symbol: str) -> bool:
+        """Whether orders are matched: listed as trading and not halted."""
+        key = slot(category, symbol)
+        return self.instruments(category)[symbol].trading and not self._over.halted.get(key, False)
+
+    def symbols_of(self, coin: str) -> tuple[tuple[Category, str], ...]:
+        """Every market of a coin; contracts with a multiplier in their name included."""
+        return tuple(self._coins.get(coin, ()))
+
+    # ------------------------------------------------------------------------------------------ prices
+
+    def _fresh(self) -> None:
+        if self._cached_at != self._state.now:
+            self._cached_at = self._state.now
+            self._point_cache.clear()
+            self._bulk_cache.clear()
+
+    def point(self, category: Category, symbol: str) -> Point:
+        """One symbol now."""
+        self._fresh()
+        key = (category, symbol)
+        found = self._point_cache.get(key)
+        if found is None:
+            if not self.known(category, symbol):
+                self.listing(category, symbol)
+            found = self._point_cache[key] = self._overlaid(category, symbol)
+        return found
+
+    def points(self, category: Category) -> Mapping[str, Point]:
+        """Every symbol that still has a market, now."""
+        self._fresh()
+        cached = self._bulk_cache.get(category)
+        if cached is None:
+            cached = self.feed.points(category, self._state.now)
+            changed = self._changed(category)
+            if changed or self._over.closed:
+                rows = dict(cached)
+                for symbol in changed & rows.keys():
+                    rows[symbol] = self.point(category, symbol)
+                for key in self._over.closed:
+                    kind, _, symbol = key.partition(":")
+                    if kind == category.value:
+                        rows.pop(symbol, None)
+                cached = rows
+            self._bulk_cache[category] = cached
+        return cached
+
+    def _changed(self, category: Category) -> set[str]:
+        over = self._over
+        changed = set(over.frozen)
+        if category is Category.LINEAR:
+            changed |= over.marks.keys()
+        for coin in over.factors:
+            changed |= {symbol for kind, symbol in self.symbols_of(coin) if kind is category}
+        for key in (*over.books, *over.taken):
+            kind, symbol = key.split(":")[:2]
+            if kind == category.value:
+                changed.add(symbol)
+        return changed
+
+    def _overlaid(self, category: Category, symbol: str) -> Point:
+        over = self._over
+        at = over.frozen.get(symbol, self._state.now)
+        point = self.feed.point(category, symbol, at=at)
+        instrument = self._listings[category][symbol].instrument
+        factor = self.factor(instrument)
+        if factor != ONE:
+            point = _scaled_point(point, factor, tick=instrument.tick_size)
+        if self._disturbed(category, symbol):
+            bids, asks = self._sides(category, symbol, depth=1)
+            point = point._replace(
+                bid=bids[0].price if bids else None,
+                bid_size=bids[0].quantity if bids else ZERO,
+                ask=asks[0].price if asks else None,
+                ask_size=asks[0].quantity if asks else ZERO,
+            )
+        if category is Category.LINEAR and (mark := over.marks.get(symbol)) is not None:
+            point = point._replace(mark=mark)
+        return point
+
+    def _disturbed(self, category: Category, symbol: str) -> bool:
+        """Whether the best levels are not the feed's own."""
+        over = self._over
+        if not over.books and not over.taken:
+            return False
+        key = slot(category, symbol)
+        return key in over.books or f"{key}:bid" in over.taken or f"{key}:ask" in over.taken
+
+    def factor(self, instrument: Instrument) -> Decimal:
+        """By how much the world has moved all prices of this coin."""
+        factors = self._over.factors
+        if not factors:
+            return ONE
+        for coin, _ in readings(instrument.base_coin):
+            if coin in factors:
+                return factors[coin]
+        return ONE
+
+    def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
+        """The book without what was taken from it."""
+        bids, asks = self._sides(category, symbol, depth=depth)
+        return Book(
+            category=category, symbol=symbol, bids=bids[:depth], asks=asks[:depth], as_of=self._state.now
+        )
+
+    def _sides(self, category: Category, symbol: str, *, depth: int) -> tuple[Levels, Levels]:
+        key = slot(category, symbol)
+        bid_gone, ask_gone = self.missing(f"{key}:bid"), self.missing(f"{key}:ask")
+        fixed = self._over.books.get(key)
+        if fixed is not None:
+            return skip(fixed.bids, bid_gone), skip(fixed.asks, ask_gone)
+        instrument = self._listings[category][symbol].instrument
+        wanted = max(depth, MATCH_DEPTH) if bid_gone or ask_gone else depth
+        raw = self.feed.book(
+            category, symbol, at=self._over.frozen.get(symbol, self._state.now), depth=wanted
+        )
+        factor = self.factor(instrument)
+        bids, asks = raw.bids, raw.asks
+        if factor != ONE:
+            bids = scaled(bids, factor, tick=instrument.tick_size, up=False)
+            asks = scaled(asks, factor, tick=instrument.tick_size, up=True)
+        return skip(bids, bid_gone), skip(asks, ask_gone)
+
+    def missing(self, key: str) -> Decimal:
+        """Base quantity that is still missing from one side (``category:symbol:bid|ask``)."""
+        taken = self._over.taken.get(key)
+        if taken is None:
+            return ZERO
+        left = self._recovery - (self._state.now - taken.at)
+        if left <= _NO_TIME:
+            return ZERO
+        return taken.quantity * Decimal(left // _TICK) / Decimal(self._recovery // _TICK)
+
+    def consume(self, category: Category, symbol: str, *, buying: bool, quantity: Decimal) -> None:
+        """Take liquidity: it comes back evenly over the recovery time."""
+        key = f"{slot(category, symbol)}:{'ask' if buying else 'bid'}"
+        self._over.taken[key] = Taken(self.missing(key) + quantity, self._state.now)
+        self._point_cache.pop((category, symbol), None)
+        self._bulk_cache.pop(category, None)
+
+    def forget_recovered(self) -> None:
+        """Drop sides whose liquidity is back."""
+        for key in [key for key in self._over.taken if not self.missing(key)]:
+            del self._over.taken[key]
+
+    def price_limits(self, category: Category, symbol: str) -> tuple[Decimal, Decimal]:
+        """Highest buy and lowest sell price (Bybit V5 API), on ticks; for spot the mark stands for index
+        and premium.
+        """
+        instrument = self.instruments(category)[symbol]
+        point = self.point(category, symbol)
+        x = _DEFAULT_BAND if instrument.price_limit_x is None else instrument.price_limit_x
+        y = _DEFAULT_BAND if instrument.price_limit_y is None else instrument.price_limit_y
+        wide = max(x, y)
+        highest = min(max(point.index, point.mark * (1 + x)), point.mark * (1 + wide))
+        lowest = max(min(point.index, point.mark * (1 - x)), point.mark * (1 - wide))
+        tick = instrument.tick_size
+        return floor_to(highest, tick), max(ceil_to(lowest, tick), tick)
+
+    # ------------------------------------------------------------------------------------------ coins
+
+    def coin_rules(self) -> Mapping[str, CoinRules]:
+        """Collateral and lending of every coin, the world's changes applied."""
+        changed = self._over.collateral
+        if not changed:
+            return self._coin_rules
+        rules = dict(self._coin_rules)
+        for coin, rule in changed.items():
+            known = rules.get(coin, CoinRules(coin=coin, tiers=()))
+            if not rule.on:
+                known = replace(known, tiers=())
+            elif rule.ratio is not None:
+                known = replace(known, tiers=(CollateralTier(limit=None, ratio=rule.ratio),))
+            rules[coin] = known
+        return rules
+
+    def usd_price(self, coin: str) -> Decimal:
+        """USD for one coin: the fair price of its USDT pair; zero for a coin without a market."""
+        if coin == "USDT":
+            return self._over.usd
+        symbol = f"{coin}USDT"
+        if symbol in self._listings[Category.SPOT]:
+            return self.point(Category.SPOT, symbol).mark * self._over.usd
+        return ONE if coin == "USDC" else ZERO
+
+
+def _scaled_point(point: Point, factor: Decimal, *, tick: Decimal) -> Point:
+    """All prices × factor; bid down and ask up to the tick."""
+    return point._replace(
+        bid=None if point.bid is None else max(floor_to(point.bid * factor, tick), tick),
+        ask=None if point.ask is None else ceil_to(point.ask * factor, tick),
+        last=max(round_to(point.last * factor, tick), tick),
+        mark=point.mark * factor,
+        index=point.index * factor,
+    )
