@@ -1,0 +1,124 @@
+"""Verified copies of a database. A copy counts only after it was opened again and every page of it was
+checked.
+
+Copying the file of a running database with ``cp`` gives no backup; SQLite's own backup does, without stopping
+the writer. A copy takes its name in one step, so that a half-written one never carries it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fundarb.errors import ConfigError, Problem, StateUnavailable
+from fundarb.store.files import damaged
+from fundarb.store.session import Session
+from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, file_uri, translated
+
+KEEP: Final = 14
+COPY_MARK: Final = "copy.name"
+
+
+def backup(session: Session, target: Path) -> Path:
+    """Copy an open database to ``target`` (a file, or a folder in which a name with the time is chosen); the
+    file.
+
+    ``ConfigError`` if the target exists or cannot be written, ``StateUnavailable`` if the copy fails or does
+    not verify.
+    """
+    if target.is_dir():
+        target = stamped(target / session.path.name, "backup", at=session.clock.now())
+    return copy_verified(session.path, target)
+
+
+def stamped(path: Path, word: str, *, at: datetime) -> Path:
+    """``NAME.word.20261122T090000.123Z`` beside a file."""
+    text = at.strftime("%Y%m%dT%H%M%S.") + f"{at.microsecond // 1000:03d}Z"
+    return path.with_name(f"{path.name}.{word}.{text}")
+
+
+def copy_verified(source: Path, target: Path) -> Path:
+    """Copy, fsync, verify, rename, fsync the folder."""
+    if target.exists():
+        raise ConfigError(Problem(str(target), "the file exists already", "name another one"))
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise ConfigError(
+            Problem(str(target), f"cannot write there: {error.strerror}", "choose another folder")
+        ) from error
+    try:
+        with translated(target):
+            _copy(source, partial, name=target.name)
+        _sync(partial)
+        verify(partial)
+        partial.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise StateUnavailable(f"the copy {target} could not be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _copy(source: Path, target: Path, *, name: str) -> None:
+    with (
+        closing(sqlite3.connect(file_uri(source, "ro"), uri=True, timeout=BUSY_TIMEOUT)) as old,
+        closing(sqlite3.connect(file_uri(target, "rw"), uri=True)) as new,
+    ):
+        old.backup(new)
+        new.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, no write-ahead log beside it
+        with new:  # whoever opens it as a database must know that it is a copy: see store.restore
+            new.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (COPY_MARK, name))
+
+
+def verify(path: Path) -> int:
+    """Check every page and every reference of a copy; its schema version. ``ConfigError`` if it cannot be
+    trusted.
+    """
+    try:
+        with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
+            loose = connection.execute("PRAGMA foreign_key_check").fetchone()
+            application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, str(error)) from error
+    if found != ["ok"] or loose is not None:
+        raise damaged(path, "; ".join(found) if found != ["ok"] else f"a row of {loose[0]} refers to nothing")
+    if application != APPLICATION_ID:
+        raise ConfigError(Problem(str(path), "is not a fundarb database", "name another file"))
+    return version
+
+
+def rotate(folder: Path, name: str, *, keep: int = KEEP) -> tuple[Path, ...]:
+    """Delete all but the newest ``keep`` backups of the database file ``name`` in a folder; which were
+    deleted.
+
+    Only names that ``backup`` chose itself are touched.
+    """
+    copies = sorted(folder.glob(f"{name}.backup.*Z"))
+    old = copies[: max(len(copies) - keep, 0)]
+    for path in old:
+        path.unlink()
+    return tuple(old)
+
+
+def newest(folder: Path, name: str) -> Path | None:
+    """The newest backup of the database file ``name`` in a folder."""
+    copies = sorted(folder.glob(f"{name}.backup.*Z"))
+    return copies[-1] if copies else None
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

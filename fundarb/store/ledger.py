@@ -1,0 +1,331 @@
+"""The ledger's book-keeper: posts each fact once, under its unique key, and keeps the holdings in step.
+Append-only.
+
+Owns the tables ``ledger_journals``, ``ledger_entries`` and ``ledger_holdings``; how a fact becomes a journal
+is decided in ``core.postings`` and ``core.transactions``. The transaction log as received is ``Ledger.log``,
+reading and sums are ``Ledger.read``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from fundarb.core.account import Transaction, Wallet
+from fundarb.core.ledger import (
+    DUST,
+    POOL,
+    QUOTE_COINS,
+    Account,
+    Booked,
+    ChainBreak,
+    Entry,
+    Holding,
+    HoldingKey,
+    Journal,
+    chained,
+)
+from fundarb.core.money import ZERO, dec, plain
+from fundarb.core.orders import Execution, Leg
+from fundarb.core.postings import (
+    DustMove,
+    Fill,
+    OpeningBalance,
+    dust_journal,
+    execution_journal,
+    holding_key,
+    opening_journal,
+    reversal_journal,
+)
+from fundarb.core.records import PositionRecord
+from fundarb.core.transactions import (
+    Share,
+    foreign_trade_journal,
+    match_journal,
+    price_of,
+    transaction_journal,
+)
+from fundarb.crash import Point, reached
+from fundarb.store.ledger_log import TransactionLog
+from fundarb.store.ledger_read import LedgerReader
+from fundarb.store.ledger_sql import Insert, Lookup
+from fundarb.store.ledger_tables import RowState, make_ledger_tables
+from fundarb.store.meta import Meta
+from fundarb.store.session import Session
+
+_PRICE: Final = "ledger.price."
+_OPENED: Final = "ledger.opened"
+_OPENING: Final = "ledger.opening"
+_OPENING_ID: Final = "ledger.opening_id"
+
+
+class Ledger:
+    """The ledger of one database. Every ``post_…`` is part of the caller's transaction if there is one."""
+
+    def __init__(self, session: Session, meta: Meta) -> None:
+        """On one session."""
+        self._session = session
+        self._meta = meta
+        self._tables = make_ledger_tables(session.database)
+        self.log = TransactionLog(session, self._tables)
+        self.read = LedgerReader(session, self._tables)
+        self._insert_journal = Insert(session, self._tables.journals, returning="id")
+        self._insert_entries = Insert(session, self._tables.entries)
+        self._put_holdings = Insert(session, self._tables.holdings, keys=("owner", "asset"))
+        self._journal_of = Lookup(session, self._tables.journals, columns=("id",), keys=("key",))
+
+    # ------------------------------------------------------------------------------------------ executions
+
+    def post_execution(
+        self,
+        execution: Execution,
+        *,
+        position: PositionRecord | None,
+        leg: Leg | None,
+        mid: Decimal | None = None,
+    ) -> bool:
+        """Book an execution of ours; False if it was booked before, or is nobody's (``position`` None), or
+        moves nothing.
+
+        A stranger's trade has its wallet effect booked from the transaction log instead. If such a trade
+        turns out to be ours (a fill adopted later), that booking is reversed first. ``mid`` is the decision's
+        mid, see ``core.postings.Fill``.
+        """
+        if position is None or leg is None or not execution.kind.trades:
+            return False
+        with self._session.transaction():
+            if self.posted(execution.key):
+                return False
+            self._reverse_foreign(execution)
+            before = self._holdings((holding_key(position, leg), HoldingKey(POOL, execution.fee_coin)))
+            fill = Fill(
+                execution=execution,
+                position=position,
+                leg=leg,
+                mid=mid,
+                fee_price=self.price(execution.fee_coin),
+            )
+            self._write(execution_journal(fill, before))
+        return True
+
+    def _reverse_foreign(self, execution: Execution) -> None:
+        """Take back what was booked as a stranger's trade under this execution's id; its rows wait to be
+        matched again.
+        """
+        for row in self.log.of_trade(execution.exec_id, RowState.FOREIGN):
+            journal = self.read.journal(row.key)
+            if journal is not None and journal.symbol == execution.symbol:
+                self._write(reversal_journal(journal, self._holdings([HoldingKey(POOL, row.coin)])))
+                self.log.set_state(row.key, RowState.WAITING)
+
+    # ------------------------------------------------------------------------------------ transaction log
+
+    def post_transaction(
+        self, row: Transaction, *, share: Share | None = None, price: Decimal | None = None
+    ) -> bool:
+        """Book a row of the transaction log that no execution repeats; False if it was booked before.
+
+        ``share`` names the position to which a SETTLEMENT belongs, None: nobody's of ours. ``price`` (in
+        quote) values what comes in, in a coin that is not a quote coin; without it the last known price is
+        taken.
+        """
+        with self._session.transaction():
+            known = self.log.state(row.key)
+            if known is not None and known is not RowState.WAITING:
+                return False
+            before = self._holdings(self._touched(row, share))
+            self._write(
+                transaction_journal(
+                    row, before, share=share, price=price or price_of(row) or self.price(row.coin)
+                )
+            )
+            self.log.keep(row, RowState.POSTED, known=known)
+        return True
+
+    def match_trade(self, row: Transaction, execution_key: str | None) -> Decimal:
+        """Match a trade row with the booked execution that it repeats; the difference, which goes to
+        suspense.
+
+        ``execution_key`` None: the trade is a stranger's, and its effect is booked from the row, as external.
+        """
+        with self._session.transaction():
+            before = self._holdings([HoldingKey(POOL, row.coin)])
+            if execution_key is None:
+                self._write(foreign_trade_journal(row, before))
+                self.log.keep(row, RowState.FOREIGN)
+                return ZERO
+            journal = self.read.journal(execution_key)
+            posted = journal.wallet_change(row.coin) if journal is not None else ZERO
+            if row.change != posted:
+                self._write(match_journal(row, before, posted=posted))
+            self.log.keep(row, RowState.MATCHED)
+            return row.change - posted
+
+    @staticmethod
+    def _touched(row: Transaction, share: Share | None) -> tuple[HoldingKey, ...]:
+        pool = HoldingKey(POOL, row.coin)
+        return (pool,) if share is None else (pool, holding_key(share.position, Leg.PERP))
+
+    # ------------------------------------------------------------------------------------- opening, dust
+
+    @property
+    def opened_at(self) -> datetime | None:
+        """When the books were opened, None if they are not yet."""
+        text = self._meta.get(_OPENED)
+        return None if text is None else datetime.fromisoformat(text)
+
+    @property
+    def opening_id(self) -> int:
+        """The id of the last journal of the opening, zero if there was none."""
+        return int(self._meta.get(_OPENING_ID) or 0)
+
+    def chain_breaks(
+        self, coins: Iterable[str] | None = None, *, since: datetime | None = None
+    ) -> tuple[ChainBreak, ...]:
+        """Where the venue's running balances do not follow from one another: over all coins, from the
+        opening on.
+
+        With ``since`` only rows from there are proved, beginning with the last one before it.
+        """
+        text = self._meta.get(_OPENING)
+        if text is None:
+            return ()
+        opening = json.loads(text)
+        breaks: list[ChainBreak] = []
+        for coin in sorted(coins) if coins is not None else self.log.coins():
+            anchor = self.log.last_before(coin, since) if since is not None else None
+            start = None if anchor is not None else dec(opening.get(coin, "0"))
+            breaks += chained(self.log.of_coin(coin, since=anchor), start)[1]
+        return tuple(breaks)
+
+    def post_opening(
+        self, wallet: Wallet, at: datetime, *, prices: Mapping[str, Decimal] | None = None
+    ) -> bool:
+        """Open the books with what the wallet holds and the ledger does not know yet; False if they are open
+        already.
+
+        ``prices`` in quote value the coins that are no quote coins; a coin without a price is valued at
+        nothing, and its whole worth later counts as unrealised gain of the pool, not of any position.
+        """
+        with self._session.transaction():
+            if self.opened_at is not None:
+                return False
+            known = self.read.wallet()
+            for coin, balance in sorted(wallet.coins.items()):
+                amount = balance.wallet - known.pop(coin, ZERO)
+                price = (prices or {}).get(coin)
+                self._open(
+                    OpeningBalance(coin=coin, amount=amount, borrowed=balance.spot_borrowed, price=price), at
+                )
+            for coin, amount in sorted(known.items()):
+                self._open(OpeningBalance(coin=coin, amount=-amount, price=(prices or {}).get(coin)), at)
+            held = {coin: plain(balance.wallet) for coin, balance in sorted(wallet.coins.items())}
+            self._meta.set(_OPENING, json.dumps(held))
+            self._meta.set(_OPENING_ID, str(self.read.last_id()))
+            self._meta.set(_OPENED, at.isoformat())
+        return True
+
+    def _open(self, opening: OpeningBalance, at: datetime) -> None:
+        if opening.amount or opening.borrowed:
+            before = self._holdings([HoldingKey(POOL, opening.coin)])
+            self._write(opening_journal(opening, before, at=at))
+
+    def move_dust(self, position: PositionRecord, quantity: Decimal, *, at: datetime) -> None:
+        """Give coins of a position to the dust (+), or take some from the dust for it (−); no cash moves, no
+        gain arises.
+        """
+        with self._session.transaction():
+            prefix = f"dust:{position.position_id}:"
+            sequence = self.read.count_keys(prefix) + 1
+            keys = (holding_key(position, Leg.SPOT), HoldingKey(DUST, position.base))
+            move = DustMove(position=position, quantity=quantity, at=at, sequence=sequence)
+            self._write(dust_journal(move, self._holdings(keys)))
+
+    def put_dust_aside(self, position: PositionRecord, at: datetime) -> Decimal:
+        """Give all coins that a position still owns to the dust; how many they were."""
+        quantity = self.read.holding(holding_key(position, Leg.SPOT)).quantity
+        if quantity > 0:
+            self.move_dust(position, quantity, at=at)
+        return quantity
+
+    def dust(self, base: str) -> Holding:
+        """What closed positions left of a coin, at cost."""
+        return self.read.holding(HoldingKey(DUST, base))
+
+    # ------------------------------------------------------------------------------------------- prices
+
+    def price(self, coin: str) -> Decimal | None:
+        """The last known price of a coin in quote, None if nobody ever told."""
+        text = self._meta.get(_PRICE + coin) if coin and coin not in QUOTE_COINS else None
+        return None if text is None else dec(text)
+
+    def set_price(self, coin: str, price: Decimal) -> None:
+        """Remember what a coin is worth in quote: values fees and rows in coins that are no quote coins."""
+        self._meta.set(_PRICE + coin, plain(price))
+
+    # -------------------------------------------------------------------------------------------- tables
+
+    def balances(self) -> dict[str, Decimal]:
+        """What the account should own of each coin: the wallet's balance less what was borrowed; no zero
+        balances.
+        """
+        totals = self.read.balances()
+        owned: dict[str, Decimal] = {}
+        for (account, coin), amount in totals.items():
+            if account in {Account.WALLET, Account.LOAN}:
+                owned[coin] = owned.get(coin, ZERO) + amount
+        return {coin: amount for coin, amount in owned.items() if amount}
+
+    def count(self) -> int:
+        """How many entries there are."""
+        return self.read.count()
+
+    def posted(self, key: str) -> bool:
+        """Whether a fact is booked."""
+        return self._journal_of(key) is not None
+
+    def _holdings(self, keys: Iterable[HoldingKey]) -> dict[HoldingKey, Holding]:
+        """Those of these holdings that matter: an amount of a quote coin is its own cost."""
+        return {key: self.read.holding(key) for key in keys if key.asset and key.asset not in QUOTE_COINS}
+
+    def _write(self, booked: Booked) -> None:
+        """One journal with its entries and the holdings after it, in the transaction around."""
+        journal = booked.journal
+        number = self._insert_journal([{**_journal_row(journal), "booked_at": self._session.clock.now()}])
+        reached(Point.LEDGER_BETWEEN_ENTRIES)
+        if journal.entries:
+            self._insert_entries([_entry_row(number, entry) for entry in journal.entries])
+        if booked.holdings:
+            self._put_holdings(
+                [
+                    {"owner": key.owner, "asset": key.asset, "quantity": held.quantity, "cost": held.cost}
+                    for key, held in booked.holdings.items()
+                ]
+            )
+
+
+def _entry_row(number: int, entry: Entry) -> dict[str, object]:
+    return {
+        "journal_id": number,
+        "account": entry.account,
+        "coin": entry.coin,
+        "amount": entry.amount,
+        "value": entry.value,
+        "position_id": entry.position_id,
+        "leg": entry.leg,
+    }
+
+
+def _journal_row(journal: Journal) -> dict[str, object]:
+    return {
+        "key": journal.key,
+        "fact": journal.fact,
+        "at": journal.at,
+        "symbol": journal.symbol,
+        "position_id": journal.position_id,
+        "leg": journal.leg,
+        "slippage": journal.slippage,
+    }

@@ -1,0 +1,156 @@
+"""The SQLite connection as fundarb wants it: durable, strict, exact, and honest about what failed.
+
+WAL with ``synchronous=FULL``: a commit that returned is on the disk (WAL with NORMAL may lose the last
+commits in a power cut, which for an intent log means a sent order without a row). Every failure of the engine
+surfaces as ``StateUnavailable``; a broken constraint stays peewee's ``IntegrityError`` for the caller to
+name.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import peewee
+
+from fundarb.errors import StateUnavailable
+from fundarb.store.fields import ExactSum
+
+APPLICATION_ID: Final = 0x66756E64
+"""``fund`` in ASCII, in the header of each of our files."""
+
+BUSY_TIMEOUT: Final = 5
+"""Seconds (of the machine, inside SQLite) that a statement waits for another process's transaction."""
+
+_PRAGMAS: Final = (
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    ("trusted_schema", "OFF"),
+    ("cell_size_check", "ON"),
+    ("temp_store", "MEMORY"),  # a full disk must not stop a sort
+)
+_WRITER_PRAGMAS: Final = (("journal_mode", "WAL"), ("journal_size_limit", 64 << 20))
+# macOS: only F_FULLFSYNC reaches the platter
+_DARWIN_PRAGMAS: Final = (("fullfsync", "ON"), ("checkpoint_fullfsync", "ON"))
+
+_HINTS: Final = (
+    ("disk is full", "free some space, then start again; the start finds out what the venue has"),
+    ("disk I/O error", "look at the disk and the system log, then start again"),
+    ("malformed", "put the newest backup in its place, then reconcile"),
+    ("not a database", "put the newest backup in its place, then reconcile"),
+    ("locked", "another process holds a transaction for too long; end it, then try again"),
+    ("readonly", "make the file and its folder writable for this user"),
+    ("unable to open", "look at the folder and its permissions"),
+)
+
+
+def unavailable(error: BaseException, path: Path) -> StateUnavailable:
+    """The failure with the file's name and what to do about it."""
+    text = str(error)
+    hint = next((remedy for words, remedy in _HINTS if words in text), "nothing was committed")
+    return StateUnavailable(f"database {path}: {text}; {hint}")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn whatever the engine raises, except a broken constraint, into ``StateUnavailable``."""
+    try:
+        yield
+    except peewee.IntegrityError:
+        raise
+    except (
+        peewee.DatabaseError,
+        peewee.InterfaceError,
+        sqlite3.DatabaseError,
+        sqlite3.InterfaceError,
+    ) as error:
+        raise unavailable(error, path) from error
+
+
+def file_uri(path: Path, mode: str) -> str:
+    """The URI by which SQLite opens a file in a mode (``ro``, ``rw``), without ever creating it."""
+    return f"file:{quote(str(path))}?mode={mode}"
+
+
+class Sqlite(peewee.SqliteDatabase):
+    """One database file. Each thread that uses it gets its own connection; ``close_all`` closes every one."""
+
+    def __init__(self, path: Path, *, readonly: bool) -> None:
+        """Nothing is opened yet. The file must exist."""
+        self.path = path
+        self.readonly = readonly
+        self._opened: list[sqlite3.Connection] = []
+        self._opened_lock = threading.Lock()
+        pragmas = [*([] if readonly else _WRITER_PRAGMAS), *_PRAGMAS]
+        if sys.platform == "darwin":
+            pragmas += _DARWIN_PRAGMAS
+        super().__init__(
+            file_uri(path, "ro" if readonly else "rw"),
+            pragmas=pragmas,
+            timeout=BUSY_TIMEOUT,
+            uri=True,
+            check_same_thread=False,  # so that close_all may run on another thread than the one that opened
+        )
+        self.register_aggregate(ExactSum, "dsum", 1)
+
+    def _connect(self) -> sqlite3.Connection:  # peewee's hook for a new connection of this thread
+        parent: Any = super()
+        connection: sqlite3.Connection = parent._connect()  # noqa: SLF001 - the hook of our own base class
+        with self._opened_lock:
+            self._opened.append(connection)
+        return connection
+
+    def _mine(self) -> sqlite3.Connection:
+        untyped: Any = self
+        return untyped.connection()  # type: ignore[no-any-return]  # peewee publishes half its types
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """As peewee's, but failures are ours, and a transaction the engine gave up runs nothing more."""
+        if self.transaction_depth() and not self._mine().in_transaction:
+            raise StateUnavailable(f"database {self.path}: the transaction was rolled back by the engine")
+        parent: Any = super()
+        with translated(self.path):
+            return parent.execute_sql(sql, params)
+
+    def alive_transaction(self) -> bool:
+        """Whether the engine still has the transaction of this thread open."""
+        return not self.is_closed() and self._mine().in_transaction
+
+    def begin_immediate(self) -> None:
+        """Take the write lock and begin; ``StateUnavailable`` if another process keeps it for too long."""
+        self.execute_sql("BEGIN IMMEDIATE")
+        untyped: Any = self
+        untyped.push_transaction(self)  # peewee's own list of what is open; the entry itself is never used
+
+    def commit_immediate(self) -> None:
+        """Make it durable, or raise ``StateUnavailable`` with nothing left of it."""
+        try:
+            if not self.alive_transaction():
+                raise StateUnavailable(f"database {self.path}: the transaction was rolled back by the engine")
+            with translated(self.path):
+                self._mine().execute("COMMIT")
+        finally:
+            self.rollback_immediate()
+
+    def rollback_immediate(self) -> None:
+        """End it; nothing remains of what was not committed."""
+        untyped: Any = self
+        untyped.pop_transaction()
+        if self.alive_transaction():  # else it is committed, or the engine has rolled back by itself
+            with translated(self.path):
+                self._mine().execute("ROLLBACK")
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; uncommitted work of theirs is lost."""
+        with self._opened_lock:
+            connections, self._opened = self._opened, []
+            self.autoconnect = False
+        for connection in connections:
+            connection.close()
+        self.dispose()
