@@ -1,0 +1,147 @@
+"""The smaller parts of the paper account: what it needs of the market, how it begins, and what its file
+holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from fundarb.core.account import FeeRates
+from fundarb.core.market import (
+    Book,
+    Category,
+    Instruments,
+    MarketSnapshot,
+    PerpInstrument,
+    SettledFunding,
+    SpotInstrument,
+)
+from fundarb.core.money import dec
+from fundarb.exchange.paper_feed import Key
+from fundarb.venue.codec import decode
+from fundarb.venue.engine import Venue
+from fundarb.venue.feed import Bar, Point
+
+
+class PublicMarket(Protocol):
+    """The part of ``engine.ports.MarketData`` that is used here; nothing in it is signed."""
+
+    @property
+    def requests_made(self) -> int:
+        """HTTP requests since the start."""
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """The venue's clock less ours, as last measured."""
+
+    def server_time(self) -> datetime:
+        """The venue's clock."""
+
+    def instruments(self, *, refresh: bool = False) -> Instruments:
+        """Every instrument."""
+
+    def snapshot(self) -> MarketSnapshot:
+        """All quotes."""
+
+    def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
+        """One order book."""
+
+    def settled_funding(
+        self, symbol: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[SettledFunding, ...]:
+        """Settled rates."""
+
+    def fee_rates(self, category: Category, symbol: str) -> FeeRates:
+        """The public schedule."""
+
+
+@runtime_checkable
+class MarkHistory(Protocol):
+    """Optional second face of the market data: mark price bars of the past, for an exact catch-up."""
+
+    def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
+        """Bars that cover [since, until], oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperAccount:
+    """Where the account lives and how it begins. A ``readonly`` one is never written: for commands that
+    only look.
+    """
+
+    path: Path
+    balances: Mapping[str, Decimal]
+    latency: timedelta = timedelta(milliseconds=200)
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtUp:
+    """What happened to the account while nobody looked. ``marks``: "history" or "current" (an
+    approximation).
+    """
+
+    since: datetime
+    until: datetime
+    settlements: int
+    liquidated: tuple[str, ...]
+    marks: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """What is kept beside the venue's state: expected and late settlements."""
+
+    expected: dict[str, datetime] = field(default_factory=dict)
+    late: dict[str, list[datetime]] = field(default_factory=dict)
+
+
+def uid(created: str) -> str:
+    """The account's uid: a hash of when, where and with what it was begun."""
+    return f"paper-{sha256(created.encode()).hexdigest()[:12]}"
+
+
+def worth_keeping(venue: Venue) -> list[Key]:
+    """Symbols without whose quote the account cannot be valued: held contracts, coins owned."""
+    held: list[Key] = [(Category.LINEAR, symbol) for symbol in venue.held()]
+    spots = venue.instruments(Category.SPOT)
+    return held + [(Category.SPOT, f"{coin}USDT") for coin in venue.coins_owned() if f"{coin}USDT" in spots]
+
+
+def text(key: Key) -> str:
+    """A key as JSON can hold it."""
+    return f"{key[0].value}:{key[1]}"
+
+
+def row(point: Point) -> list[str | None]:
+    """A quote as JSON can hold it."""
+    return [None if item is None else str(item) for item in point]
+
+
+def point_of(row: list[str | None]) -> Point:
+    """The quote that ``row`` made; ``ValueError`` or ``TypeError`` if it is none."""
+    values: Any = [None if item is None else dec(item) for item in row]
+    return Point(*values)
+
+
+def remembered(content: Mapping[str, Any], fresh: Instruments) -> tuple[dict[Key, Point], Instruments]:
+    """Quotes and instruments of the file; what the venue lists today wins."""
+    points: dict[Key, Point] = {}
+    for key, values in content["quotes"].items():
+        kind, _, symbol = key.partition(":")
+        points[Category(kind), symbol] = point_of(values)
+    spot, perp = dict(fresh.spot), dict(fresh.perp)
+    for item in content["instruments"]:
+        if item["category"] == Category.SPOT.value:
+            old_spot = decode(SpotInstrument, item["row"])
+            spot.setdefault(old_spot.symbol, old_spot)
+        else:
+            old_perp = decode(PerpInstrument, item["row"])
+            perp.setdefault(old_perp.symbol, old_perp)
+    return points, Instruments(spot=spot, perp=perp, as_of=fresh.as_of)

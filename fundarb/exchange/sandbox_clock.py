@@ -1,0 +1,141 @@
+"""A clock whose time is the virtual time of a sandbox: sleeping on it asks the sandbox to move.
+
+The sandbox answers after everything due until then has happened, so a program that polls and waits runs
+through weeks in seconds. Between its own moves the clock asks for the time a few times a second at most, for
+somebody else may have moved it. The same loopback rule as for every request to a sandbox. Never used against
+a real venue.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timedelta
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+from fundarb.clock import Clock, SystemClock
+from fundarb.core.instants import from_ms, iso
+from fundarb.errors import BadAnswer, ConfigError, Problem, Unavailable
+from fundarb.exchange.hosts import BybitSettings, base_url
+
+_LOOK_AGAIN = timedelta(milliseconds=250)
+_STEP_SECONDS = 300
+"""How long a step of the sandbox may take: a long one simulates a whole market in between."""
+
+_PROBE_SECONDS = 10
+"""How long the first question waits, which moves nothing."""
+
+_REMEDY = "start the sandbox with --clock virtual"
+
+_IDLE = timedelta(seconds=1)
+"""A connection that rested longer may be closed by the server at this moment; a fresh one costs nothing
+here.
+"""
+
+_REAL_CLOCK = 409
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class SandboxClock:
+    """Satisfies ``Clock`` over ``POST /sandbox/clock``; safe to share between threads."""
+
+    def __init__(self, url: str, *, machine: Clock | None = None) -> None:
+        """Ask the sandbox at ``url`` for its time; ``ConfigError`` if it has no clock that can be moved."""
+        self._url = base_url(BybitSettings(venue="sandbox", url=url))
+        self._machine = machine if machine is not None else SystemClock()
+        self._lock = threading.Lock()
+        self._connection: HTTPConnection | None = None
+        self._looked = self._used = self._machine.monotonic()
+        self._patience = _PROBE_SECONDS
+        try:
+            self._start = self._now = self._move({"advance": "0ms"})
+        except BadAnswer as error:
+            raise ConfigError(
+                Problem("--venue-url", f"{self._url} has no virtual clock: {error}", _REMEDY)
+            ) from error
+        finally:
+            self._drop()
+        self._patience = _STEP_SECONDS
+
+    def now(self) -> datetime:
+        """The sandbox's time, at most a quarter of a second of real time old."""
+        with self._lock:
+            if self._machine.monotonic() - self._looked > _LOOK_AGAIN:
+                self._now = max(self._now, self._ask("GET", "/v5/market/time", body=None, key="time"))
+                self._looked = self._machine.monotonic()
+            return self._now
+
+    def monotonic(self) -> timedelta:
+        """Virtual time since this clock was made."""
+        return self.now() - self._start
+
+    def sleep(self, duration: timedelta) -> None:
+        """Move the sandbox forward, in whole milliseconds rounded up; returns when all of it has happened."""
+        if duration <= timedelta():
+            return
+        with self._lock:
+            milliseconds = -(-duration // _MILLISECOND)
+            self._now = max(self._now, self._move({"advance": f"{milliseconds}ms"}))
+
+    def advance_to(self, instant: datetime) -> None:
+        """Move the sandbox to an instant; one that is past changes nothing."""
+        with self._lock:
+            if instant > self._now:
+                self._now = max(self._now, self._move({"to": iso(instant)}))
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._drop()
+
+    # ------------------------------------------------------------------------------------------ wire
+
+    def _move(self, body: dict[str, str]) -> datetime:
+        now = self._ask("POST", "/sandbox/clock", body=json.dumps(body), key="now")
+        self._looked = self._machine.monotonic()
+        return now
+
+    def _ask(self, method: str, path: str, *, body: str | None, key: str) -> datetime:
+        try:
+            status, document = self._exchange(method, path, body=body)
+        except (OSError, HTTPException) as error:
+            self._drop()
+            why = (
+                (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            )
+            message = (
+                f"the sandbox at {self._url} does not answer ({why}); `fundarb sandbox serve` starts one"
+            )
+            raise Unavailable(message) from error
+        value = document.get(key) if isinstance(document, dict) else None
+        if status == 200 and isinstance(value, int):
+            return from_ms(value)
+        self._drop()
+        if status == _REAL_CLOCK:
+            raise ConfigError(
+                Problem("--venue-url", f"the sandbox at {self._url} runs on the real clock", _REMEDY)
+            )
+        raise BadAnswer(f"the sandbox at {self._url} answered {status} to {path} without its time")
+
+    def _exchange(self, method: str, path: str, *, body: str | None) -> tuple[int, Any]:
+        if self._machine.monotonic() - self._used > _IDLE:
+            self._drop()
+        if self._connection is None:
+            parts = urlsplit(self._url)
+            self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._patience)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        self._connection.request(method, path, body, headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        self._used = self._machine.monotonic()
+        try:
+            return response.status, json.loads(content)
+        except ValueError:
+            return response.status, None
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
