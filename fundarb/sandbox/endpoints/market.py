@@ -1,0 +1,291 @@
+"""Public market data: time, instruments, tickers, books, funding history, klines, risk limits, status,
+announcements.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from fundarb.core.instants import from_ms, to_ms
+from fundarb.core.market import Category, PerpInstrument
+from fundarb.core.money import plain
+from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, traded_category
+from fundarb.sandbox.endpoints.tickers import ticker_rows
+from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.instrument_rows import linear_instrument, risk_tier, spot_instrument
+from fundarb.sandbox.paging import page
+from fundarb.sandbox.wire import Answer, bad_parameter, compact
+from fundarb.venue.feed import BarFeed, BarKind, BarQuery, HappeningKind
+
+_STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
+_MINUTES = {
+    **{str(minutes): minutes for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
+    "D": 1440,
+    "W": 10_080,
+    "M": 43_200,
+}
+_RISK_PAGE = 15
+_FUNDING_LOOK_BACK = timedelta(days=400)
+_MOST_LEVELS = 1000
+_DEFAULT_LEVELS = {Category.SPOT: 1, Category.LINEAR: 25}
+
+
+def server_time(house: House, _call: Call) -> Answer:
+    """GET /v5/market/time."""
+    ms = to_ms(house.wire_now())
+    return Answer({"timeSecond": str(ms // 1000), "timeNano": str(ms * 1_000_000)})
+
+
+def instruments_info(house: House, call: Call) -> Answer:
+    """GET /v5/market/instruments-info: only Trading ones unless a status is asked for; spot never paged."""
+    category = category_of(call)
+    if category is None:
+        return listed(call, [])
+    parameters = call.parameters
+    status = parameters.choice("status", _STATUSES, default="Trading")
+    symbol, base = parameters.text("symbol"), parameters.text("baseCoin")
+    kind = parameters.text("symbolType")
+    items = [
+        (number, item)
+        for number, item in enumerate(house.venue.instruments(category).values())
+        if item.status == status
+        and symbol in {"", item.symbol}
+        and base in {"", item.base_coin}
+        and kind in {"", item.symbol_type}
+    ]
+    if category is Category.SPOT:
+        rows = [spot_instrument(house.venue.listing(category, item.symbol), number) for number, item in items]
+        return listed(call, rows)
+    limit = parameters.limit(500, 1000)
+    part, cursor = page(items, cursor=parameters.cursor(), limit=limit, name=lambda item: item[1].symbol)
+    more = bool(part) and part[-1] != items[-1]
+    rows = [linear_instrument(house.venue.listing(category, item.symbol), number) for number, item in part]
+    return listed(call, rows, cursor=cursor if more else "")
+
+
+def tickers(house: House, call: Call) -> Answer:
+    """GET /v5/market/tickers: one row, or all of a category from the cache of this instant."""
+    category = category_of(call)
+    if category is None:
+        return Answer({"category": call.parameters.text("category"), "list": []})
+    symbol = call.parameters.text("symbol")
+    if symbol:
+        house.venue.point(category, symbol)
+        rows = ticker_rows(house, category, symbol=symbol)
+        return Answer(text=f'{{"category":"{category}","list":[{rows}]}}')
+    text = house.served_text.get((category.value, house.venue.now))
+    if text is None:
+        rows = ticker_rows(house, category)
+        text = house.remember_text(category.value, f'{{"category":"{category}","list":[{rows}]}}')
+    return Answer(text=text)
+
+
+def orderbook(house: House, call: Call) -> Answer:
+    """GET /v5/market/orderbook."""
+    category = traded_category(call)
+    symbol = known_symbol(house, category, call=call)
+    depth = call.parameters.integer("limit", _DEFAULT_LEVELS[category], low=1, high=_MOST_LEVELS)
+    book = house.venue.book(category, symbol, depth=depth)
+    ms = to_ms(house.wire_now())
+    bids = ",".join([f'["{plain(level.price)}","{plain(level.quantity)}"]' for level in book.bids])
+    asks = ",".join([f'["{plain(level.price)}","{plain(level.quantity)}"]' for level in book.asks])
+    update = ms // 100
+    return Answer(
+        text=f'{{"s":{compact(symbol)},"b":[{bids}],"a":[{asks}],"ts":{ms},"u":{update},"seq":{update},"cts":{to_ms(book.as_of)}}}'
+    )
+
+
+def funding_history(house: House, call: Call) -> Answer:
+    """GET /v5/market/funding/history: newest first; a start without an end is an error."""
+    category = traded_category(call)
+    if category is not Category.LINEAR:
+        raise bad_parameter("params error: category invalid")
+    symbol = known_symbol(house, category, call=call)
+    limit = call.parameters.limit(200, 200)
+    start, end = call.parameters.instant("startTime"), call.parameters.instant("endTime")
+    if start is not None and end is None:
+        raise bad_parameter("params error: endTime is required when startTime is given")
+    if start is not None and end is not None and end < start:
+        raise bad_parameter("params error: endTime must not be before startTime")
+    until = min(end, house.venue.now) if end is not None else house.venue.now
+    since = _funding_start(start, until, limit=limit)
+    rates = house.venue.settled_funding(symbol, since, until=until)
+    rows = [
+        {
+            "symbol": rate.symbol,
+            "fundingRate": plain(rate.rate),
+            "fundingRateTimestamp": str(to_ms(rate.time)),
+        }
+        for rate in reversed(rates[-limit:])
+    ]
+    return Answer({"category": "linear", "list": rows})
+
+
+def _funding_start(start: datetime | None, until: datetime, *, limit: int) -> datetime:
+    if start is not None:
+        return start - timedelta(milliseconds=1)
+    return until - min(timedelta(hours=8) * (limit + 1), _FUNDING_LOOK_BACK)
+
+
+def kline(house: House, call: Call) -> Answer:
+    """GET /v5/market/kline."""
+    return _bars(house, call, kind=BarKind.LAST)
+
+
+def mark_kline(house: House, call: Call) -> Answer:
+    """GET /v5/market/mark-price-kline."""
+    return _bars(house, call, kind=BarKind.MARK)
+
+
+def index_kline(house: House, call: Call) -> Answer:
+    """GET /v5/market/index-price-kline."""
+    return _bars(house, call, kind=BarKind.INDEX)
+
+
+def premium_kline(house: House, call: Call) -> Answer:
+    """GET /v5/market/premium-index-price-kline."""
+    return _bars(house, call, kind=BarKind.PREMIUM)
+
+
+def _bars(house: House, call: Call, *, kind: BarKind) -> Answer:
+    parameters = call.parameters
+    category = Category(parameters.choice("category", ("spot", "linear"), default="linear"))
+    symbol = known_symbol(house, category, call=call)
+    if category is Category.SPOT and kind is not BarKind.LAST:
+        raise bad_parameter("params error: category invalid")
+    word = parameters.choice("interval", tuple(_MINUTES))
+    step = timedelta(minutes=_MINUTES[word])
+    limit = parameters.limit(200, 1000)
+    now = house.venue.now
+    start, end = parameters.instant("start"), parameters.instant("end")
+    if start is not None and end is not None and end < start:
+        raise bad_parameter("params error: end must not be before start")
+    last = min(end if end is not None else now, now)
+    first = start if start is not None else last - step * limit
+    rows: list[list[str]] = []
+    if isinstance(house.feed, BarFeed) and first <= last:
+        query = BarQuery(category=category, symbol=symbol, kind=kind, step=step,
+                         start=max(first, last - step * limit), end=last)  # fmt: skip
+        for bar in house.feed.bars(query)[-limit:]:
+            row = [str(to_ms(bar.start)), plain(bar.open), plain(bar.high), plain(bar.low), plain(bar.close)]
+            rows.append([*row, plain(bar.volume), plain(bar.turnover)] if kind is BarKind.LAST else row)
+    return Answer({"symbol": symbol, "category": category.value, "list": rows[::-1]})
+
+
+def risk_limit(house: House, call: Call) -> Answer:
+    """GET /v5/market/risk-limit: without a symbol fifteen symbols a page."""
+    category = category_of(call)
+    if category is None:
+        return listed(call, [])
+    if category is Category.SPOT:
+        raise bad_parameter("params error: category invalid")
+    if call.parameters.has("symbol"):
+        symbols, cursor = [known_symbol(house, category, call=call)], ""
+    else:
+        everything = [
+            item.symbol for item in house.venue.instruments(category).values() if item.status == "Trading"
+        ]
+        part, cursor = page(
+            everything, cursor=call.parameters.cursor(), limit=_RISK_PAGE, name=lambda name: name
+        )
+        symbols = list(part)
+    rows = [
+        risk_tier(symbol, number, tier=tier)
+        for symbol in symbols
+        for number, tier in enumerate(house.venue.listing(category, symbol).tiers, 1)
+    ]
+    return listed(call, rows, cursor=cursor)
+
+
+def price_limit(house: House, call: Call) -> Answer:
+    """GET /v5/market/price-limit."""
+    category = Category(call.parameters.choice("category", ("spot", "linear"), default="linear"))
+    symbol = known_symbol(house, category, call=call)
+    buy, sell = house.venue.price_limits(category, symbol)
+    ms = str(to_ms(house.wire_now()))
+    return Answer({"symbol": symbol, "buyLmt": plain(buy), "sellLmt": plain(sell), "ts": ms})
+
+
+def system_status(house: House, _call: Call) -> Answer:
+    """GET /v5/system/status: the maintenance windows that the world verb announced."""
+    now = to_ms(house.venue.now)
+    rows = []
+    for number, (begin, end) in enumerate(house.setting.maintenance):
+        state = "scheduled" if now < begin else ("ongoing" if now < end else "completed")
+        rows.append(
+            {
+                "id": f"sandbox-maintenance-{number}",
+                "title": "System maintenance",
+                "state": state,
+                "begin": str(begin),
+                "end": str(end),
+                "href": "",
+                "serviceTypes": [1, 2, 3, 4, 5],
+                "product": [1, 2],
+                "uidSuffix": [],
+                "maintainType": 1,
+                "env": 1,
+            }
+        )
+    return Answer({"list": rows}, message="")
+
+
+def announcements(house: House, call: Call) -> Answer:
+    """GET /v5/announcements/index: delistings, as they are announced."""
+    call.parameters.required("locale")
+    wanted = call.parameters.text("type")
+    size = call.parameters.limit(20, 100)
+    number = call.parameters.integer("page", 1, low=1, high=10_000)
+    rows = _delistings(house) if wanted in {"", "delistings"} else []
+    return Answer({"total": len(rows), "list": rows[(number - 1) * size : number * size]})
+
+
+def _delistings(house: House) -> list[dict[str, Any]]:
+    announced = dict(house.announced)
+    for happening in house.happenings:
+        if happening.kind is HappeningKind.DELIST_ANNOUNCED and happening.at <= house.venue.now:
+            announced.setdefault(happening.symbol, happening.at)
+    rows = []
+    for item in house.venue.instruments(Category.LINEAR).values():
+        if not isinstance(item, PerpInstrument) or item.delivery_time is None or not item.perpetual:
+            continue
+        ms = to_ms(announced.get(item.symbol, house.start))
+        rows.append(
+            {
+                "title": f"Delisting of {item.symbol} Perpetual Contract",
+                "description": f"{item.symbol} will be delisted at {item.delivery_time:%Y-%m-%d %H:%M} UTC",
+                "type": {"title": "Delistings", "key": "delistings"},
+                "tags": ["Derivatives", "Delistings"],
+                "url": "",
+                "dateTimestamp": ms,
+                "startDateTimestamp": ms,
+                "endDateTimestamp": to_ms(item.delivery_time),
+                "publishTime": ms,
+            }
+        )
+    return sorted(rows, key=lambda row: -int(row["dateTimestamp"]))
+
+
+def recent_trades(house: House, call: Call) -> Answer:
+    """GET /v5/market/recent-trade: the last price, as the one trade that the venue can vouch for."""
+    category = traded_category(call)
+    symbol = known_symbol(house, category, call=call)
+    call.parameters.integer("limit", 60, low=1, high=1000)
+    point = house.venue.point(category, symbol)
+    ms = to_ms(house.venue.now)
+    side = "Sell" if point.bid is not None and point.last <= point.bid else "Buy"
+    size = max(point.bid_size, point.ask_size, Decimal(0))
+    row = {
+        "execId": f"{from_ms(ms):%Y%m%d%H%M%S}-{symbol}",
+        "symbol": symbol,
+        "price": plain(point.last),
+        "size": plain(size),
+        "side": side,
+        "time": str(ms),
+        "isBlockTrade": False,
+        "isRPITrade": False,
+        "seq": str(ms // 100),
+    }
+    return Answer({"category": category.value, "list": [row]})

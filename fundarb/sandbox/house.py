@@ -1,0 +1,278 @@
+"""What all end points share: the venue, its clock, keys, faults, limits and the log of requests; one
+account, one thread.
+
+Every request first brings the venue to the present, so that everything due by then has happened in order
+before it is answered. Nothing here speaks HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from secrets import token_hex
+from typing import Any
+
+from fundarb.core.instants import floor_hour, from_ms, to_ms
+from fundarb.core.market import Category
+from fundarb.sandbox.auth import ApiKey, Keyring, Signed
+from fundarb.sandbox.faults import FaultBook
+from fundarb.sandbox.limits import Limits
+from fundarb.sandbox.options import SandboxOptions, world_uid
+from fundarb.sandbox.timekeeping import Timekeeper
+from fundarb.sandbox.wire import Parameters
+from fundarb.venue.engine import Venue
+from fundarb.venue.feed import MarketFeed
+from fundarb.venue.rows import Directive, Notice, PositionView, Topic, WalletView
+
+_READS_KEPT = 50_000
+_PAST_KEPT = 5_000
+_TICK_CACHE = 4
+SNAPSHOT_SCHEMA = "fundarb.sandbox/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request on its way through an end point. ``cutoff``: a lagging read sees nothing younger than
+    this.
+    """
+
+    method: str
+    path: str
+    parameters: Parameters
+    now: datetime
+    key: ApiKey | None = None
+    cutoff: datetime | None = None
+    directive: Directive | None = None
+
+    def visible(self, instant: datetime) -> bool:
+        """Whether something that happened then is to be seen by this read."""
+        return self.cutoff is None or instant <= self.cutoff
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One request as ``/sandbox/truth`` tells it; ``timestamp`` is the signed one (None: not signed)."""
+
+    at: datetime
+    method: str
+    path: str
+    link_id: str
+    timestamp: int | None
+    outcome: str
+
+    def row(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "time": to_ms(self.at),
+            "method": self.method,
+            "path": self.path,
+            "link_id": self.link_id,
+            "timestamp": self.timestamp,
+            "outcome": self.outcome,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayText:
+    """The slow parts of a ticker row, ready as text, with the figures they were made from."""
+
+    turnover: Decimal
+    interest: Decimal
+    prev: float
+    interest_size: float
+    head: str
+    tail: str
+
+
+class RequestLog:
+    """Every write for ever, of the reads the latest ones; in the order of arrival."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._count = 0
+        self._writes: list[tuple[int, Logged]] = []
+        self._reads: deque[tuple[int, Logged]] = deque(maxlen=_READS_KEPT)
+
+    def add(self, entry: Logged) -> None:
+        """Record one."""
+        self._count += 1
+        (self._writes.append if entry.method == "POST" else self._reads.append)((self._count, entry))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All of them, oldest first."""
+        return [entry.row() for _, entry in sorted([*self._writes, *self._reads], key=lambda item: item[0])]
+
+
+class Past:
+    """Positions and wallet as they were, remembered only while a fault makes reads lag."""
+
+    def __init__(self) -> None:
+        """Nothing remembered."""
+        self._records: deque[tuple[datetime, WalletView, tuple[PositionView, ...]]] = deque(maxlen=_PAST_KEPT)
+        self._changed: datetime | None = None
+
+    def heard(self, notice: Notice) -> None:
+        """Something happened that changes what a read would see."""
+        if notice.topic is not Topic.MARKET:
+            self._changed = notice.at
+
+    def keep(self, venue: Venue, *, wanted: bool) -> None:
+        """Remember the present if it differs from the last record; forget everything when no fault needs
+        it.
+        """
+        if not wanted:
+            self._records.clear()
+        elif self._changed is not None or not self._records:
+            self._records.append((self._changed or venue.now, venue.wallet(), venue.positions()))
+        self._changed = None
+
+    def at(self, instant: datetime) -> tuple[WalletView, tuple[PositionView, ...]] | None:
+        """The newest record that is not younger than an instant, else the oldest; None without any."""
+        found = None
+        for time, wallet, positions in self._records:
+            if found is not None and time > instant:
+                break
+            found = (wallet, positions)
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Setting:
+    """Platform settings that are no business of the venue; part of a snapshot."""
+
+    skew_ms: int = 0
+    maintenance: list[tuple[int, int]] = field(default_factory=list)
+
+
+class House:
+    """One sandbox in this process."""
+
+    def __init__(self, options: SandboxOptions) -> None:
+        """Open the doors: build the market and the venue, or restore them from the state file."""
+        self.options = options
+        self.keyring = Keyring(options.key, options.secret)
+        self.faults = FaultBook()
+        self.limits = Limits(enforced=options.limited)
+        self.log = RequestLog()
+        self.past = Past()
+        self.setting = Setting()
+        self.announced: dict[str, datetime] = {}
+        """When the world announced a delisting, by symbol; the script's are in the feed."""
+        self.funding_texts: dict[str, tuple[datetime, str]] = {}
+        self.day_texts: dict[tuple[Category, str], DayText] = {}
+        self.served_text: dict[tuple[str, datetime], str] = {}
+        self.clock = Timekeeper(options.clock, options.start)
+        self.start = self.clock.now()
+        self.feed: MarketFeed = options.market(self.start)
+        run = options.run if options.run is not None else token_hex(8)
+        self.venue = Venue(
+            self.feed,
+            start=self.start,
+            uid=world_uid(options.seed, self.start, replay=options.replay, run=run),
+            balances=dict(options.balances),
+            rules=options.venue_rules(),
+        )
+        self.happenings = self.feed.happenings()
+        self.venue.subscribe(self._heard)
+
+    def present(self) -> datetime:
+        """Bring the venue to its clock's present."""
+        now = self.clock.now()
+        self.venue.advance(now)
+        return self.venue.now
+
+    def wire_now(self) -> datetime:
+        """The time the venue claims: its own, shifted by ``skew``."""
+        return self.venue.now + timedelta(milliseconds=self.setting.skew_ms)
+
+    def move(self, instant: datetime) -> datetime:
+        """Move a virtual clock; returns after everything due has happened, the market included: in a new
+        hour all its prices have moved on, so that the next reader does not wait for them.
+        """
+        before = floor_hour(self.venue.now)
+        self.venue.advance(instant)
+        self.clock.move_to(instant)
+        if floor_hour(self.venue.now) != before:
+            self.look()
+        return self.venue.now
+
+    def look(self) -> None:
+        """Bring every price of both markets up to the present instant."""
+        for category in Category:
+            self.venue.points(category)
+
+    def settled_reads(self) -> None:
+        """Keep what lagging reads need; called after every request."""
+        wanted = any(rule.effect.verb in {"lag_reads", "stale_reads"} for rule in self.faults.armed())
+        self.past.keep(self.venue, wanted=wanted)
+
+    def remember_text(self, name: str, text: str) -> str:
+        """Keep a built answer for the same instant (bulk tickers)."""
+        if len(self.served_text) >= _TICK_CACHE:
+            self.served_text.clear()
+        self.served_text[name, self.venue.now] = text
+        return text
+
+    def forget_texts(self) -> None:
+        """Something outside the feed changed the market: no text built before holds."""
+        self.served_text.clear()
+        self.day_texts.clear()
+        self.funding_texts.clear()
+
+    def _heard(self, notice: Notice) -> None:
+        self.past.heard(notice)
+        if notice.topic is Topic.MARKET:
+            self.forget_texts()
+
+    def note(self, call: tuple[str, str], signed: Signed | None, *, link_id: str, outcome: str) -> None:
+        """Write one request into the log."""
+        stamp = signed.timestamp_ms if signed is not None else None
+        self.log.add(Logged(self.venue.now, call[0], call[1], link_id, stamp, outcome))
+
+    # ------------------------------------------------------------------------------------------ snapshot
+
+    def snapshot(self) -> dict[str, Any]:
+        """The complete state as JSON values; faults and the request log are not part of it."""
+        return {
+            "schema": SNAPSHOT_SCHEMA,
+            "start": to_ms(self.start),
+            "seed": self.options.seed,
+            "replay": self.options.replay,
+            "setting": {
+                "skew_ms": self.setting.skew_ms,
+                "maintenance": [list(window) for window in self.setting.maintenance],
+            },
+            "venue": self.venue.snapshot(),
+        }
+
+    def restore(self, state: object) -> None:
+        """Become what a snapshot says; ``ValueError`` for one of another world's market, with nothing
+        changed.
+
+        A virtual clock goes (back) to the snapshot's instant; on a real clock the venue then catches up
+        with the present.
+        """
+        if not isinstance(state, dict) or state.get("schema") != SNAPSHOT_SCHEMA:
+            msg = f"not a sandbox snapshot of this version ({SNAPSHOT_SCHEMA})"
+            raise ValueError(msg)
+        if (state.get("seed"), state.get("replay")) != (self.options.seed, self.options.replay):
+            msg = "the snapshot was taken over another market (seed or replay differ)"
+            raise ValueError(msg)
+        start, setting, inner = state.get("start"), state.get("setting"), state.get("venue")
+        if not isinstance(start, int) or not isinstance(setting, dict) or not isinstance(inner, dict):
+            msg = "the snapshot is incomplete"
+            raise ValueError(msg)  # noqa: TRY004 - every bad snapshot alike
+        feed = self.feed if from_ms(start) == self.start else self.options.market(from_ms(start))
+        venue = Venue.restore(feed, inner, rules=self.options.venue_rules())
+        self.setting = Setting(
+            skew_ms=int(setting["skew_ms"]),
+            maintenance=[(int(begin), int(end)) for begin, end in setting["maintenance"]],
+        )
+        self.start, self.feed, self.venue = from_ms(start), feed, venue
+        self.happenings = feed.happenings()
+        self.past = Past()
+        self.forget_texts()
+        self.clock.restart_at(venue.now)
+        venue.subscribe(self._heard)
