@@ -1,0 +1,137 @@
+"""What a command came to, in a form that a database row can carry: exit code, data, error.
+
+A command executed by the daemon is answered through its row, and the command line prints it as if it had done
+the work itself; so exit codes and the JSON of results are settled here, below both. Nothing here executes
+anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Self
+
+from fundarb.core.instants import iso
+from fundarb.core.money import plain, seconds
+from fundarb.core.reasons import Reason
+from fundarb.errors import ConfigError, FundarbError
+
+EXIT_CODES: Mapping[str, int] = {
+    "config_error": 2,
+    "rejected": 3,
+    "not_sent": 3,
+    "refused": 3,
+    "unavailable": 4,
+    "bad_answer": 4,
+    "outcome_uncertain": 5,
+    "invariant_broken": 6,
+    "state_unavailable": 6,
+    "mismatch": 6,
+    "locked": 7,
+    "incomplete": 8,
+    "interrupted": 130,
+}
+"""Exit code by kind of error; a kind that is not listed is a bug (1)."""
+
+BUG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The end of a command: exit code, ``data`` as JSON knows it, and what was wrong (empty ``kind``:
+    nothing).
+    """
+
+    exit_code: int = 0
+    data: Any = None
+    kind: str = ""
+    message: str = ""
+    reasons: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was wrong."""
+        return bool(self.kind)
+
+    @classmethod
+    def wrong(cls, kind: str, message: str, *, reasons: Iterable[Reason] = (), data: Any = None) -> Self:
+        """An answer with an error, and the exit code that goes with its kind."""
+        found = tuple(reasons) or (Reason(kind, message),)
+        return cls(
+            exit_code=EXIT_CODES.get(kind, BUG),
+            data=jsonable(data),
+            kind=kind,
+            message=message,
+            reasons=found,
+        )
+
+    @classmethod
+    def of_error(cls, error: BaseException) -> Self:
+        """The answer that an exception means."""
+        if isinstance(error, ConfigError):
+            reasons = tuple(Reason("configuration", str(problem)) for problem in error.problems)
+            return cls.wrong(error.kind, str(error), reasons=reasons)
+        if isinstance(error, FundarbError):
+            code = getattr(error, "code", None)
+            name = error.kind if code is None else f"venue_{code}"
+            return cls.wrong(error.kind, str(error), reasons=(Reason(name, str(error)),))
+        return cls.wrong("error", f"unexpected {type(error).__name__}: {error}")
+
+    def text(self) -> str:
+        """As the row keeps it."""
+        return json.dumps(
+            {
+                "data": self.data,
+                "kind": self.kind,
+                "message": self.message,
+                "reasons": jsonable(self.reasons),
+                "warnings": jsonable(self.warnings),
+            },
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def parse(cls, exit_code: int, text: str) -> Self:
+        """Read a row's result back; ``ValueError`` if it is none."""
+        found = json.loads(text)
+        return cls(
+            exit_code=exit_code,
+            data=found["data"],
+            kind=found["kind"],
+            message=found["message"],
+            reasons=tuple(Reason(**item) for item in found["reasons"]),
+            warnings=tuple(Reason(**item) for item in found["warnings"]),
+        )
+
+
+def jsonable(value: Any) -> Any:
+    """A value as JSON knows it, exact: decimals in plain notation, times ISO 8601, durations seconds as text.
+
+    ``TypeError`` for anything that has no exact form.
+    """
+    if isinstance(value, Enum):
+        return jsonable(value.value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, timedelta):
+        return plain(seconds(value))
+    return _collection(value)
+
+
+def _collection(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: jsonable(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Iterable):
+        return [jsonable(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no exact JSON form")

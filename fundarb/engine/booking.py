@@ -1,0 +1,82 @@
+"""The one way in which an execution of ours enters the books: raw row, ledger, position and event in one
+transaction.
+
+Everybody who learns of an execution comes here (the legs, the resolver, the collector); a known one has no
+effect.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from fundarb.core.events import LegFilled
+from fundarb.core.money import ZERO
+from fundarb.core.orders import Execution, Leg
+from fundarb.core.records import Goal, PositionRecord
+from fundarb.crash import Point
+from fundarb.store.database import Store
+
+
+def book_execution(
+    store: Store, execution: Execution, *, position: PositionRecord, leg: Leg, forced: bool = False
+) -> bool:
+    """Book an execution as ours; True if it was new.
+
+    ``forced``: no decision of ours stands behind it (ADL, liquidation, delisting). Adds what really
+    changed to the position: coins net of a fee taken in the base coin, contracts short. An execution that
+    was kept as a stranger's before (a fill that is adopted later) becomes ours. A row that moves no
+    quantity (funding) is only kept.
+    """
+    with store.transaction(before=Point.FILL_BEFORE_COMMIT, after=Point.FILL_AFTER_COMMIT):
+        new = store.executions.add(execution, position_id=position.position_id, leg=leg)
+        if not new:
+            owner, _ = store.executions.owner(execution.key)
+            if owner is not None:
+                return False
+            store.executions.attribute(execution.key, position_id=position.position_id, leg=leg)
+        if not execution.kind.trades:
+            return new
+        mid = None if forced else decision_mid(position, leg)
+        store.ledger.post_execution(execution, position=position, leg=leg, mid=mid)
+        spot, contracts = quantities(execution, position, leg=leg)
+        store.positions.add_quantities(position.position_id, spot=spot, contracts=contracts)
+        store.events.record(
+            LegFilled(
+                position_id=position.position_id,
+                leg=leg,
+                link_id=execution.link_id,
+                symbol=execution.symbol,
+                side=execution.side,
+                quantity=execution.quantity,
+                price=execution.price,
+            )
+        )
+    return True
+
+
+def quantities(execution: Execution, position: PositionRecord, *, leg: Leg) -> tuple[Decimal, Decimal]:
+    """What an execution does to the book: coins owned (net of a fee in the base coin), contracts short (+ =
+    more short).
+    """
+    if leg is Leg.PERP:
+        return ZERO, -execution.side.sign * execution.quantity
+    fee = execution.fee if execution.fee_coin == position.base else ZERO
+    return execution.side.sign * execution.quantity - fee, ZERO
+
+
+def decision_mid(position: PositionRecord, leg: Leg) -> Decimal | None:
+    """The mid against which a fill's slippage is measured: that of the leg's market when the plan in
+    force was decided.
+
+    None while the plan is to hold: a repair has no decision of its own, and the noted mids are of another
+    day.
+    """
+    if position.goal not in _MEASURED:
+        return None
+    mid = position.decision_spot_mid if leg is Leg.SPOT else position.decision_perp_mid
+    return mid or None
+
+
+_MEASURED: Final = frozenset({Goal.OPEN})
+"""The plans that note their mids when they are decided."""

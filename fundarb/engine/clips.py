@@ -1,0 +1,219 @@
+"""What both directions of a walk share: one clip's view of the market, sending its orders, waiting out
+doubts, correcting what is left.
+
+Never more than one clip is unhedged: whoever sends the first leg of a clip comes here for the second and for
+the correction, whatever a read in between said. Nothing here decides how far a walk goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from fundarb.core import minimums, sizing
+from fundarb.core.market import Book as OrderBook
+from fundarb.core.market import Instrument, Pair
+from fundarb.core.money import ZERO, plain
+from fundarb.core.orders import Leg, Purpose, Side
+from fundarb.core.reasons import Reason, Refused
+from fundarb.core.records import PositionRecord
+from fundarb.core.states import PositionState
+from fundarb.engine.desk import Desk
+from fundarb.engine.guard import Draft
+from fundarb.engine.hedge import Hedger
+from fundarb.engine.lifecycle import measure, settle
+from fundarb.engine.orders import OrderDesk, Placed, wire_reason
+from fundarb.engine.resolve import Resolver
+from fundarb.errors import Unavailable
+
+NOTHING_TO_SEND = "nothing_to_send"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a walk through the clips came; ``reasons`` say why it stopped early, empty when it did not.
+
+    ``notes`` join the reasons if it did: what was seen on the way and did not stop it.
+    """
+
+    reasons: list[Reason] = field(default_factory=list)
+    notes: list[Reason] = field(default_factory=list)
+    uncertain: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the target was not reached."""
+        return bool(self.reasons) or self.uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One clip's view: pair, fresh books, what quantities are judged by, and the price cap."""
+
+    pair: Pair
+    spot: OrderBook
+    perp: OrderBook
+    frame: sizing.Frame
+    cap: Decimal
+
+    def instrument(self, leg: Leg) -> Instrument:
+        """What this leg trades."""
+        return self.pair.spot if leg is Leg.SPOT else self.pair.perp
+
+    def best(self, leg: Leg, side: Side) -> Decimal:
+        """The best price that an order of this leg and side finds."""
+        return sizing.side_levels(self.spot if leg is Leg.SPOT else self.perp, side)[0].price
+
+    def limit(self, leg: Leg, side: Side) -> Decimal:
+        """The worst price for an order of this leg and side."""
+        instrument = self.instrument(leg)
+        cap = sizing.within_band(self.cap, instrument)
+        return sizing.cap_price(self.best(leg, side), cap, side=side, tick=instrument.tick_size)
+
+    def thin(self, *, opening: bool) -> Leg:
+        """The leg with less depth at the cap, in the direction of the walk."""
+        spot_side, perp_side = (Side.BUY, Side.SELL) if opening else (Side.SELL, Side.BUY)
+        return sizing.thin_leg(
+            self.pair,
+            spot_depth=sizing.depth_for(self.spot, spot_side, cap=self.limit(Leg.SPOT, spot_side)),
+            perp_depth=sizing.depth_for(self.perp, perp_side, cap=self.limit(Leg.PERP, perp_side)),
+            fee=self.frame.fee,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An order of a clip: what it is for and how much; the price is the scene's."""
+
+    leg: Leg
+    side: Side
+    quantity: Decimal
+    purpose: Purpose
+
+
+class ClipDesk:
+    """Sends the orders of clips."""
+
+    def __init__(self, desk: Desk, *, hedger: Hedger, resolver: Resolver) -> None:
+        """Send through one desk; leave shortfalls to the hedger and doubts to the resolver."""
+        self.desk = desk
+        self.resolver = resolver
+        self._orders = OrderDesk(desk)
+        self._hedger = hedger
+
+    def scene(self, position: PositionRecord, cap: Decimal) -> Scene:
+        """Fresh books of both legs; ``Unavailable`` if one is crossed, empty or cannot be read."""
+        pair = self.desk.market.pair_of(position)
+        books = self.desk.market.books(pair)
+        return Scene(pair, *books, self._hedger.frame(pair, books), cap)
+
+    def again(self, position: PositionRecord, scene: Scene) -> Scene:
+        """The same clip after a wait: prices of before say little. The old view where there is no newer
+        one.
+        """
+        try:
+            return self.scene(position, scene.cap)
+        except Unavailable:
+            return scene
+
+    def send(self, position: PositionRecord, wanted: Wanted, *, scene: Scene) -> Placed | Refused:
+        """Send one order of a clip and follow it to its end; ``Refused`` if it is too small or a rule forbids
+        it.
+        """
+        leg, side = wanted.leg, wanted.side
+        instrument, limit, best = scene.instrument(leg), scene.limit(leg, side), scene.best(leg, side)
+        least = sizing.min_quantity(instrument, limit if side is Side.BUY else best)
+        if wanted.quantity <= ZERO or (wanted.quantity < least and leg is Leg.SPOT):
+            message = (
+                f"{plain(wanted.quantity)} {instrument.symbol} is below the smallest order of {plain(least)}"
+            )
+            return Refused((Reason(NOTHING_TO_SEND, message),))
+        quantity = min(wanted.quantity, instrument.max_limit_qty)
+        if leg is Leg.SPOT:
+            limit = minimums.worthwhile(instrument, side=side, quantity=quantity, best=best, limit=limit)
+        return self._orders.place(
+            Draft(
+                position=position,
+                leg=leg,
+                purpose=wanted.purpose,
+                side=side,
+                quantity=quantity,
+                limit_price=limit,
+                reduce_only=leg is Leg.PERP and side is Side.BUY,
+            )
+        )
+
+    def resolved(self, placed: Placed, progress: Progress) -> Placed:
+        """What an uncertain order turned out to be, within the time that an uncertain leg is allowed.
+
+        Still UNCERTAIN: the walk is over, and the alert is raised.
+        """
+        settle(self.desk, placed.intent.position_id)
+        found = Placed(self.resolver.resolve(placed.intent, patience=2 * self.desk.rules.t_recover))
+        if found.uncertain:
+            progress.uncertain = True
+            message = f"{found.intent.link_id} may or may not exist: {found.intent.message or 'no answer'}"
+            progress.reasons.append(Reason("uncertain_order", message))
+        return found
+
+    def correct(
+        self, position_id: str, progress: Progress, *, grow: bool, why: Iterable[Reason] = ()
+    ) -> None:
+        """Within one lot the clip is done; else the hedger corrects, and the walk stops if that did not work.
+
+        ``why`` is what the second leg's order said; it joins the reasons where the clip came to nothing.
+        """
+        if progress.uncertain:
+            return
+        position = self.desk.store.positions.get(position_id)
+        if measure(self.desk, position).at_one_lot:
+            settle(self.desk, position_id)
+            return
+        position = self._hedger.repair(position_id, grow=grow)
+        final = _final_reason(position, grow=grow)
+        if final is None and not position.state.final and not measure(self.desk, position).at_one_lot:
+            final = Reason("partly_hedged", f"{position.base}: corrected to the drift limit only")
+        if final is not None:
+            progress.uncertain = position.state is PositionState.UNCERTAIN
+            progress.reasons += [*why, final]
+
+    def interrupted(self, progress: Progress) -> bool:
+        """Whether somebody wants the process to end: no further clip is begun."""
+        if self.desk.stop.requested and not progress.stopped:
+            progress.reasons.append(Reason(INTERRUPTED, "stopped on request; no further order was begun"))
+        return self.desk.stop.requested
+
+    def goes_on(self, position_id: str, progress: Progress) -> bool:
+        """Whether the walk may begin another clip."""
+        state = self.desk.store.positions.get(position_id).state
+        if progress.stopped or state is PositionState.EXPOSED or state.final:
+            return False
+        progress.uncertain = state is PositionState.UNCERTAIN
+        return not progress.uncertain and not self.interrupted(progress)
+
+
+def why_not(outcome: Placed | Refused | None) -> tuple[Reason, ...]:
+    """What an order that did not do its work says about it; empty if it traded."""
+    if outcome is None:
+        return ()
+    if isinstance(outcome, Refused):
+        return outcome.reasons
+    return () if outcome.filled else (wire_reason(outcome),)
+
+
+def nothing_to_send(outcome: Placed | Refused) -> bool:
+    """Whether an order was not sent because there was nothing to send."""
+    return isinstance(outcome, Refused) and outcome.reasons[0].code == NOTHING_TO_SEND
+
+
+def _final_reason(position: PositionRecord, *, grow: bool) -> Reason | None:
+    """Why a correction left the position where the walk cannot go on."""
+    if position.state is PositionState.EXPOSED:
+        return Reason("unhedged", f"{position.base}: one leg could not be hedged")
+    if position.state is PositionState.UNCERTAIN:
+        return Reason("uncertain_order", f"{position.base}: an order of the correction may or may not exist")
+    if position.state.final and grow:
+        return Reason("unwound", f"{position.base}: given back, as the other leg did not fill")
+    return None

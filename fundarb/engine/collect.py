@@ -1,0 +1,359 @@
+"""The collector: brings the books up to what the venue shows, fact by fact, each exactly once.
+
+Reads executions and transaction log since the last cursor with an overlap, decides whose each row is, and
+books what is missing: fills that nobody saw (a forced reduction, an answer that was lost), funding,
+interest, transfers, strangers' trades. All reads come first; if one fails nothing is booked. It sends no
+orders and judges no position: that is ``reconcile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from fundarb.clock import Clock
+from fundarb.core.account import Transaction, Wallet
+from fundarb.core.events import AlertRaised
+from fundarb.core.ledger import QUOTE_COINS, Account, ChainBreak
+from fundarb.core.market import Category
+from fundarb.core.money import CASH_STEP, cash
+from fundarb.core.orders import ExecKind, Execution, Leg
+from fundarb.core.records import PositionRecord
+from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
+from fundarb.crash import Point
+from fundarb.engine.booking import book_execution
+from fundarb.engine.funding import FundingBook
+from fundarb.engine.ports import MarketData, Trading
+from fundarb.errors import Unavailable
+from fundarb.store.database import Store
+from fundarb.store.ledger_log import Settlement
+from fundarb.store.ledger_tables import RowState
+
+OVERLAP: Final = timedelta(minutes=10)
+"""How far each reading reaches back behind the last one: rows appear late."""
+PATIENCE: Final = timedelta(minutes=10)
+"""How long a trade row may wait for its execution before it counts as unexplained."""
+GAP_PATIENCE: Final = timedelta(days=1)
+"""How long a gap in the balance chain is read again."""
+DEEPEST: Final = timedelta(days=30)
+"""How far back a missing row is looked for."""
+_AHEAD: Final = timedelta(minutes=1)
+_BEFORE_OPENING: Final = timedelta(hours=1)
+_BATCH: Final = 100
+_FORCED: Final = frozenset({ExecKind.ADL, ExecKind.BUST, ExecKind.DELIVERY, ExecKind.SETTLE})
+SOURCES: Final = ("spot", "linear", "transactions")
+"""What is read, each with a cursor of its own: executions of both markets, and the transaction log."""
+_GAP: Final = "collect.gap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectResult:
+    """What one reading found. ``pending``: settlements at which we held and that the venue has not shown
+    yet.
+
+    ``forced`` are executions that no order of ours made (ADL, liquidation, delivery); ``unknown`` the
+    kinds of rows that went to suspense; ``suspense`` what was booked there, in quote coins and coins
+    alike, for the record.
+    """
+
+    executions: int
+    foreign: int
+    transactions: int
+    forced: tuple[Execution, ...]
+    funding: tuple[Settlement, ...]
+    pending: tuple[Settlement, ...]
+    unknown: tuple[str, ...]
+    chain_breaks: tuple[ChainBreak, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything new was booked."""
+        return bool(self.executions or self.foreign or self.transactions)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a reading has done so far."""
+
+    executions: int = 0
+    foreign: int = 0
+    transactions: int = 0
+    forced: list[Execution] = field(default_factory=list)
+    funding: list[Settlement] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+class Collector:
+    """Books everything the venue shows. One per writer."""
+
+    def __init__(
+        self, store: Store, trading: Trading, *, clock: Clock, market: MarketData | None = None
+    ) -> None:
+        """``market`` gives the settled rates for the expected funding; without it expectations stay
+        unknown.
+        """
+        self._store = store
+        self._trading = trading
+        self._clock = clock
+        self._funding = FundingBook(store, market)
+
+    # --------------------------------------------------------------------------------------- opening
+
+    def open_books(self) -> bool:
+        """Book the opening balances, once in the life of a database; True if that was now.
+
+        The wallet is read between two readings of the log: only when both show the same rows is it
+        certain which of them the balances contain. ``Unavailable`` if the account keeps moving.
+        """
+        if self._store.ledger.opened_at is not None:
+            return False
+        for _ in range(3):
+            at = self._trading.stamp()
+            before = self._log(at - _BEFORE_OPENING)
+            wallet = self._trading.wallet()
+            after = self._log(at - _BEFORE_OPENING)
+            if {row.key for row in before} == {row.key for row in after}:
+                self._open(wallet, after, at=at)
+                return True
+        message = "the account keeps moving, so its opening balances could not be read; try again"
+        raise Unavailable(message)
+
+    def _open(self, wallet: Wallet, rows: Sequence[Transaction], *, at: datetime) -> None:
+        ledger = self._store.ledger
+        with self._store.transaction():
+            prices = wallet_prices(wallet)
+            for coin, price in prices.items():
+                ledger.set_price(coin, price)
+            ledger.post_opening(wallet, at, prices=prices)
+            for row in rows:
+                ledger.log.keep(row, RowState.OPENING)
+            for source in SOURCES:
+                self._store.meta.set(f"collect.{source}", at.isoformat())
+
+    def _log(self, since: datetime) -> tuple[Transaction, ...]:
+        return self._trading.transactions(since, self._trading.stamp() + _AHEAD)
+
+    # --------------------------------------------------------------------------------------- reading
+
+    def collect(self) -> CollectResult:
+        """Read everything since the last time and book what is missing; repeating it changes nothing.
+
+        ``Unavailable``: a reading failed and nothing was booked.
+        """
+        self.open_books()
+        until = self._trading.stamp()
+        waiting, pending = self._store.ledger.log.waiting(), self._store.ledger.log.pending_settlements()
+        early = [row.time for row in waiting]
+        executions = [
+            row
+            for category in (Category.SPOT, Category.LINEAR)
+            for row in self._trading.executions(
+                category, self._since(category, until, wanted=early), until=until + _AHEAD
+            )
+        ]
+        late = [*early, *(item.settled_at for item in pending), *self._gap(until)]
+        rows = self._trading.transactions(self._since("transactions", until, wanted=late), until + _AHEAD)
+        self._learn_prices(rows)
+        tally = _Tally()
+        self._book_executions(executions, tally)
+        self._book_rows((*waiting, *rows), until, tally=tally)
+        breaks = self._prove_chain(rows)
+        pending = self._funding.expect(until, previous=self.cursor("transactions"))
+        with self._store.transaction():
+            for source in SOURCES:
+                self._store.meta.set(f"collect.{source}", until.isoformat())
+        return CollectResult(
+            executions=tally.executions,
+            foreign=tally.foreign,
+            transactions=tally.transactions,
+            forced=tuple(tally.forced),
+            funding=tuple(tally.funding),
+            pending=pending,
+            unknown=tuple(tally.unknown),
+            chain_breaks=breaks,
+        )
+
+    def _learn_prices(self, rows: Sequence[Transaction]) -> None:
+        """Coins that come in, and are nobody's purchase, are valued at what the venue says they are worth
+        now.
+        """
+        ledger = self._store.ledger
+        coins = {row.coin for row in rows if row.kind not in MATCHED_KINDS and row.coin not in QUOTE_COINS}
+        if not coins or not any(ledger.log.state(row.key) is None for row in rows if row.coin in coins):
+            return
+        prices = wallet_prices(self._trading.wallet())
+        with self._store.transaction():
+            for coin in coins & set(prices):
+                ledger.set_price(coin, prices[coin])
+
+    def cursor(self, source: str) -> datetime | None:
+        """Until when a source (``spot``, ``linear``, ``transactions``) has been read; None if never."""
+        return read_until(self._store, source)
+
+    def _since(self, source: str, until: datetime, *, wanted: Iterable[datetime]) -> datetime:
+        """Where to begin: behind the cursor by the overlap, or earlier where something is still missing."""
+        cursor = self.cursor(source) or until
+        return max(min((until, cursor, *wanted)) - OVERLAP, until - DEEPEST)
+
+    def _gap(self, until: datetime) -> tuple[datetime, ...]:
+        """Where the chain was broken last, for as long as the missing row may still turn up."""
+        since, _, found = (self._store.meta.get(_GAP) or "").partition(" ")
+        if not since or until - datetime.fromisoformat(found) > GAP_PATIENCE:
+            return ()
+        return (datetime.fromisoformat(since),)
+
+    # ------------------------------------------------------------------------------------ executions
+
+    def _book_executions(self, rows: Sequence[Execution], tally: _Tally) -> None:
+        """Book the new ones, oldest first, a batch in each transaction."""
+        known = self._store.executions.known(row.key for row in rows)
+        new = sorted((row for row in rows if row.key not in known), key=lambda row: (row.time, row.exec_id))
+        for start in range(0, len(new), _BATCH):
+            with self._store.transaction(before=Point.FILL_BEFORE_COMMIT, after=Point.FILL_AFTER_COMMIT):
+                for row in new[start : start + _BATCH]:
+                    self._book_execution(row, tally)
+
+    def _book_execution(self, row: Execution, tally: _Tally) -> None:
+        intent = self._store.intents.find(row.link_id) if row.link_id else None
+        if intent is not None:
+            position = self._store.positions.get(intent.position_id)
+            tally.executions += book_execution(self._store, row, position=position, leg=intent.leg)
+            return
+        forced = self._forced_on(row)
+        if forced is not None:
+            tally.executions += book_execution(self._store, row, position=forced, leg=Leg.PERP, forced=True)
+            tally.forced.append(row)
+            return
+        # funding rows are kept for their settlement mark, and are nobody's trade
+        added = self._store.executions.add(row)
+        tally.foreign += added and row.kind is not ExecKind.FUNDING
+
+    def _forced_on(self, row: Execution) -> PositionRecord | None:
+        """The position that a forced reduction without a link id took from.
+
+        It must have been large enough: a reduction beyond our contracts took a stranger's too, and is
+        left to a person.
+        """
+        if row.link_id or row.category is not Category.LINEAR or row.kind not in _FORCED:
+            return None
+        for position in self._store.positions.active():
+            if (
+                position.perp_symbol == row.symbol
+                and row.side.sign > 0
+                and position.contracts >= row.quantity
+            ):
+                return position
+        return None
+
+    # ------------------------------------------------------------------------------- transaction log
+
+    def _book_rows(self, rows: Sequence[Transaction], until: datetime, *, tally: _Tally) -> None:
+        """Book or match each row once, oldest first, a batch in each transaction."""
+        log = self._store.ledger.log
+        unique = {row.key: row for row in rows}
+        states = log.states(unique)
+        todo = [row for key, row in unique.items() if states.get(key, RowState.WAITING) is RowState.WAITING]
+        todo.sort(key=lambda row: (row.time, row.id, row.key))
+        for start in range(0, len(todo), _BATCH):
+            with self._store.transaction(
+                before=Point.FUNDING_BEFORE_COMMIT, after=Point.FUNDING_AFTER_COMMIT
+            ):
+                for row in todo[start : start + _BATCH]:
+                    self._book_row(row, until, tally=tally, seen=row.key in states)
+
+    def _book_row(self, row: Transaction, until: datetime, *, tally: _Tally, seen: bool) -> None:
+        ledger = self._store.ledger
+        opened = ledger.opened_at
+        if opened is not None and row.time < opened and not seen:
+            ledger.log.keep(row, RowState.OPENING)
+        elif row.kind in MATCHED_KINDS:
+            tally.transactions += self._match(row, until, tally=tally)
+        elif row.kind == SETTLEMENT:
+            settlement = self._funding.book(row)
+            if settlement is not None:
+                tally.funding.append(settlement)
+            tally.transactions += 1
+        else:
+            self._warn_unknown(row, tally)
+            tally.transactions += ledger.post_transaction(row)
+
+    def _match(self, row: Transaction, until: datetime, *, tally: _Tally) -> bool:
+        """Match a trade row with its execution; without one it waits, and after a while it is unexplained."""
+        ledger = self._store.ledger
+        key = f"exec:{row.category}:{row.symbol}:{row.trade_id}"
+        if self._store.executions.known([key]):
+            owner, _ = self._store.executions.owner(key)
+            difference = ledger.match_trade(row, key if owner is not None else None)
+            if abs(difference) > CASH_STEP:
+                self._alert(
+                    "ledger_difference",
+                    row,
+                    message=f"the venue's {row.kind} moved {row.change} {row.coin}, we booked "
+                    f"{row.change - difference}; the rest is in suspense",
+                )
+            return True
+        if until - row.time <= PATIENCE:
+            ledger.log.keep(row, RowState.WAITING)
+            return False
+        self._warn_unknown(row, tally)
+        return ledger.post_transaction(row)
+
+    def _warn_unknown(self, row: Transaction, tally: _Tally) -> None:
+        """Say once that a row goes to suspense: its kind is unknown, or no execution belongs to it."""
+        if account_of(row.kind) is Account.SUSPENSE:
+            tally.unknown.append(row.kind)
+            self._alert(
+                "unknown_transaction",
+                row,
+                message=f"{row.kind} of {row.change} {row.coin} at {row.time.isoformat()} is booked "
+                "to suspense: nobody has said what it is",
+            )
+
+    def _alert(self, code: str, row: Transaction, *, message: str) -> None:
+        self._store.events.record(AlertRaised(code=code, subject=row.key, message=message))
+
+    # ----------------------------------------------------------------------------------------- chain
+
+    def _prove_chain(self, rows: Sequence[Transaction]) -> tuple[ChainBreak, ...]:
+        """Prove the balance chain of every coin that moved; remember the earliest gap, so that it is read
+        again.
+        """
+        if not rows:
+            return ()
+        since = min(row.time for row in rows)
+        breaks = self._store.ledger.chain_breaks({row.coin for row in rows}, since=since)
+        opened = self._store.ledger.opened_at
+        gaps = [(item.after or opened or item.at, item.at) for item in breaks]
+        text = " ".join(moment.isoformat() for moment in min(gaps)) if gaps else ""
+        if text != (self._store.meta.get(_GAP) or ""):
+            with self._store.transaction():
+                self._store.meta.set(_GAP, text)
+                for item in breaks[:1]:
+                    message = (
+                        f"{item.coin}: the balance is {item.found} after {item.key}, but {item.expected} "
+                        "follows from the row before it: a row is missing"
+                    )
+                    self._store.events.record(
+                        AlertRaised(code="chain_break", subject=item.coin, message=message)
+                    )
+        return breaks
+
+
+def read_until(store: Store, source: str) -> datetime | None:
+    """Until when a source (``spot``, ``linear``, ``transactions``) has been read; None if never."""
+    text = store.meta.get(f"collect.{source}")
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
+    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those
+    without a value left out.
+    """
+    prices = {}
+    for coin, balance in wallet.coins.items():
+        if coin not in QUOTE_COINS and balance.usd_value and balance.equity:
+            prices[coin] = cash(balance.usd_value / balance.equity)
+    return prices

@@ -1,0 +1,183 @@
+"""A person's hand on the bot: pause, resume, halt, flatten, and the file ``HALT`` that works without any
+command.
+
+Pausing and halting are blocks and nothing else: no opens; hedging, reducing and closing go on. After a halt
+``resume`` asks for a clean reconcile first. Removing the file does not resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from fundarb.core.reasons import Reason, Refused
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.engine import documents
+from fundarb.engine.answers import Answer, jsonable
+from fundarb.engine.commands import Arguments, refused
+from fundarb.engine.halt_file import ASKED, HaltFile, set_halt, set_pause
+from fundarb.engine.handover import CONTROLS, finish
+from fundarb.engine.reconcile import ReconcileResult
+from fundarb.errors import ConfigError, OutcomeUncertain, Rejected, Unavailable
+from fundarb.store.database import Store
+
+_LIFETIME = timedelta(seconds=90)
+"""Longer than anybody waits for a row by default; the author of an older one is gone."""
+
+
+class CommandRunner(Protocol):
+    """Whoever executes commands by name."""
+
+    def execute(self, name: str, arguments: Arguments) -> Answer:
+        """Run one command to its end."""
+
+
+def obey_at_once(store: Store) -> None:
+    """Let waiting wishes to pause or halt take effect before their rows are executed in turn: the trading
+    thread may be busy.
+    """
+    with store.transaction():  # so that a row read here as waiting is not executed, and undone, meanwhile
+        for record in store.commands.waiting():
+            if record.name == "halt":
+                set_halt(store, ASKED)
+            elif record.name == "pause":
+                set_pause(store, ASKED)
+
+
+def end_leftovers(store: Store) -> int:
+    """At the start of a writer: end what a dead predecessor had begun or nobody took in time; how many rows
+    were ended.
+
+    What was begun is never done again (reconcile says what came of it), except that a wish to pause or halt
+    is fulfilled. A waiting wish to pause, resume or halt keeps waiting; a waiting order to trade whose
+    author has gone is taken back.
+    """
+    ended = 0
+    for record in store.commands.running():
+        if record.name == "halt":
+            set_halt(store, ASKED)
+        elif record.name == "pause":
+            set_pause(store, ASKED)
+        finish(
+            store,
+            record,
+            answer=Answer.of_error(
+                OutcomeUncertain("the writer died in the middle of it; reconcile says what is")
+            ),
+        )
+        ended += 1
+    for record in store.commands.waiting():
+        old = store.clock.now() - record.created_at > _LIFETIME
+        if record.name not in CONTROLS and old and store.commands.withdraw(record.id):
+            ended += 1
+    return ended
+
+
+class Control:
+    """The commands of a person, executed by the writer; what it does not know itself goes to the desk's
+    executor.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        executor: CommandRunner,
+        reconcile: Callable[[], ReconcileResult],
+        halt_file: HaltFile,
+        more: Mapping[str, Callable[[Arguments], Answer]] | None = None,
+    ) -> None:
+        """``reconcile`` is the whole walk; only ``resume`` after a halt or a freeze needs it. ``more`` adds
+        commands by name.
+        """
+        self._store = store
+        self._executor = executor
+        self._reconcile = reconcile
+        self._halt_file = halt_file
+        self._own: Mapping[str, Callable[[Arguments], Answer]] = {
+            "pause": self._pause,
+            "halt": self._halt,
+            "resume": self._resume,
+            "flatten": self._flatten,
+            **(more or {}),
+        }
+
+    def execute(self, name: str, arguments: Arguments) -> Answer:
+        """Run one command to its end; every expected failure becomes a result, a bug is raised."""
+        own = self._own.get(name)
+        if own is None:
+            return self._executor.execute(name, arguments)
+        try:
+            return own(arguments)
+        except (ConfigError, Unavailable, Rejected, OutcomeUncertain) as error:
+            return Answer.of_error(error)
+
+    def _pause(self, arguments: Arguments) -> Answer:
+        """No opens from now on."""
+        set_pause(self._store, _reason(arguments))
+        return self._state()
+
+    def _halt(self, arguments: Arguments) -> Answer:
+        """No opens until a person has looked; positions are kept, hedged and may be reduced."""
+        set_halt(self._store, _reason(arguments))
+        return self._state()
+
+    def _resume(self, arguments: Arguments) -> Answer:
+        """Lift what a person set or must judge: everywhere, or with ``base`` the freeze of one coin.
+
+        Refused while the HALT file is there, and while the reconcile that a halt or a freeze asks for is
+        not clean.
+        """
+        base = str(arguments.get("base", "")).upper()
+        if not base and self._halt_file.present():
+            message = f"the file {self._halt_file.path} is still there: remove it, then resume"
+            return refused(Refused((Reason("halt_file", message),)))
+        scope, now = base or GLOBAL_SCOPE, self._store.clock.now()
+        mine = [b for b in self._store.blocks.active(now) if b.scope == scope and b.needs_person]
+        if any(block.kind is not BlockKind.PAUSE for block in mine):
+            result = self._reconcile()
+            if not result.clean:
+                return _unclean(result)
+        with self._store.transaction():
+            for block in mine:
+                self._store.blocks.clear(block.scope, block.kind)
+        return self._state()
+
+    def _flatten(self, arguments: Arguments) -> Answer:
+        """Close one position, or pause and close all, at wider price caps and without waiting."""
+        name = str(arguments.get("name", ""))
+        if name:
+            return self._executor.execute("close", {"name": name, "emergency": True})
+        set_pause(self._store, "flatten: everything is closed and nothing opened")
+        return self._executor.execute("close", {"all": True, "emergency": True})
+
+    def _state(self) -> Answer:
+        now = self._store.clock.now()
+        blocks = [block_document(block) for block in self._store.blocks.active(now)]
+        data = {"control": self._store.blocks.control(now), "blocks": blocks}
+        return Answer(data=jsonable(data))
+
+
+def _reason(arguments: Arguments) -> str:
+    return str(arguments.get("reason", "")) or ASKED
+
+
+def _unclean(result: ReconcileResult) -> Answer:
+    found = tuple(
+        Reason(item.kind, f"{item.symbol}: {item.action}") for item in result.mismatches if not item.note_only
+    )
+    message = "not resumed: books and venue differ; `fundarb reconcile` shows where"
+    return Answer.wrong("mismatch", message, reasons=found, data=documents.reconcile(result))
+
+
+def block_document(block: Block) -> dict[str, object]:
+    """A block as ``status`` and the control commands show it."""
+    return {
+        "scope": block.scope,
+        "kind": block.kind,
+        "reason": block.reason,
+        "since": block.since,
+        "until": block.until,
+        "needs_person": block.needs_person,
+    }

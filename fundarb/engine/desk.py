@@ -1,0 +1,99 @@
+"""The trading desk: the collaborators of every use case that sends orders, handed in once by ``app``.
+
+Nothing here decides; ``TradeRules`` are the settings that trading obeys, in the units of the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from fundarb.clock import Clock
+from fundarb.core.money import parse_ratio
+from fundarb.core.records import Identity
+from fundarb.core.risk import RiskLimits
+from fundarb.engine.market import MarketView
+from fundarb.engine.ports import Exchange, Ids
+from fundarb.errors import InvariantBroken
+from fundarb.store.database import Store
+
+MISS_SPAN = timedelta(seconds=30)
+MISSES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeRules:
+    """What trading obeys beside the limits: ratios as fractions, durations (``fundarb.toml``)."""
+
+    limits: RiskLimits = field(default_factory=RiskLimits)
+    drift_limit: Decimal = parse_ratio("2%")
+    unwind_caps: tuple[Decimal, ...] = (parse_ratio("20bp"), parse_ratio("60bp"), parse_ratio("200bp"))
+    top_ups: int = 3
+    recv_window: timedelta = timedelta(seconds=2)
+    tolerance: Decimal = Decimal("1e-8")
+
+    @property
+    def t_hedge(self) -> timedelta:
+        """How long a known shortfall may stay naked."""
+        return self.limits.t_hedge
+
+    @property
+    def t_recover(self) -> timedelta:
+        """How long an uncertain leg may stay unknown: lease, three misses over 30 s, one read."""
+        return self.recv_window + timedelta(seconds=1) + self.limits.max_clock_offset + MISS_SPAN
+
+
+class Writer(Protocol):
+    """The writer's lock as the engine sees it."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of this writer; stored with each intent."""
+
+    def still_ours(self) -> bool:
+        """Whether this process is still the writer."""
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Somebody wants the process to end: no further clip is begun, the one under way is finished."""
+
+    requested: bool = False
+
+
+def _nothing() -> None:
+    """Nothing is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything a trading use case touches; ``written`` is shared with the wire gate (when each intent was
+    committed).
+
+    ``before_entry`` is asked before each order that adds exposure: the file HALT may have appeared.
+    """
+
+    store: Store
+    exchange: Exchange
+    clock: Clock
+    ids: Ids
+    writer: Writer
+    rules: TradeRules
+    market: MarketView
+    stop: StopRequest = field(default_factory=StopRequest)
+    written: dict[str, timedelta] = field(default_factory=dict)
+    before_entry: Callable[[], object] = _nothing
+
+    def identity(self) -> Identity:
+        """What the database belongs to; ``InvariantBroken`` before it has been given an identity."""
+        identity = self.store.identity.read()
+        if identity is None:
+            raise InvariantBroken("the database has no identity, so no order of ours could be told again")
+        return identity
+
+    def tag(self) -> str:
+        """The four characters that mark our link ids."""
+        return self.identity().tag

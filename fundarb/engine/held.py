@@ -1,0 +1,64 @@
+"""When what is held settles next, as the live tickers said last; kept in the database for readers that
+have no ticker.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from fundarb.engine.desk import Desk
+from fundarb.errors import Unavailable
+from fundarb.store.database import Store
+
+_KEY: Final = "funding.next"
+_ANY_AGE: Final = timedelta.max
+
+
+@dataclass(frozen=True, slots=True)
+class NextSettlement:
+    """The next settlement of one held symbol and the time between two of them, from the live ticker."""
+
+    at: datetime
+    interval: timedelta
+
+
+def held_settlements(desk: Desk) -> Mapping[str, NextSettlement]:
+    """By perp symbol, from the newest snapshot of any age; nothing is asked of the venue unless none was ever
+    read.
+
+    A symbol without a running funding period, or a market that cannot be read, is simply missing.
+    """
+    held = desk.store.positions.active()
+    if not held:
+        return {}
+    try:
+        snapshot = desk.market.at_most(_ANY_AGE)
+    except Unavailable:
+        return {}
+    return {
+        position.perp_symbol: NextSettlement(quote.funding.next_time, quote.funding.interval)
+        for position in held
+        if (quote := snapshot.perp.get(position.perp_symbol)) is not None and quote.funding is not None
+    }
+
+
+def publish(store: Store, coming: Mapping[str, NextSettlement]) -> None:
+    """Write down what is coming, for ``jobs list`` and ``status`` in other processes."""
+    rows = {
+        symbol: [item.at.isoformat(), int(item.interval.total_seconds())] for symbol, item in coming.items()
+    }
+    store.meta.set(_KEY, json.dumps(rows))
+
+
+def published(store: Store) -> Mapping[str, NextSettlement]:
+    """What the writer wrote down last."""
+    text = store.meta.get(_KEY)
+    rows = {} if text is None else json.loads(text)
+    return {
+        symbol: NextSettlement(datetime.fromisoformat(at), timedelta(seconds=interval))
+        for symbol, (at, interval) in rows.items()
+    }

@@ -1,0 +1,209 @@
+"""The jobs that keep the books: funding collected, books reconciled, equity noted, the day summed up,
+copies made, settled rates read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+
+from fundarb.core.events import Event
+from fundarb.core.money import ZERO, plain
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.core.states import PositionState
+from fundarb.engine import equity
+from fundarb.engine.account_view import require_same_account, sizes_agree
+from fundarb.engine.daybook import between, midnight
+from fundarb.engine.jobs import JobParts, JobReport, lift
+from fundarb.errors import ConfigError, StateUnavailable, Unavailable
+from fundarb.store.backup import backup, rotate
+
+_DAY = timedelta(days=1)
+_WALK_EVERY = timedelta(minutes=10)
+_JUST_NOW = timedelta(seconds=5)
+_RECENTLY = timedelta(minutes=11)
+_HISTORY = 40
+"""How many perps, by open interest, the history job keeps settled rates of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayClosed(Event):
+    """The daily summary; amounts in quote, ``profit`` without deposits and withdrawals."""
+
+    day: str
+    equity: Decimal
+    profit: Decimal
+    funding: Decimal
+    fees: Decimal
+    positions_open: int
+    control: str
+
+
+class CollectFunding:
+    """``collect_funding``: book what the venue shows since the last time."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """Through the desk's collector."""
+        self._parts = parts
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Collect once; ``Unavailable`` if the venue does not show everything."""
+        wallet = self._parts.account.wallet()
+        result = self._parts.collector.collect()
+        self._parts.account.booked(wallet, result)
+        got = sum((item.received for item in result.funding if item.received is not None), ZERO)
+        parts = [f"{len(result.funding)} settlements ({plain(got)} USDT)"] if result.funding else []
+        parts += [f"{len(result.pending)} pending"] if result.pending else []
+        parts += [f"{result.executions} executions"] if result.executions else []
+        if not parts:
+            return JobReport(result="nothing", message="nothing new")
+        return JobReport(message=", ".join(parts), notable=bool(result.funding))
+
+
+class Reconcile:
+    """``reconcile``: books against venue, repaired as the rules say.
+
+    The wallet is compared each time, as every trade changes it; the whole walk (sizes, orders, executions,
+    the transaction log) is made when anything differs, is in flight or is not as it should be, and every
+    few minutes in any case.
+    """
+
+    def __init__(self, parts: JobParts) -> None:
+        """Through the desk's reconciler."""
+        self._parts = parts
+        self._walked: timedelta | None = None
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Compare, and walk if need be; ``Unavailable`` abandons it and decides nothing."""
+        if self._unchanged():
+            return JobReport(message="wallet and sizes are unchanged")
+        require_same_account(self._parts.desk)
+        self._look_at_clock()
+        wallet = self._parts.account.wallet()
+        result = self._parts.reconciler.run()
+        found = [item.id for item in result.mismatches if not item.note_only]
+        self._walked = None if found else self._parts.desk.clock.monotonic()
+        if found:
+            return JobReport(result="mismatch", message=", ".join(found), notable=True)
+        self._parts.account.settled(wallet)
+        if result.resolved or result.repaired:
+            self._parts.account.forget()
+            text = f"{len(result.resolved)} orders resolved, {len(result.repaired)} positions repaired"
+            return JobReport(result="repaired", message=text, notable=True)
+        return JobReport(message="books and venue agree")
+
+    def _unchanged(self) -> bool:
+        """Whether nothing can have happened since the last walk, as far as wallet and sizes tell."""
+        desk, account = self._parts.desk, self._parts.account
+        now = desk.clock.monotonic()
+        if self._walked is None or now - self._walked >= _WALK_EVERY or desk.store.intents.open():
+            return False
+        held = desk.store.positions.active()
+        if any(position.state is not PositionState.HEDGED for position in held):
+            return False
+        if account.moved(account.wallet(_JUST_NOW)):
+            return False
+        return sizes_agree(held, account.positions(_RECENTLY))
+
+    def _look_at_clock(self) -> None:
+        """No opens while our clock and the venue's differ by more than is allowed."""
+        desk = self._parts.desk
+        offset = desk.exchange.server_time() - desk.clock.now()
+        if abs(offset) <= desk.rules.limits.max_clock_offset:
+            lift(desk.store, BlockKind.CLOCK)
+            return
+        text = f"this machine's clock is {abs(offset).total_seconds():.1f} s off the venue's"
+        desk.store.blocks.set(
+            Block(scope=GLOBAL_SCOPE, kind=BlockKind.CLOCK, reason=text, since=desk.clock.now())
+        )
+
+
+class Snapshot:
+    """``snapshot``: one point of the equity curve."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """Through the desk's venue."""
+        self._parts = parts
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Measure and keep. What another job of this moment has just read is not read again, unless a balance
+        moved: then everything is booked first and read anew, so that a point and the books are of one moment.
+        """
+        desk, account = self._parts.desk, self._parts.account
+        wallet = account.wallet(_JUST_NOW)
+        if account.moved(wallet):
+            account.booked(wallet, self._parts.collector.collect())
+            point = equity.measure(desk.store, desk.exchange, trading=desk.exchange, at=desk.clock.now())
+        else:
+            prices = equity.Prices.of(desk.market.at_most(_JUST_NOW))
+            reports = account.positions(_JUST_NOW).values()
+            point = equity.value(desk.store, prices, wallet=wallet, reports=reports, at=desk.clock.now())
+        equity.keep(desk.store, point)
+        return JobReport(message=f"equity {point.equity:.2f}")
+
+
+class Digest:
+    """``digest``: yesterday in one event, which goes to people."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """From the desk's store alone."""
+        self._parts = parts
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Sum up the last full day (UTC)."""
+        store = self._parts.desk.store
+        now = store.clock.now()
+        start = midnight(now) - _DAY
+        day = between(store, start, until=midnight(now))
+        if day is None:
+            return JobReport(result="nothing", message="no equity is known for yesterday")
+        event = DayClosed(
+            day=start.date().isoformat(),
+            equity=day.equity_now,
+            profit=day.profit,
+            funding=day.funding,
+            fees=day.fees,
+            positions_open=len(store.positions.active()),
+            control=store.blocks.control(now),
+        )
+        store.events.record(event)
+        return JobReport(message=f"{event.day}: {day.profit:+.2f} USDT, equity {day.equity_now:.2f} USDT")
+
+
+class Backup:
+    """``backup``: a verified copy of the database; old ones beyond a fortnight of copies are deleted."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """Into the folder of the parts."""
+        self._parts = parts
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Copy; ``Unavailable`` if that fails: a full backup disk is no reason to stop trading."""
+        store, folder = self._parts.desk.store, self._parts.backups
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            made: Path = backup(store, folder)
+        except (StateUnavailable, ConfigError) as error:
+            raise Unavailable(str(error)) from error
+        rotate(folder, store.path.name)
+        return JobReport(message=f"copied to {made.name}", notable=True)
+
+
+class History:
+    """``history``: settled rates of the most traded perps, which sharpen the forecasts."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """Onto the shelf of the parts."""
+        self._parts = parts
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Read what was settled since the last time."""
+        quotes = self._parts.desk.market.refresh().perp.values()
+        ranked = sorted(quotes, key=lambda quote: (-quote.open_interest_notional, quote.symbol))
+        running = {quote.symbol: quote.funding for quote in ranked if quote.funding is not None}
+        read = self._parts.shelf.refresh(dict(islice(running.items(), _HISTORY)))
+        return JobReport(message=f"{len(read)} symbols read")

@@ -1,0 +1,111 @@
+"""``close_when_due``: leave a position when holding on is expected to cost, confirmed over several
+settlements.
+
+The decision is ``core.exits``; this job brings it its facts, keeps what it remembers (in the database, so
+that a restart forgets nothing) and carries it out. Closing is never held back by a block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from fundarb.core.events import DecisionMade
+from fundarb.core.exits import ExitDecision, ExitMemory, ExitRules, decide_exit
+from fundarb.core.forecast import forecast, print_weight
+from fundarb.core.market import FundingRate, MarketSnapshot
+from fundarb.core.reasons import Refused
+from fundarb.core.records import PositionRecord
+from fundarb.core.states import PositionState
+from fundarb.engine.activity import Activity, at_rest, now_busy_with
+from fundarb.engine.jobs import IDLE, JobParts, JobReport
+from fundarb.engine.outcome import Reached
+from fundarb.store.database import Store
+
+_MEMORY = "exit."
+
+
+def load_memory(store: Store, position_id: str) -> ExitMemory:
+    """What the last decision about a position left behind."""
+    text = store.meta.get(_MEMORY + position_id)
+    if text is None:
+        return ExitMemory()
+    kept = json.loads(text)
+    period = kept["period"]
+    return ExitMemory(kept["against"], None if period is None else datetime.fromisoformat(period))
+
+
+def save_memory(store: Store, position_id: str, *, memory: ExitMemory) -> None:
+    """Keep what a decision left behind; an empty memory is no row."""
+    if memory == load_memory(store, position_id):
+        return
+    if memory == ExitMemory():
+        store.meta.delete(_MEMORY + position_id)
+        return
+    period = None if memory.period is None else memory.period.isoformat()
+    store.meta.set(_MEMORY + position_id, json.dumps({"against": memory.against, "period": period}))
+
+
+class CloseWhenDue:
+    """The job."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """``parts.rules`` give horizon, minimum hold and the number of settlements that must agree."""
+        self._parts = parts
+        self._rules = ExitRules(
+            horizon=parts.rules.horizon, min_hold=parts.rules.min_hold, confirm=parts.rules.exit_confirm
+        )
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+        """Judge every hedged position once; ``Unavailable`` if the market cannot be read."""
+        desk = self._parts.desk
+        held = [item for item in desk.store.positions.active() if item.state is PositionState.HEDGED]
+        if not held:
+            return IDLE
+        snapshot = desk.market.refresh()
+        running = {item.perp_symbol: _running(snapshot, item) for item in held}
+        self._parts.shelf.refresh({symbol: rate for symbol, rate in running.items() if rate is not None})
+        closed: list[str] = []
+        for position in held:
+            period = running[position.perp_symbol]
+            if desk.stop.requested or period is None:
+                continue
+            decision = self._decide(position, period)
+            save_memory(desk.store, position.position_id, memory=decision.memory)
+            if decision.leave and self._close(position, decision):
+                closed.append(position.base)
+        if closed:
+            return JobReport(message=f"closed {', '.join(closed)}", notable=True)
+        return JobReport(result="nothing", message=f"{len(held)} positions are kept")
+
+    def _decide(self, position: PositionRecord, running: FundingRate) -> ExitDecision:
+        desk = self._parts.desk
+        history = self._parts.shelf.of(position.perp_symbol)
+        outlook = forecast(running, history, weight=print_weight(self._rules.horizon))
+        return decide_exit(
+            outlook,
+            running,
+            now=desk.clock.now(),
+            opened_at=position.opened_at or position.created_at,
+            memory=load_memory(desk.store, position.position_id),
+            rules=self._rules,
+        )
+
+    def _close(self, position: PositionRecord, decision: ExitDecision) -> bool:
+        """Carry a decision out; True if the position is closed now."""
+        desk = self._parts.desk
+        reason = decision.reason.message
+        desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=reason))
+        now_busy_with(desk.store, Activity.CLOSING)
+        result = self._parts.trader.close(position.position_id)
+        at_rest(desk.store)
+        done = not isinstance(result, Refused) and result.reached is Reached.DONE
+        if done:
+            save_memory(desk.store, position.position_id, memory=ExitMemory())
+        return done
+
+
+def _running(snapshot: MarketSnapshot, position: PositionRecord) -> FundingRate | None:
+    quote = snapshot.perp.get(position.perp_symbol)
+    return None if quote is None else quote.funding

@@ -1,0 +1,319 @@
+"""Moving a position to a target in clips: thin leg first, the other leg sized to what the first really did.
+
+Never more than one clip is unhedged. The second leg is sized from executions, net of fees, not from
+acknowledgements; what then is still missing goes to the hedger. An entry stops at the first clip that does
+not work; closing and hedging are never held back by an entry gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.core import minimums, sizing
+from fundarb.core.money import ZERO, plain
+from fundarb.core.orders import Leg, Purpose, Side
+from fundarb.core.position import Book
+from fundarb.core.reasons import Reason, Refused
+from fundarb.core.records import PositionRecord
+from fundarb.core.risk import settlement_wait
+from fundarb.core.states import IntentState
+from fundarb.crash import Point, reached
+from fundarb.engine.clips import ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
+from fundarb.engine.desk import Desk
+from fundarb.engine.hedge import Hedger
+from fundarb.engine.lifecycle import measure
+from fundarb.engine.orders import Placed
+from fundarb.engine.resolve import Resolver
+from fundarb.errors import Unavailable
+
+__all__ = ["Legs", "Progress"]
+
+_ABSENT_TRIES = 2
+_LOOKS = 3
+_GLANCE = timedelta(seconds=1)
+"""While it waits for a settlement to pass, an entry looks so often whether it is to stop."""
+
+_NOTHING_OPEN = frozenset({110017})
+"""The venue has no position to reduce: somebody was faster, and what the venue did is read before going
+on.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sizes:
+    """What the venue holds of one position, read before anything is sold or bought back: contracts ``short``,
+    coins ``free`` in the wallet; and the contracts and coins of our books that are ``gone`` there.
+    """
+
+    short: Decimal
+    free: Decimal
+    gone: Book
+
+    def notes(self, position: PositionRecord) -> list[Reason]:
+        """Where the venue holds less than our books say."""
+        notes = []
+        if self.gone.contracts > ZERO:
+            text = f"the venue holds {plain(self.short)} {position.perp_symbol} short, our books say"
+            notes.append(Reason("perp_size", f"{text} {plain(position.contracts)}: run `fundarb reconcile`"))
+        if self.gone.spot_owned > ZERO:
+            text = f"{plain(self.gone.spot_owned)} {position.base} of ours are not in the wallet"
+            notes.append(Reason("spot_short", f"{text}: run `fundarb reconcile`"))
+        return notes
+
+    def really(self, position: PositionRecord) -> Book:
+        """Our book without what is gone."""
+        return Book(
+            max(position.spot_owned - self.gone.spot_owned, ZERO),
+            max(position.contracts - self.gone.contracts, ZERO),
+        )
+
+
+class Legs:
+    """Walks one position through clips."""
+
+    def __init__(self, desk: Desk, *, hedger: Hedger, resolver: Resolver) -> None:
+        """Send through one desk; leave shortfalls to the hedger and doubts to the resolver."""
+        self._desk = desk
+        self._clips = ClipDesk(desk, hedger=hedger, resolver=resolver)
+
+    # ------------------------------------------------------------------------------------------ growing
+
+    def enter(self, position_id: str, targets: Iterable[Decimal]) -> Progress:
+        """Grow to each cumulative contract target in turn."""
+        progress = Progress()
+        for target in targets:
+            self._reach(position_id, target, progress=progress)
+            if not self._clips.goes_on(position_id, progress):
+                break
+        return progress
+
+    def wait_for_window(self, perp_symbol: str) -> None:
+        """Let a settlement pass before an entry clip starts; a request to stop ends the wait.
+
+        No entry clip starts unless ``now + 2·t_hedge < settlement − 5 s``, and none until 15 s after one.
+        ``Unavailable`` if the next settlement is unknown or keeps moving.
+        """
+        desk = self._desk
+        for _ in range(_LOOKS):
+            quote = desk.market.at_most(desk.rules.limits.max_quote_age).perp.get(perp_symbol)
+            if quote is None or quote.funding is None:
+                raise Unavailable(f"{perp_symbol}: the next settlement is unknown")
+            pause = settlement_wait(desk.exchange.stamp(), quote.funding, t_hedge=desk.rules.t_hedge)
+            if pause <= timedelta():
+                return
+            over = desk.clock.monotonic() + pause
+            while (left := over - desk.clock.monotonic()) > timedelta():
+                if desk.stop.requested:
+                    return
+                desk.clock.sleep(min(left, _GLANCE))
+            desk.market.refresh()
+        raise Unavailable(f"{perp_symbol}: the next settlement keeps moving")
+
+    def _reach(self, position_id: str, target: Decimal, *, progress: Progress) -> None:
+        """One clip's target; tried again, within bounds, after an order that never existed and after a fill
+        in part, so that a later clip never carries what an earlier one left.
+        """
+        absent = 0
+        for _ in range(1 + self._desk.rules.top_ups):
+            if not self._enter_clip(position_id, target, progress=progress):
+                absent += 1
+                if absent == _ABSENT_TRIES:
+                    progress.reasons.append(Reason("order_absent", "the venue twice never had the order"))
+                    return
+                continue
+            if self._reached(position_id, target) or not self._clips.goes_on(position_id, progress):
+                return
+        position = self._desk.store.positions.get(position_id)
+        message = f"{plain(position.contracts)} of {plain(target)} {position.perp_symbol} are short"
+        progress.reasons.append(Reason("partly_filled", message))
+
+    def _reached(self, position_id: str, target: Decimal) -> bool:
+        """Whether what is missing of the target makes no order that the venue takes on both legs."""
+        position = self._desk.store.positions.get(position_id)
+        missing = target - position.contracts
+        if missing <= ZERO:
+            return True
+        found = measure(self._desk, position)
+        frame = sizing.Frame(pair=found.pair, spot_price=found.spot_price, perp_price=found.perp_price)
+        return not minimums.tradable(frame, missing)
+
+    def _enter_clip(self, position_id: str, target: Decimal, *, progress: Progress) -> bool:
+        """One clip of an entry; False if its first order turned out never to have existed, so that it may be
+        tried again.
+        """
+        desk = self._desk
+        position = desk.store.positions.get(position_id)
+        try:
+            self.wait_for_window(position.perp_symbol)
+            desk.market.at_most(desk.rules.limits.max_quote_age / 2)
+            scene = self._clips.scene(position, desk.rules.limits.price_cap)
+        except Unavailable as error:
+            progress.reasons.append(Reason("market_unavailable", str(error)))
+            return True
+        if self._clips.interrupted(progress):
+            return True
+        first = scene.thin(opening=True)
+        placed = self._send_growth(position, target, leg=first, scene=scene)
+        if isinstance(placed, Placed) and placed.uncertain:
+            placed = self._clips.resolved(placed, progress)
+            if placed.uncertain:
+                return True
+            if placed.intent.state is IntentState.ABSENT:
+                return False
+            scene = self._clips.again(position, scene)
+        if isinstance(placed, Refused) or not placed.filled:
+            progress.reasons += why_not(placed)
+            return True
+        self._hedge_growth(position_id, first.other, scene=scene, progress=progress)
+        return True
+
+    def _hedge_growth(self, position_id: str, leg: Leg, *, scene: Scene, progress: Progress) -> None:
+        """The second leg of an entry clip, then whatever is still missing."""
+        reached(Point.LEGS_BETWEEN)
+        position = self._desk.store.positions.get(position_id)
+        placed = self._send_growth(position, position.contracts, leg=leg, scene=scene)
+        if isinstance(placed, Placed) and placed.uncertain:
+            placed = self._clips.resolved(placed, progress)
+        self._clips.correct(position_id, progress, grow=True, why=why_not(placed))
+
+    def _send_growth(
+        self, position: PositionRecord, target: Decimal, *, leg: Leg, scene: Scene
+    ) -> Placed | Refused:
+        """Grow one leg: the first to the clip's target, the second to what the first really delivered."""
+        book = Book(position.spot_owned, position.contracts)
+        if leg is Leg.SPOT:
+            quantity = sizing.spot_buy_quantity(
+                scene.pair, target, owned=book.spot_owned, fee=scene.frame.fee
+            )
+        elif target > book.contracts:
+            quantity = target - book.contracts
+        else:
+            quantity = sizing.hedge_contracts(scene.pair, book)
+        side = Side.BUY if leg is Leg.SPOT else Side.SELL
+        wanted = Wanted(leg=leg, side=side, quantity=quantity, purpose=Purpose.ENTER)
+        return self._clips.send(position, wanted, scene=scene)
+
+    # ----------------------------------------------------------------------------------------- shrinking
+
+    def exit(self, position_id: str, keep: Decimal, *, clip: Decimal, cap: Decimal) -> Progress:
+        """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
+        cap (fraction); a step that filled in part is continued within bounds.
+        """
+        progress = Progress()
+        position = self._desk.store.positions.get(position_id)
+        tries = len(self._targets(position, keep, clip=clip)) + self._desk.rules.top_ups
+        for _ in range(tries):
+            if self._clips.interrupted(progress):
+                break
+            before = (position.contracts, position.spot_owned)
+            goal = self._targets(position, keep, clip=clip)[0]
+            self._exit_clip(position, goal, cap=cap, progress=progress)
+            position = self._desk.store.positions.get(position_id)
+            stuck = (position.contracts, position.spot_owned) == before
+            if stuck or _arrived(position, keep) or not self._clips.goes_on(position_id, progress):
+                break
+        if _arrived(position, keep):
+            self._clips.interrupted(progress)
+        elif not progress.stopped:
+            progress.reasons.append(_what_is_left(position, keep))
+        return progress
+
+    def notes(self, position: PositionRecord) -> tuple[Reason, ...]:
+        """Where the venue holds less of a position than our books say; ``Unavailable`` if it cannot be
+        read.
+        """
+        return tuple(self._sizes(position).notes(position))
+
+    def _targets(self, position: PositionRecord, keep: Decimal, *, clip: Decimal) -> tuple[Decimal, ...]:
+        """The cumulative contract targets from here to ``keep``; at least one."""
+        if position.contracts <= keep:
+            return (keep,)
+        pair = self._desk.market.pair_of(position)
+        return sizing.clip_targets(pair, position.contracts, target=keep, clip=clip)
+
+    def _exit_clip(
+        self, position: PositionRecord, keep: Decimal, *, cap: Decimal, progress: Progress
+    ) -> None:
+        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up."""
+        position_id = position.position_id
+        try:
+            scene = self._clips.scene(position, cap)
+            sizes = self._sizes(position)
+        except Unavailable as error:
+            progress.reasons.append(Reason("market_unavailable", str(error)))
+            return
+        progress.notes[:] = sizes.notes(position)
+        first = scene.thin(opening=False)
+        placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
+        if isinstance(placed, Placed) and placed.uncertain:
+            placed = self._clips.resolved(placed, progress)
+            if placed.uncertain:
+                return
+            scene = self._clips.again(position, scene)
+        if not nothing_to_send(placed) and (isinstance(placed, Refused) or not placed.filled):
+            progress.reasons += why_not(placed)
+            if self._nothing_there(placed):
+                self._clips.correct(position_id, progress, grow=False)
+            return
+        reached(Point.LEGS_BETWEEN)
+        position = self._desk.store.positions.get(position_id)
+        second = self._reduce(position, None, leg=first.other, scene=scene, sizes=sizes)
+        if isinstance(second, Placed) and second.uncertain:
+            second = self._clips.resolved(second, progress)
+        self._nothing_there(second)
+        self._clips.correct(position_id, progress, grow=False, why=why_not(second))
+
+    def _nothing_there(self, outcome: Placed | Refused) -> bool:
+        """Whether the venue had nothing to reduce; what it did to the position is booked before going on."""
+        if isinstance(outcome, Refused) or outcome.intent.code not in _NOTHING_OPEN:
+            return False
+        self._clips.resolver.catch_up()
+        return True
+
+    def _sizes(self, position: PositionRecord) -> _Sizes:
+        """What the venue holds; ``Unavailable`` rather than a guess."""
+        exchange = self._desk.exchange
+        size = sum((item.size for item in exchange.positions() if item.symbol == position.perp_symbol), ZERO)
+        wallet = exchange.wallet()
+        short = max(-size, ZERO)
+        gone = Book(
+            max(position.spot_owned - wallet.owned(position.base), ZERO),
+            max(position.contracts - short, ZERO),
+        )
+        return _Sizes(short=short, free=wallet.free(position.base), gone=gone)
+
+    def _reduce(
+        self, position: PositionRecord, keep: Decimal | None, *, leg: Leg, scene: Scene, sizes: _Sizes
+    ) -> Placed | Refused:
+        """Shrink one leg: the first to what is kept, the second (``keep`` None) to match what the first
+        left.
+        """
+        book, really = Book(position.spot_owned, position.contracts), sizes.really(position)
+        if leg is Leg.SPOT:
+            kept = really.contracts if keep is None else keep
+            quantity = sizing.spot_sell_quantity(scene.pair, book, keep=kept, wallet_free=sizes.free)
+            wanted = Wanted(leg=leg, side=Side.SELL, quantity=quantity, purpose=Purpose.EXIT)
+            return self._clips.send(position, wanted, scene=scene)
+        if keep is None:
+            quantity = sizing.perp_close_to_match(scene.pair, really, venue_size=sizes.short)
+        else:
+            quantity = sizing.perp_close_quantity(scene.pair, book, keep=keep, venue_size=sizes.short)
+        wanted = Wanted(leg=leg, side=Side.BUY, quantity=quantity, purpose=Purpose.EXIT)
+        return self._clips.send(position, wanted, scene=scene)
+
+
+def _arrived(position: PositionRecord, keep: Decimal) -> bool:
+    """Whether an exit is where it was to go: nothing left, or no more contracts than are kept."""
+    return position.state.final or (keep > ZERO and position.contracts <= keep)
+
+
+def _what_is_left(position: PositionRecord, keep: Decimal) -> Reason:
+    """An exit that ended short of its target says so."""
+    message = (
+        f"{plain(position.contracts)} {position.perp_symbol} and {plain(position.spot_owned)} "
+        f"{position.base} are still held; {plain(keep)} contracts were to stay"
+    )
+    return Reason("partly_closed", message)

@@ -1,0 +1,145 @@
+"""From book to state: what a position *is* once everything sent is known, written along the state table.
+
+Also the small facts that go with a change: the instant it opened or closed, the goal that was reached, dust
+that is put aside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from fundarb.core import position as book_of
+from fundarb.core import sizing
+from fundarb.core.market import Pair
+from fundarb.core.money import ZERO, cash
+from fundarb.core.orders import Leg
+from fundarb.core.postings import holding_key
+from fundarb.core.records import Goal, PositionRecord
+from fundarb.core.states import POSITION, PositionState, PositionTrigger, advance
+from fundarb.crash import Point
+from fundarb.engine.desk import Desk
+from fundarb.errors import Unavailable
+
+_SENDING = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
+_STAYS = {
+    PositionState.HEDGED: PositionTrigger.BALANCED,
+    PositionState.EXPOSED: PositionTrigger.UNBALANCED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A position's book measured at current prices: delta in coins (+ = too much spot), lot and drift."""
+
+    book: book_of.Book
+    pair: Pair
+    spot_price: Decimal
+    perp_price: Decimal
+    lot: Decimal
+    delta: Decimal
+    drift: Decimal
+    neutral: bool
+    flat: bool
+
+    @property
+    def at_one_lot(self) -> bool:
+        """Whether entries may stop correcting: ``|delta| ≤ lot``."""
+        return abs(self.delta) <= self.lot
+
+
+def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -> Measure:
+    """Measure the book of a position; ``Unavailable`` where its instruments or prices cannot be had."""
+    pair = pair or desk.market.pair_of(position)
+    spot_price, perp_price = prices(desk, position)
+    book = book_of.Book(position.spot_owned, position.contracts)
+    lot = sizing.lot(pair, spot_price=spot_price, perp_price=perp_price)
+    return Measure(
+        book=book,
+        pair=pair,
+        spot_price=spot_price,
+        perp_price=perp_price,
+        lot=lot,
+        delta=book.delta(pair.multiplier),
+        drift=book.drift(pair.multiplier),
+        neutral=book_of.neutral(book, pair.multiplier, lot=lot, drift_limit=desk.rules.drift_limit),
+        flat=sizing.flat(pair, book, spot_price=spot_price),
+    )
+
+
+def prices(desk: Desk, position: PositionRecord) -> tuple[Decimal, Decimal]:
+    """Spot mid and perp mark as last seen, read once if never seen; ``Unavailable`` without them."""
+    for refresh in (False, True):
+        if refresh:
+            desk.market.refresh()
+        spot, perp = desk.market.spot_mid(position.spot_symbol), desk.market.mark(position.perp_symbol)
+        if spot is not None and perp is not None:
+            return spot, perp
+    message = f"no usable prices for {position.spot_symbol} and {position.perp_symbol}"
+    raise Unavailable(message)
+
+
+def settle(desk: Desk, position_id: str) -> PositionRecord:
+    """Write down what the book of a position is now, everything sent being known; returns the position as it
+    is then.
+
+    With an order that is not terminal the position is UNCERTAIN. A flat book puts its dust aside and ends the
+    position. Calling it again changes nothing.
+    """
+    store = desk.store
+    position = store.positions.get(position_id)
+    if position.state.final:
+        return position
+    if any(not intent.state.terminal for intent in store.intents.of_position(position_id)):
+        if position.state in _SENDING:
+            position = _move(desk, position, trigger=PositionTrigger.NO_ANSWER)
+        return position
+    if position.state is PositionState.PLANNED:
+        return _move(desk, position, trigger=PositionTrigger.FLAT)
+    found = measure(desk, position)
+    if found.flat:
+        return _move(desk, position, trigger=PositionTrigger.FLAT)
+    trigger = PositionTrigger.BALANCED if found.neutral else PositionTrigger.UNBALANCED
+    if _STAYS.get(position.state) is trigger:
+        return position
+    return _move(desk, position, trigger=trigger)
+
+
+def _move(desk: Desk, position: PositionRecord, *, trigger: PositionTrigger) -> PositionRecord:
+    """One step along the table; a position that ends puts its dust aside in the same transaction."""
+    store = desk.store
+    with store.transaction(before=Point.STATE_BEFORE_COMMIT, after=Point.STATE_AFTER_COMMIT):
+        coming = advance(POSITION, position.state, trigger=trigger)
+        if coming.final and position.spot_owned != ZERO:
+            dust = store.ledger.put_dust_aside(position, desk.clock.now())
+            store.positions.add_quantities(position.position_id, spot=-dust, contracts=ZERO)
+        return store.positions.advance(position.position_id, trigger)
+
+
+def rest(desk: Desk, position_id: str) -> PositionRecord:
+    """A hedged position that nobody is working on wants to stay what it is: what was begun is not continued.
+
+    Its notional becomes that of what is really held: an entry that fell short counts its share, a reduction
+    what is left at the average entry price.
+    """
+    position = desk.store.positions.get(position_id)
+    if position.state is not PositionState.HEDGED or position.goal is Goal.HOLD:
+        return position
+    return desk.store.positions.update(
+        position_id,
+        goal=Goal.HOLD,
+        target_contracts=position.contracts,
+        notional=_notional_held(desk, position),
+    )
+
+
+def _notional_held(desk: Desk, position: PositionRecord) -> Decimal:
+    """Quote value of one leg of what is held, at the prices of its entry."""
+    target = position.target_contracts
+    if position.goal in {Goal.OPEN, Goal.ADD}:
+        reached = position.contracts >= target
+        return position.notional if reached else cash(position.notional * position.contracts / target)
+    average = desk.store.ledger.read.holding(holding_key(position, Leg.PERP)).average
+    return (
+        position.notional if average is None else min(position.notional, cash(position.contracts * average))
+    )

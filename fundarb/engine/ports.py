@@ -1,0 +1,129 @@
+"""The ports of the use cases: as narrow as their consumer needs, satisfied structurally by adapters that
+``app`` introduces.
+
+Every value that crosses a port is a core type. Reads raise ``Unavailable`` (or ``BadAnswer``) when they could
+not be completed: never a partial list, never a zero in place of a missing answer. Writes never raise for what
+the venue or the network did: they answer with a classified ``WriteAnswer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from fundarb.core.account import AccountInfo, FeeRates, KeyInfo, PositionReport, Transaction, Wallet
+from fundarb.core.events import Event
+from fundarb.core.market import Book, Category, Instruments, MarketSnapshot, SettledFunding
+from fundarb.core.orders import Execution, OrderReport, OrderRequest, WriteAnswer
+
+
+class MarketData(Protocol):
+    """The public side of a venue."""
+
+    @property
+    def requests_made(self) -> int:
+        """HTTP requests since the start (zero for a venue in process)."""
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """The venue's clock less ours (positive: ours is behind), as last measured; None before that."""
+
+    def server_time(self) -> datetime:
+        """The venue's clock; measures the offset as well."""
+
+    def instruments(self, *, refresh: bool = False) -> Instruments:
+        """Every spot pair and linear contract; from the cache unless it is old or ``refresh``."""
+
+    def snapshot(self) -> MarketSnapshot:
+        """All quotes of both markets, in two requests."""
+
+    def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
+        """The order book of one symbol."""
+
+    def settled_funding(
+        self, symbol: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[SettledFunding, ...]:
+        """Settled rates, oldest first; without ``since`` the newest 200 (at most)."""
+
+    def fee_rates(self, category: Category, symbol: str) -> FeeRates:
+        """The account's rates with a key, else the public schedule."""
+
+    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:
+        """The account's rates of every symbol, in one request; empty without a key: the public schedule
+        holds.
+        """
+
+
+class Trading(Protocol):
+    """The private side of a venue: one account."""
+
+    def stamp(self) -> datetime:
+        """The timestamp for a write to be signed now: our estimate of the venue's clock, biased to the
+        past.
+        """
+
+    def account(self) -> AccountInfo:
+        """Whose account this is and how it is set up."""
+
+    def key_info(self) -> KeyInfo:
+        """What the key may do."""
+
+    def wallet(self) -> Wallet:
+        """All balances."""
+
+    def positions(self) -> tuple[PositionReport, ...]:
+        """All open linear positions (USDT and USDC settled), complete."""
+
+    def prepare_symbol(self, symbol: str, leverage: Decimal) -> None:
+        """Verify one-way mode and cross margin, set the leverage; raises ``Rejected`` if the symbol cannot be
+        used so.
+        """
+
+    def create(self, request: OrderRequest, *, signed_at: datetime) -> WriteAnswer:
+        """Send one order whose intent is committed; ``signed_at`` is that intent's."""
+
+    def cancel(self, category: Category, symbol: str, *, link_id: str) -> WriteAnswer:
+        """Ask to cancel an order by our link id."""
+
+    def order_realtime(self, category: Category, symbol: str, *, link_id: str) -> OrderReport | None:
+        """Look one order up among the open and the latest closed ones."""
+
+    def order_history(self, category: Category, symbol: str, *, link_id: str) -> OrderReport | None:
+        """Look one order up in the history."""
+
+    def executions_of(self, category: Category, symbol: str, *, link_id: str) -> tuple[Execution, ...]:
+        """Every execution of one order, oldest first."""
+
+    def open_orders(self, category: Category) -> tuple[OrderReport, ...]:
+        """All open orders of one market, complete."""
+
+    def executions(self, category: Category, since: datetime, *, until: datetime) -> tuple[Execution, ...]:
+        """Every execution row of a window (cut into the venue's windows as needed), oldest first, all
+        kinds.
+        """
+
+    def transactions(self, since: datetime, until: datetime) -> tuple[Transaction, ...]:
+        """Every transaction-log row of a window, oldest first, complete."""
+
+
+class Exchange(MarketData, Trading, Protocol):
+    """A venue with both sides."""
+
+
+class Notifier(Protocol):
+    """Where events go after they are recorded; must return at once and never raise."""
+
+    def tell(self, event: Event) -> None:
+        """Hand one event on."""
+
+
+class Ids(Protocol):
+    """Where identifiers come from: random in production, seeded in simulation; never row numbers."""
+
+    def plan_id(self) -> str:
+        """Ten characters of 0-9 and A-Z."""
+
+    def tag(self) -> str:
+        """Four characters of 0-9 and a-z."""

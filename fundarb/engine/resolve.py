@@ -1,0 +1,208 @@
+"""Making the uncertain certain: look-ups by link id, the lease rule, and proof of absence.
+
+An order is adopted as soon as any of the three sources shows it. It is ABSENT only when the venue can no
+longer admit it (its lease has run out), all three sources missed it three times in a row over at least 30 s,
+and neither the position nor the coin balance changed in a way that nothing else explains. Time alone proves
+nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.core.events import IntentResolved
+from fundarb.core.market import Category
+from fundarb.core.money import ZERO
+from fundarb.core.orders import Execution, Leg
+from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.states import IntentState, IntentTrigger
+from fundarb.crash import Point
+from fundarb.engine.alerts import alert_once
+from fundarb.engine.collect import Collector
+from fundarb.engine.desk import MISS_SPAN, MISSES, Desk
+from fundarb.engine.orders import OrderDesk
+from fundarb.errors import Unavailable
+
+_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(seconds=5)
+_ADMISSION_GRACE = timedelta(seconds=1)
+_AHEAD = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class _Misses:
+    """Consecutive complete misses of one order after its lease."""
+
+    count: int = 0
+    first: timedelta = timedelta()
+
+
+class Resolver:
+    """Finds out what became of uncertain orders; may wait on the clock, never sends a create."""
+
+    def __init__(self, desk: Desk, collector: Collector) -> None:
+        """Resolve the orders of one desk."""
+        self._desk = desk
+        self._orders = OrderDesk(desk)
+        self._collector = collector
+        self._misses: dict[str, _Misses] = {}
+        self._answered = False
+
+    def resolve(self, intent: IntentRecord, *, patience: timedelta) -> IntentRecord:
+        """Ask until the order is known or ``patience`` (monotonic) is over; the intent as it stands then.
+
+        One that is still unknown then is an incident: somebody is told.
+        """
+        return self._until((intent,), patience=patience)[0]
+
+    def resolve_all(self, *, patience: timedelta) -> tuple[IntentRecord, ...]:
+        """Every open intent, each on its own evidence and all at the same time; those still UNCERTAIN are
+        among the result.
+        """
+        return self._until(self._desk.store.intents.open(), patience=patience)
+
+    def catch_up(self) -> None:
+        """Book whatever the venue did to the account meanwhile, if it can be read now."""
+        with suppress(Unavailable):
+            self._collector.collect()
+
+    def _until(self, intents: tuple[IntentRecord, ...], *, patience: timedelta) -> tuple[IntentRecord, ...]:
+        """Rounds of look-ups until all is known or patience is over; a venue that answers nothing at all is
+        given up after ``t_recover``.
+        """
+        found, pause = list(intents), _PAUSE
+        try:
+            began = self._desk.clock.monotonic()
+            self._answered = False
+            while self._round(found):
+                waited = self._desk.clock.monotonic() - began
+                limit = patience if self._answered else min(patience, self._desk.rules.t_recover)
+                if waited + pause > limit:
+                    break
+                self._desk.clock.sleep(pause)
+                pause = min(pause + _PAUSE, _LONGEST_PAUSE)
+        except Unavailable:  # a virtual clock that went away with its venue
+            pass
+        for intent in found:
+            if intent.state is IntentState.UNCERTAIN:
+                self._tell(intent)
+        return tuple(found)
+
+    def _round(self, found: list[IntentRecord]) -> bool:
+        """Look every uncertain order up once; whether one is still uncertain."""
+        for place, intent in enumerate(found):
+            if intent.state is IntentState.UNCERTAIN:
+                found[place] = self._once(intent)
+        return any(intent.state is IntentState.UNCERTAIN for intent in found)
+
+    def _tell(self, intent: IntentRecord) -> None:
+        message = f"{intent.link_id} is still UNCERTAIN: {intent.message or 'no answer'}"
+        with suppress(Unavailable):
+            alert_once(self._desk.store, "uncertain_order", subject=intent.link_id, message=message)
+
+    def _once(self, intent: IntentRecord) -> IntentRecord:
+        """One round of look-ups."""
+        try:
+            report = self._orders.look_up(intent)
+            executions = self._desk.exchange.executions_of(
+                intent.category, intent.symbol, link_id=intent.link_id
+            )
+            self._answered = True
+            if report is not None:
+                return self._announce(self._orders.adopt(intent, report), "order found")
+            expired = self._lease_expired(intent)
+            if executions:
+                return self._from_executions(intent, executions) if expired else intent
+            if not expired:
+                return intent
+            return self._missed(intent)
+        except Unavailable:
+            self._misses.pop(intent.link_id, None)
+            return intent
+
+    def _lease_expired(self, intent: IntentRecord) -> bool:
+        """Whether the venue can no longer admit the request: its clock is past signature + window + grace +
+        error.
+        """
+        rules = self._desk.rules
+        last = intent.signed_at + rules.recv_window + _ADMISSION_GRACE + rules.limits.max_clock_offset
+        return self._desk.exchange.server_time() > last
+
+    def _from_executions(self, intent: IntentRecord, executions: tuple[Execution, ...]) -> IntentRecord:
+        """The order is in no list any more (a restarted venue forgets closed ones), but it traded: an IOC is
+        over by now.
+        """
+        self._orders.book(intent, executions)
+        return self._announce(self._orders.finish(intent, executions, message=""), "executions found")
+
+    def _missed(self, intent: IntentRecord) -> IntentRecord:
+        """Count one complete miss; prove absence once there are enough of them and nothing moved
+        unexplained.
+        """
+        now = self._desk.clock.monotonic()
+        misses = self._misses.setdefault(intent.link_id, _Misses(first=now))
+        misses.count += 1
+        if misses.count < MISSES or now - misses.first < MISS_SPAN:
+            return intent
+        self._collector.collect()
+        difference = self.unexplained(intent)
+        store = self._desk.store
+        if difference != ZERO:
+            self._alert(intent, difference)
+            return intent
+        with store.transaction(before=Point.RESOLVE_BEFORE_COMMIT, after=Point.RESOLVE_AFTER_COMMIT):
+            intent = store.intents.advance(
+                intent.link_id, IntentTrigger.PROVED_ABSENT, message="the venue never had this order"
+            )
+        self._misses.pop(intent.link_id, None)
+        return self._announce(intent, "proved absent")
+
+    def unexplained(self, intent: IntentRecord) -> Decimal:
+        """The change of the order's position (contracts) or coin balance that our books do not explain."""
+        position = self._desk.store.positions.get(intent.position_id)
+        if intent.leg is Leg.PERP:
+            return self._unexplained_contracts(position)
+        owned = self._desk.exchange.wallet().owned(position.base)
+        difference = owned - self._desk.store.ledger.balances().get(position.base, ZERO)
+        return difference if abs(difference) > self._desk.rules.tolerance else ZERO
+
+    def _unexplained_contracts(self, position: PositionRecord) -> Decimal:
+        """The venue's size less ours and less what strangers' fills of this symbol did since the plan was
+        made.
+        """
+        symbol, store = position.perp_symbol, self._desk.store
+        held = sum((item.size for item in self._desk.exchange.positions() if item.symbol == symbol), ZERO)
+        ours = sum((item.contracts for item in store.positions.active() if item.perp_symbol == symbol), ZERO)
+        rows = store.executions.between(position.created_at, self._desk.clock.now() + _AHEAD)
+        strangers = sum(
+            (
+                row.side.sign * row.quantity
+                for row in rows
+                if row.symbol == symbol
+                and row.category is Category.LINEAR
+                and row.kind.trades
+                and store.executions.owner(row.key)[0] is None
+            ),
+            ZERO,
+        )
+        return held + ours - strangers
+
+    def _announce(self, intent: IntentRecord, how: str) -> IntentRecord:
+        if intent.state.terminal:
+            self._desk.store.events.record(
+                IntentResolved(
+                    link_id=intent.link_id,
+                    position_id=intent.position_id,
+                    state=intent.state,
+                    filled=intent.filled,
+                    how=how,
+                )
+            )
+        return intent
+
+    def _alert(self, intent: IntentRecord, difference: Decimal) -> None:
+        message = f"{intent.link_id} is in no list, but {intent.symbol} moved by {difference} unexplained"
+        alert_once(self._desk.store, "unexplained_change", subject=intent.link_id, message=message)

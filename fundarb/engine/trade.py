@@ -1,0 +1,294 @@
+"""Opening and closing a hedged position: the plan, every reason against it, the walk through the clips, and
+what came of it.
+
+A plan is made from fresh quotes, fresh balances and the account's own fees; nothing is written before it is
+approved. The result says what the book is now, whatever happened on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from fundarb.core import sizing
+from fundarb.core.market import MarketSnapshot, Pair
+from fundarb.core.minimums import sellable_again
+from fundarb.core.money import ONE, ZERO, plain
+from fundarb.core.pairing import pair_market
+from fundarb.core.position import Book
+from fundarb.core.reasons import Reason, Refused
+from fundarb.core.records import Goal, PositionRecord
+from fundarb.core.states import PositionState
+from fundarb.crash import Point
+from fundarb.engine.desk import Desk
+from fundarb.engine.fees import PairFees
+from fundarb.engine.hedge import Hedger
+from fundarb.engine.legs import Legs, Progress
+from fundarb.engine.lifecycle import rest, settle
+from fundarb.engine.outcome import TradeResult, trade_result
+from fundarb.engine.preflight import Preflight, Yield
+from fundarb.errors import ConfigError, Rejected, Unavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPlan:
+    """An approved entry: what will be bought and shorted, in which clips, and what it was decided on.
+
+    ``dust`` is what earlier positions left of the coin; it is used first.
+    """
+
+    pair: Pair
+    notional: Decimal
+    entry: sizing.EntryPlan
+    spot_mid: Decimal
+    perp_mid: Decimal
+    fees: PairFees
+    warnings: tuple[Reason, ...] = ()
+    position: PositionRecord | None = None
+    dust: Decimal = ZERO
+
+
+class Trader:
+    """The use cases ``open`` and ``close``."""
+
+    def __init__(self, desk: Desk, *, legs: Legs, hedger: Hedger, preflight: Preflight) -> None:
+        """Trade on one desk."""
+        self._desk = desk
+        self._legs = legs
+        self._hedger = hedger
+        self._preflight = preflight
+
+    def plan_open(
+        self, base: str, notional: Decimal, *, add: bool = False, expected: Yield | None = None
+    ) -> OpenPlan | Refused:
+        """What an open would do, or every reason why it may not; sends nothing.
+
+        ``notional`` is the quote value of one leg. ``Unavailable`` if the market or the account cannot be
+        read.
+        """
+        desk = self._desk
+        snapshot = desk.market.refresh()
+        pairing = pair_market(desk.market.instruments(), snapshot)
+        pair = pairing.find(base)
+        if pair is None:
+            reasons = tuple(reason for item in pairing.refusals(base) for reason in item.reasons)
+            return Refused(
+                reasons or (Reason("unknown_coin", f"{base} is not traded as spot and perp here"),)
+            )
+        held = desk.store.positions.active_for(pair.base)
+        refused = self._already_held(held, add=add)
+        if refused:
+            return Refused((refused,))
+        return self._sized(pair, notional, snapshot=snapshot, held=held, expected=expected)
+
+    def open(
+        self, base: str, notional: Decimal, *, add: bool = False, expected: Yield | None = None
+    ) -> TradeResult | Refused:
+        """Open (or add to) a hedged position; blocks until it is hedged, given back, or uncertain."""
+        plan = self.plan_open(base, notional, add=add, expected=expected)
+        if isinstance(plan, Refused):
+            return plan
+        try:
+            self._desk.exchange.prepare_symbol(plan.pair.perp.symbol, self._leverage(plan.pair))
+        except Rejected as error:
+            return Refused((Reason("symbol_not_ready", str(error)),))
+        first = self._next_order(plan.position)
+        position_id = self._write_plan(plan).position_id
+        result = self._walk(position_id, lambda: self._legs.enter(position_id, plan.entry.clips), first=first)
+        return replace(result, warnings=plan.warnings)
+
+    def plan_close(self, name: str, fraction: Decimal = ONE) -> tuple[PositionRecord, Decimal] | Refused:
+        """The position that a close means and the contracts that it keeps; ``name`` is an id or a base
+        coin.
+        """
+        position = self.find(name)
+        if not ZERO < fraction <= ONE:
+            return Refused((Reason("bad_fraction", "a fraction is above 0 % and at most 100 %"),))
+        pair = self._desk.market.pair_of(position)
+        keep = ZERO if fraction == ONE else sizing.keep_contracts(pair, position.contracts, fraction=fraction)
+        if keep == position.contracts and position.contracts:
+            return Refused((Reason("fraction_too_small", "it is less than one step of the perp"),))
+        return position, keep
+
+    def close(self, name: str, fraction: Decimal = ONE, *, emergency: bool = False) -> TradeResult | Refused:
+        """Close a position or a part of it. Never held back by an entry gate.
+
+        Refused where the venue holds less than our books say, for then somebody else has traded and our book
+        is not the truth; ``emergency`` closes what is really there all the same, at wider prices.
+        """
+        planned = self.plan_close(name, fraction)
+        if isinstance(planned, Refused):
+            return planned
+        position, keep = planned
+        desk, position_id, first = self._desk, position.position_id, self._next_order(position)
+        if position.state is PositionState.UNCERTAIN:
+            return self._finish(position_id, Progress(uncertain=True), first=first)
+        strange = () if emergency else self._legs.notes(position)
+        if strange:
+            return Refused(strange)
+        desk.market.refresh()
+        with desk.store.transaction(before=Point.POSITION_BEFORE_COMMIT, after=Point.POSITION_AFTER_COMMIT):
+            goal = Goal.CLOSE if keep == ZERO else Goal.REDUCE
+            desk.store.positions.update(position_id, goal=goal, target_contracts=keep)
+        cap = desk.rules.unwind_caps[-1] if emergency else desk.rules.limits.price_cap
+
+        def walk() -> Progress:
+            if position.state is PositionState.EXPOSED:
+                self._hedger.repair(position_id)
+            now = desk.store.positions.get(position_id)
+            if now.state.final or now.state in {PositionState.EXPOSED, PositionState.UNCERTAIN}:
+                return Progress([] if now.state.final else [Reason("unhedged", f"{now.base} is {now.state}")])
+            return self._legs.exit(position_id, keep, clip=self._clip(now), cap=cap)
+
+        return self._walk(position_id, walk, first=first)
+
+    def held(self) -> tuple[PositionRecord, ...]:
+        """Every position that is not over."""
+        return self._desk.store.positions.active()
+
+    def find(self, name: str) -> PositionRecord:
+        """The active position with this id or base coin; ``ConfigError`` if there is none."""
+        positions = self._desk.store.positions
+        if name.startswith("p-"):
+            for position in positions.active():
+                if position.position_id == name:
+                    return position
+        else:
+            held = positions.active_for(name.upper())
+            if held is not None:
+                return held
+        message = f"there is no open position {name}"
+        raise ConfigError(message)
+
+    def _already_held(self, held: PositionRecord | None, *, add: bool) -> Reason | None:
+        if held is None:
+            return Reason("not_open", "there is nothing to add to") if add else None
+        if not add:
+            return Reason("already_open", f"{held.position_id} is open in {held.base}; use --add to grow it")
+        if held.state is not PositionState.HEDGED:
+            return Reason("not_hedged", f"{held.position_id} is {held.state}, so nothing is added")
+        return None
+
+    def _sized(
+        self,
+        pair: Pair,
+        notional: Decimal,
+        *,
+        snapshot: MarketSnapshot,
+        held: PositionRecord | None,
+        expected: Yield | None,
+    ) -> OpenPlan | Refused:
+        """Quantities of both legs, then every rule of risk at once."""
+        desk = self._desk
+        spot, perp = snapshot.spot[pair.spot.symbol], snapshot.perp[pair.perp.symbol]
+        fees = self._preflight.fees(pair)
+        frame = sizing.Frame(pair=pair, spot_price=spot.ask, perp_price=perp.bid, fee=fees.in_base)
+        dust = self._dust(pair) if held is None else ZERO
+        book = Book(held.spot_owned, held.contracts) if held is not None else Book(dust, ZERO)
+        entry = sizing.plan_entry(frame, notional, max_clip=desk.rules.limits.max_clip, book=book)
+        if isinstance(entry, Refused):
+            reasons = list(entry.reasons)
+        else:
+            reasons = self._stranded(pair, book.spot_owned + entry.spot_net, bid=spot.bid)
+        verdict = self._preflight.check(pair, notional, snapshot=snapshot, expected=expected)
+        reasons += verdict.reasons if isinstance(verdict, Refused) else ()
+        if reasons or isinstance(entry, Refused):
+            return Refused(tuple(reasons), verdict.warnings)
+        return OpenPlan(
+            pair=pair,
+            notional=notional,
+            entry=entry,
+            spot_mid=spot.mid,
+            perp_mid=perp.mid,
+            fees=fees,
+            warnings=verdict.warnings,
+            position=held,
+            dust=dust,
+        )
+
+    def _stranded(self, pair: Pair, coins: Decimal, *, bid: Decimal) -> list[Reason]:
+        """Why the coins could not be sold again after a small fall: an exit near the venue's least value."""
+        price = bid * (ONE - self._desk.rules.limits.collar)
+        sale, least = sellable_again(pair.spot, coins, price=price)
+        if sale >= least:
+            return []
+        text = f"a sale of {plain(sale)} {pair.base} at the exit would be below the venue's smallest order"
+        return [Reason("below_exit_minimum", f"{text} of {plain(least)} after a small fall of the price")]
+
+    def _dust(self, pair: Pair) -> Decimal:
+        """Coins that earlier positions left below the minimum, as far as they are still in the wallet."""
+        dust = self._desk.store.ledger.dust(pair.base).quantity
+        return max(min(dust, self._desk.exchange.wallet().owned(pair.base)), ZERO) if dust else ZERO
+
+    def _leverage(self, pair: Pair) -> Decimal:
+        return min(self._desk.rules.limits.leverage, pair.perp.max_leverage)
+
+    def _write_plan(self, plan: OpenPlan) -> PositionRecord:
+        """The committed position row, PLANNED (or HEDGED with a new goal when adding)."""
+        store, target = self._desk.store, plan.entry.clips[-1]
+        with store.transaction(before=Point.POSITION_BEFORE_COMMIT, after=Point.POSITION_AFTER_COMMIT):
+            if plan.position is not None:
+                held = plan.position
+                store.positions.update(
+                    held.position_id,
+                    goal=Goal.ADD,
+                    target_contracts=target,
+                    notional=held.notional + plan.notional,
+                )
+                return store.positions.get(held.position_id)
+            position = PositionRecord(
+                position_id=f"p-{self._desk.ids.plan_id()}",
+                base=plan.pair.base,
+                spot_symbol=plan.pair.spot.symbol,
+                perp_symbol=plan.pair.perp.symbol,
+                multiplier=plan.pair.multiplier,
+                state=PositionState.PLANNED,
+                goal=Goal.OPEN,
+                notional=plan.notional,
+                target_contracts=target,
+                spot_owned=ZERO,
+                contracts=ZERO,
+                leverage=self._leverage(plan.pair),
+                decision_spot_mid=plan.spot_mid,
+                decision_perp_mid=plan.perp_mid,
+                created_at=self._desk.clock.now(),
+            )
+            store.positions.add(position)
+            if plan.dust:
+                store.ledger.move_dust(position, -plan.dust, at=position.created_at)
+                position = store.positions.add_quantities(
+                    position.position_id, spot=plan.dust, contracts=ZERO
+                )
+        return position
+
+    def _clip(self, position: PositionRecord) -> Decimal:
+        """The most contracts of one clip of an exit, worth at most ``max_clip`` on either leg."""
+        desk = self._desk
+        pair = desk.market.pair_of(position)
+        mark = desk.market.mark(position.perp_symbol)
+        spot = desk.market.spot_mid(position.spot_symbol)
+        if mark is None or spot is None:
+            raise Unavailable(f"no usable prices for {position.base}")
+        frame = sizing.Frame(pair=pair, spot_price=spot, perp_price=mark)
+        return max(sizing.clip_contracts(frame, desk.rules.limits.max_clip), pair.perp.qty_step)
+
+    def _next_order(self, position: PositionRecord | None) -> int:
+        """The number that the plan's next order will have."""
+        return 1 if position is None else self._desk.store.intents.next_seq(position.position_id)
+
+    def _walk(self, position_id: str, walk: Callable[[], Progress], *, first: int) -> TradeResult:
+        """The clips, then the result; from here on a failed read is no error but a reason."""
+        try:
+            progress = walk()
+        except Unavailable as error:
+            progress = Progress([Reason("market_unavailable", str(error))])
+        return self._finish(position_id, progress, first=first)
+
+    def _finish(self, position_id: str, progress: Progress, *, first: int) -> TradeResult:
+        try:
+            settle(self._desk, position_id)
+            rest(self._desk, position_id)
+        except Unavailable as error:
+            progress.reasons.append(Reason("market_unavailable", str(error)))
+        return trade_result(self._desk, position_id, progress=progress, first=first)

@@ -1,0 +1,175 @@
+"""The ``positions`` command: each open position with live marks. Field names are the JSON keys of the
+command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from fundarb.core.account import PositionReport
+from fundarb.core.ledger import Holding
+from fundarb.core.market import Instruments, MarketSnapshot, Pair, PerpQuote, SpotQuote
+from fundarb.core.money import CASH_STEP, ZERO
+from fundarb.core.orders import Leg
+from fundarb.core.pnl import EMPTY, Pnl
+from fundarb.core.position import Book, liquidation_distance
+from fundarb.core.postings import holding_key
+from fundarb.core.records import PositionRecord
+from fundarb.core.sizing import lot
+from fundarb.core.states import PositionState
+from fundarb.engine.equity import sum_pnl
+from fundarb.engine.ports import MarketData, Trading
+from fundarb.store.database import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionView:
+    """One open position. Quantities in base units, amounts in quote, ratios as fractions; None: cannot be
+    known now.
+
+    ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
+    prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
+    what closing at the best bid and ask would bring, both before fees. ``net_pnl`` = realised +
+    unrealised_pnl + funding − fees. ``liquidation_distance``: the fraction that the mark may rise.
+    """
+
+    position_id: str
+    base: str
+    state: PositionState
+    spot_quantity: Decimal
+    perp_quantity: Decimal
+    multiplier: Decimal
+    delta: Decimal
+    drift: Decimal
+    lot: Decimal | None
+    entry_basis: Decimal | None
+    mark_basis: Decimal | None
+    notional: Decimal
+    funding_received: Decimal
+    fees_paid: Decimal
+    unrealised_pnl: Decimal | None
+    net_pnl: Decimal | None
+    opened_at: datetime | None
+    next_funding_time: datetime | None
+    liquidation_price: Decimal | None
+    liquidation_distance: Decimal | None
+    unrealised_executable: Decimal | None
+    realised_pnl: Decimal
+    funding_pending: int
+    mark_price: Decimal | None
+    spot_symbol: str
+    perp_symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    """What the market says of one position's two legs, None where a symbol is missing or unreadable."""
+
+    spot: SpotQuote | None
+    perp: PerpQuote | None
+    pair: Pair | None
+    report: PositionReport | None
+
+
+def position_views(store: Store, market: MarketData, *, trading: Trading) -> tuple[PositionView, ...]:
+    """Every open position, oldest first; ``Unavailable`` if market or account cannot be read."""
+    positions = store.positions.active()
+    if not positions:
+        return ()
+    snapshot, listed = market.snapshot(), market.instruments()
+    reports = {report.symbol: report for report in trading.positions()}
+    with store.reading():
+        results = sum_pnl(store.ledger.read.sums())
+        return tuple(
+            _view(
+                store,
+                position,
+                seen=_seen(position, snapshot, listed=listed, report=reports.get(position.perp_symbol)),
+                pnl=results.get(position.position_id, EMPTY),
+            )
+            for position in positions
+        )
+
+
+def _seen(
+    position: PositionRecord, snapshot: MarketSnapshot, *, listed: Instruments, report: PositionReport | None
+) -> _Market:
+    spot, perp = listed.spot.get(position.spot_symbol), listed.perp.get(position.perp_symbol)
+    pair = None
+    if spot is not None and perp is not None:
+        pair = Pair(base=position.base, spot=spot, perp=perp, multiplier=position.multiplier)
+    return _Market(
+        snapshot.spot.get(position.spot_symbol), snapshot.perp.get(position.perp_symbol), pair, report
+    )
+
+
+def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) -> PositionView:
+    book = Book(position.spot_owned, position.contracts)
+    spot, perp = (store.ledger.read.holding(holding_key(position, leg)) for leg in (Leg.SPOT, Leg.PERP))
+    quotes = (seen.spot, seen.perp) if seen.spot is not None and seen.perp is not None else None
+    marked = executable = mark_basis = smallest = None
+    if quotes is not None:
+        spot_quote, perp_quote = quotes
+        marked = spot.unrealised(spot_quote.mid) + perp.unrealised(perp_quote.mark)
+        executable = spot.unrealised(spot_quote.bid) + perp.unrealised(perp_quote.ask)
+        mark_basis = _basis(spot_quote.mid, perp_quote.mid, multiplier=position.multiplier)
+        if seen.pair is not None:
+            smallest = lot(seen.pair, spot_price=spot_quote.mid, perp_price=perp_quote.mark)
+    mark = seen.perp.mark if seen.perp is not None else None
+    liquidation = seen.report.liquidation_price if seen.report is not None else None
+    pending = [
+        item for item in store.ledger.log.pending_settlements() if item.position_id == position.position_id
+    ]
+    return PositionView(
+        position_id=position.position_id,
+        base=position.base,
+        state=position.state,
+        spot_quantity=position.spot_owned,
+        perp_quantity=-position.contracts,
+        multiplier=position.multiplier,
+        delta=book.delta(position.multiplier),
+        drift=_cut(book.drift(position.multiplier)),
+        lot=smallest,
+        entry_basis=_entry_basis(spot, perp, multiplier=position.multiplier),
+        mark_basis=mark_basis,
+        notional=position.notional,
+        funding_received=pnl.funding,
+        fees_paid=pnl.fees,
+        unrealised_pnl=marked,
+        net_pnl=pnl.net + marked if marked is not None else None,
+        opened_at=position.opened_at,
+        next_funding_time=seen.perp.funding.next_time
+        if seen.perp is not None and seen.perp.funding
+        else None,
+        liquidation_price=liquidation.quantize(CASH_STEP) if liquidation is not None else None,
+        liquidation_distance=_ratio(liquidation_distance(mark, liquidation)) if mark is not None else None,
+        unrealised_executable=executable,
+        realised_pnl=pnl.realised,
+        funding_pending=len(pending),
+        mark_price=mark,
+        spot_symbol=position.spot_symbol,
+        perp_symbol=position.perp_symbol,
+    )
+
+
+def _entry_basis(spot: Holding, perp: Holding, *, multiplier: Decimal) -> Decimal | None:
+    """Of the average entry prices of what is held now."""
+    if spot.average is None or perp.average is None or spot.average <= ZERO:
+        return None
+    return _basis(spot.average, perp.average, multiplier=multiplier)
+
+
+def _basis(spot: Decimal, perp: Decimal, *, multiplier: Decimal) -> Decimal:
+    """``perp/(m·spot) − 1``, a fraction."""
+    return _cut(perp / (multiplier * spot) - 1)
+
+
+def _ratio(value: Decimal | None) -> Decimal | None:
+    return None if value is None else _cut(value)
+
+
+def _cut(value: Decimal) -> Decimal:
+    """Ratios are shown to 12 places."""
+    return value.quantize(Decimal("1e-12"))

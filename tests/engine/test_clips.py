@@ -1,0 +1,210 @@
+"""How far a walk through the clips goes: fills in part, requests to stop, books that say nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from fundarb.core.events import Event
+from fundarb.core.market import Category, Level
+from fundarb.core.orders import Leg, Purpose, Side
+from fundarb.core.reasons import Refused
+from fundarb.core.records import Goal
+from fundarb.core.states import PositionState
+from fundarb.engine.commands import traded
+from fundarb.engine.outcome import Reached
+from fundarb.exchange.inprocess import Loss
+from tests.engine.test_faults import consistent, hedged, partly
+from tests.engine.test_trade import closed, opened
+from tests.engine.world import LIMITS, SECOND, World
+
+D = Decimal
+LEGS = [Category.SPOT, Category.LINEAR]
+
+
+def codes(result: object) -> set[str]:
+    return {reason.code for reason in getattr(result, "reasons", ())}
+
+
+def refusal_codes(outcome: object) -> set[str]:
+    assert isinstance(outcome, Refused), outcome
+    return {reason.code for reason in outcome.reasons}
+
+
+@pytest.mark.parametrize("category", LEGS)
+def test_a_clip_that_fills_in_part_is_continued(world: World, category: Category) -> None:
+    """C01 in a walk of three clips: 37 % of one fill is hedged as it is, the rest is tried again, and no
+    order is larger than a clip.
+    """
+    partly(world, category, "0.37")
+    result = opened(world, "12000")
+    assert result.reached is Reached.DONE, result.reasons
+    assert result.position.contracts == result.position.target_contracts == D("0.24")
+    assert all(order.quantity * order.limit_price <= LIMITS.max_clip * D("1.03") for order in result.orders)
+    consistent(world)
+
+
+def test_a_market_that_never_fills_whole_ends_the_walk(world: World) -> None:
+    """Where every order fills a tenth, the walk ends after a bounded number of tries: hedged, exit 8, the
+    reason says how far it came, and only what is held counts as held.
+    """
+    partly(world, Category.LINEAR, *["0.1"] * 60)
+    result = opened(world, "5000")
+    assert result.reached is Reached.INCOMPLETE
+    assert result.position.state is PositionState.HEDGED
+    assert "partly_filled" in codes(result)
+    assert hedged(world)
+    share = result.position.contracts / D("0.1")
+    assert result.position.notional == D(5000) * share
+    assert traded(result).exit_code == 8
+    consistent(world)
+
+
+def test_a_close_that_fills_in_part_is_continued(world: World) -> None:
+    """60 % of each of the first fills of a close: the walk goes on until nothing is held."""
+    opened(world)
+    partly(world, Category.LINEAR, "0.6", "0.6")
+    partly(world, Category.SPOT, "0.6")
+    result = closed(world)
+    assert result.reached is Reached.DONE, result.reasons
+    assert world.short == 0
+    consistent(world)
+
+
+def test_half_a_close_halves_what_counts_as_held(world: World) -> None:
+    """After ``--fraction 50%`` the limits see half of the notional, so that it can be opened again."""
+    before = opened(world, "20000").position
+    after = closed(world, "0.5").position
+    assert after.goal is Goal.HOLD
+    assert abs(after.notional - before.notional / 2) <= D("0.02") * before.notional
+    again = world.writer.trader.open("BTC", D(9_000), add=True)
+    assert getattr(again, "reached", None) is Reached.DONE
+
+
+def test_a_request_to_stop_before_the_first_order_sends_nothing(world: World) -> None:
+    """Asked to stop before anything was sent: the plan is aborted, exit 130, nothing is held."""
+    world.writer.desk.stop.requested = True
+    result = opened(world, "5000")
+    assert result.reached is Reached.UNSENT
+    assert result.position.state is PositionState.ABORTED
+    assert (traded(result).exit_code, traded(result).kind) == (130, "interrupted")
+    assert world.venue.all_orders() == ()
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["open", "close"])
+def test_a_request_to_stop_finishes_the_clip(world: World, closing: bool) -> None:
+    """Asked to stop in the middle of a clip: both legs of it are done, no further one is begun, exit 130."""
+    if closing:
+        opened(world, "12000")
+    orders = len(world.venue.all_orders())
+
+    def stop(_recorded: object, event: Event) -> None:
+        if event.kind == "leg_filled":
+            world.writer.desk.stop.requested = True
+
+    world.writer.store.events.subscribe(stop)
+    result = closed(world) if closing else opened(world, "12000")
+    assert result.position.state is PositionState.HEDGED
+    assert len(world.venue.all_orders()) == orders + 2
+    assert hedged(world)
+    answer = traded(result)
+    assert (answer.exit_code, answer.kind) == (130, "interrupted")
+    assert "HEDGED" in answer.message
+    consistent(world)
+
+
+def test_a_request_to_stop_ends_the_wait_for_a_settlement(world: World) -> None:
+    """An entry that waits for a settlement to pass gives up within a second when asked to stop."""
+    world.clock.sleep(8 * 3600 * SECOND - 65 * SECOND)  # ten seconds before the settlement
+    stop = world.writer.desk.stop
+    sleep = type(world.clock).sleep
+
+    class Impatient(type(world.clock)):  # type: ignore[misc]
+        """Asks to stop at the first wait."""
+
+        def sleep(self, duration: object) -> None:
+            stop.requested = True
+            sleep(self, duration)  # type: ignore[arg-type]
+
+    world.clock.__class__ = Impatient
+    before = world.clock.now()
+    result = opened(world, "5000")
+    assert result.reached is Reached.UNSENT
+    assert (world.clock.now() - before) <= 3 * SECOND
+    assert world.venue.all_orders() == ()
+
+
+@pytest.mark.parametrize("category", LEGS)
+def test_a_crossed_book_stops_an_entry_before_its_first_leg(world: World, category: Category) -> None:
+    """E06: crossed or empty on either leg: nothing is sent, the plan is aborted, exit 4."""
+    crossed = (Level(D(50_100), D(1)),), (Level(D(49_900), D(1)),)
+    real = world.writer.trader._write_plan
+
+    def write(planned: object) -> object:
+        world.venue.world.book(category, "BTCUSDT", bids=crossed[0], asks=crossed[1])
+        return real(planned)  # type: ignore[arg-type]
+
+    world.writer.trader._write_plan = write  # type: ignore[method-assign,assignment]
+    result = opened(world, "5000")
+    assert result.reached is Reached.UNSENT
+    assert result.position.state is PositionState.ABORTED
+    answer = traded(result)
+    assert (answer.exit_code, answer.kind) == (4, "unavailable")
+    assert world.venue.all_orders() == ()
+
+
+def test_a_close_whose_perp_was_closed_by_hand_is_refused(world: World) -> None:
+    """H03: the venue holds less than our books say: nothing is sent, the reason names both figures."""
+    opened(world, "5000")
+    world.venue.world.manual_close("BTCUSDT")
+    before = len(world.venue.all_orders())
+    assert refusal_codes(world.writer.trader.close("BTC")) == {"perp_size"}
+    assert len(world.venue.all_orders()) == before
+
+
+def test_a_close_whose_coins_are_gone_is_refused(world: World) -> None:
+    """The same with the coins moved away."""
+    opened(world, "5000")
+    world.venue.world.transfer("BTC", -world.coins())
+    assert refusal_codes(world.writer.trader.close("BTC")) == {"spot_short"}
+
+
+@pytest.mark.parametrize("gone", ["perp", "half the perp", "coins", "half the coins"])
+def test_an_emergency_close_leaves_nothing_at_the_venue(world: World, gone: str) -> None:
+    """``--emergency`` closes what is really there on both legs, whatever our books say: no naked short, no
+    coins left, not "done", and no order for what nobody has.
+    """
+    position = opened(world, "5000").position
+    if gone == "perp":
+        world.venue.world.manual_close("BTCUSDT")
+    elif gone == "half the perp":
+        half = position.contracts / 2
+        world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=half)
+    else:
+        part = world.coins() if gone == "coins" else world.coins() / 2
+        world.venue.world.transfer("BTC", -part)
+    result = world.writer.trader.close("BTC", emergency=True)
+    assert getattr(result, "reached", None) is Reached.INCOMPLETE
+    assert world.short == 0
+    assert world.coins() < D("0.0002")
+    sent = len(world.writer.store.intents.of_position(position.position_id))
+    world.writer.reconciler.run()
+    assert len(world.writer.store.intents.of_position(position.position_id)) == sent
+
+
+def test_an_order_that_never_existed_twice_ends_the_walk(world: World) -> None:
+    """Two requests lost in a row: both are proved absent, nothing is held, exit 8 names it."""
+    world.exchange.lose(Loss.REQUEST, Loss.REQUEST)
+    result = opened(world, "5000")
+    assert result.reached is Reached.INCOMPLETE
+    assert codes(result) == {"order_absent"}
+    assert result.position.state is PositionState.CLOSED
+    consistent(world)
+
+
+def test_each_leg_keeps_its_purpose(world: World) -> None:
+    """The orders of an undisturbed entry are one of each leg and clip, all of them for entering."""
+    result = opened(world, "12000")
+    assert [order.purpose for order in result.orders] == [Purpose.ENTER] * 6
+    assert sum(order.leg is Leg.SPOT for order in result.orders) == 3

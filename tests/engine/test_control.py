@@ -1,0 +1,397 @@
+"""Pause, resume, halt, flatten; who may write; rows and their authors; the state of the bot."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fundarb.cli.failure import exit_of
+from fundarb.clock import SystemClock
+from fundarb.config import JobSpec, Trigger
+from fundarb.core.events import JobFailed
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandState
+from fundarb.engine import handover as module
+from fundarb.engine.answers import EXIT_CODES, Answer
+from fundarb.engine.control import end_leftovers
+from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
+from fundarb.engine.handover import Handover, Holder, Way, finish, holder_of, way_of
+from fundarb.engine.status import job_statuses, status
+from fundarb.errors import (
+    BadAnswer,
+    ConfigError,
+    FundarbError,
+    InvariantBroken,
+    Locked,
+    NotSent,
+    OutcomeUncertain,
+    Rejected,
+    Unavailable,
+)
+from fundarb.store.blocks import Control
+from fundarb.store.database import Store
+from fundarb.store.files import url_of
+from fundarb.store.lock import WriterLock
+from tests.daemon.living import SECOND, Living, make_living
+
+D = Decimal
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Living]:
+    """An office with a schedule of one job."""
+    spec = JobSpec(name="look", run="watch", trigger=Trigger.INTERVAL, every=timedelta(hours=1))
+    made = make_living(tmp_path, specs=(spec,))
+    yield made
+    made.close()
+
+
+def control(living: Living) -> Control:
+    """What the bot may do."""
+    return living.store.blocks.control(living.store.clock.now())
+
+
+def order(living: Living, what: str, **arguments: str | bool) -> Answer:
+    """Execute a command as the writer."""
+    living.clock.flush()
+    return living.office.commands.execute(what, arguments)
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def test_pause_and_resume(living: Living) -> None:
+    """A pause is a block with its reason; resume lifts it without asking the venue."""
+    assert order(living, "pause", reason="holidays").data["control"] == "PAUSED"
+    living.exchange.wallet = None  # type: ignore[assignment,method-assign]
+    answer = order(living, "resume")
+    assert (answer.exit_code, answer.data["control"]) == (0, "RUNNING")
+
+
+def test_a_halt_is_resumed_after_a_clean_reconcile(living: Living) -> None:
+    """After a halt resume walks through books and venue; both agree, so opens are allowed again."""
+    assert order(living, "halt").data["control"] == "HALTED"
+    assert order(living, "resume").data["control"] == "RUNNING"
+
+
+def test_a_halt_stays_while_books_and_venue_differ(living: Living) -> None:
+    """A difference keeps the halt: exit 6, with what differs."""
+    living.run("scan_and_open")
+    order(living, "halt")
+    living.venue.world.manual_close("BTCUSDT")
+    living.clock.sleep(60 * SECOND)
+    answer = order(living, "resume")
+    assert (answer.exit_code, answer.kind) == (6, "mismatch")
+    assert control(living) is Control.HALTED
+
+
+def test_a_halt_stays_while_the_venue_is_away(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an answer there is no clean reconcile: exit 4, and the halt stays."""
+    order(living, "halt")
+
+    def gone() -> None:
+        raise Unavailable("the venue is away")
+
+    monkeypatch.setattr(living.exchange, "wallet", gone)
+    assert order(living, "resume").exit_code == 4
+    assert control(living) is Control.HALTED
+
+
+def test_a_halt_stays_while_the_file_is_there(living: Living, tmp_path: Path) -> None:
+    """The HALT file must be removed first: exit 3, naming it."""
+    file = HaltFile(tmp_path)
+    file.create()
+    assert file.obey(living.store)
+    answer = order(living, "resume")
+    assert answer.exit_code == 3
+    assert "HALT" in answer.message
+    file.path.unlink()
+    assert order(living, "resume").exit_code == 0
+
+
+def test_resume_of_one_coin_lifts_only_its_freeze(living: Living) -> None:
+    """``resume BTC`` judges and lifts that coin's freeze; a pause of the whole stays."""
+    now = living.store.clock.now()
+    set_pause(living.store, "holidays")
+    for base in ("BTC", "ETH"):
+        living.store.blocks.set(
+            Block(scope=base, kind=BlockKind.FREEZE, reason="unwinds", since=now, needs_person=True)
+        )
+    order(living, "resume", base="btc")
+    scopes = {block.scope for block in living.store.blocks.active(now)}
+    assert scopes == {GLOBAL_SCOPE, "ETH"}
+
+
+def test_resume_keeps_blocks_that_lift_themselves(living: Living) -> None:
+    """A cool-down or stale data is not a person's to lift."""
+    now = living.store.clock.now()
+    living.store.blocks.set(Block(scope="*", kind=BlockKind.STALE_DATA, reason="x", since=now))
+    order(living, "resume")
+    assert living.store.blocks.get("*", BlockKind.STALE_DATA) is not None
+
+
+def test_flatten_pauses_and_closes_all(living: Living) -> None:
+    """``flatten --all`` forbids opens first, then closes everything."""
+    living.run("scan_and_open")
+    answer = order(living, "flatten", name="")
+    assert answer.exit_code == 0, answer
+    assert not living.store.positions.active()
+    assert control(living) is Control.PAUSED
+
+
+def test_flatten_of_one_position_pauses_nothing(living: Living) -> None:
+    """``flatten BTC`` closes that one and leaves the bot running."""
+    living.run("scan_and_open")
+    assert order(living, "flatten", name="BTC").exit_code == 0
+    assert control(living) is Control.RUNNING
+
+
+def test_a_job_is_run_by_name_and_recorded(living: Living) -> None:
+    """``jobs run`` runs the job of that name once, records the run, and answers with its report."""
+    answer = order(living, "jobs_run", name="look")
+    assert answer.data == {"name": "look", "result": "idle", "message": "nothing is held"}
+    row = living.store.jobs.last("look")
+    assert row is not None
+    assert row.result == "idle"
+
+
+def test_an_unknown_job_names_those_there_are(living: Living) -> None:
+    """A job that is not in jobs.toml: exit 2 with the names."""
+    answer = order(living, "jobs_run", name="lok")
+    assert answer.exit_code == 2
+    assert "look" in answer.message
+
+
+def test_a_failing_job_is_recorded_as_failed(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job run by hand that cannot be done: exit 4, and its row says so."""
+    living.run("scan_and_open")
+
+    def gone() -> None:
+        raise Unavailable("the venue is away")
+
+    monkeypatch.setattr(living.exchange, "wallet", gone)
+    assert order(living, "jobs_run", name="look").exit_code == 4
+    row = living.store.jobs.last("look")
+    assert row is not None
+    assert row.result == "failed"
+
+
+def test_exit_codes_are_those_of_the_command_line() -> None:
+    """A command answered through its row has the exit code that it would have had in its own process."""
+    kinds: list[type[FundarbError]] = [
+        ConfigError,
+        Unavailable,
+        BadAnswer,
+        Rejected,
+        NotSent,
+        OutcomeUncertain,
+        Locked,
+        InvariantBroken,
+    ]
+    for kind in kinds:
+        assert EXIT_CODES[kind.kind] == exit_of(kind("x")) == Answer.of_error(kind("x")).exit_code
+    assert Answer.of_error(ValueError("x")).exit_code == exit_of(ValueError("x")) == 1
+
+
+# ------------------------------------------------------------------------------------------- who may write
+
+
+@pytest.mark.parametrize(
+    ("holder", "trading", "controls"),
+    [
+        (Holder.NOBODY, Way.EXECUTE, Way.EXECUTE),
+        (Holder.DAEMON, Way.ROW, Way.ROW),
+        (Holder.SILENT_DAEMON, Way.REFUSE, Way.ROW),
+        (Holder.COMMAND, Way.WAIT, Way.ROW),
+    ],
+)
+def test_the_table_who_may_write(holder: Holder, trading: Way, controls: Way) -> None:
+    """Each cell of the table: commands that trade, and those that only pause, resume or halt."""
+    for name in ("open", "close", "flatten", "reconcile", "jobs_run", "resolve"):
+        assert way_of(name, holder) is trading
+    for name in ("pause", "resume", "halt"):
+        assert way_of(name, holder) is controls
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A database on the machine's clock."""
+    with Store.open(url_of(tmp_path / "x.sqlite3"), clock=SystemClock()) as opened:
+        yield opened
+
+
+def held(store: Store, role: str) -> WriterLock:
+    """The lock, held as this role."""
+    lock = WriterLock(store.path, store, clock=SystemClock())
+    lock.acquire(role)
+    return lock
+
+
+def test_who_holds_the_lock_is_seen_from_outside(store: Store) -> None:
+    """Nobody, a daemon, a daemon that went silent, a command: told apart by lock, role and heartbeat."""
+    now = SystemClock().now
+    assert holder_of(store, now()) is Holder.NOBODY
+    lock = held(store, "daemon")
+    assert holder_of(store, now()) is Holder.DAEMON
+    assert holder_of(store, now() + timedelta(seconds=11)) is Holder.SILENT_DAEMON
+    lock.release()
+    lock = held(store, "command")
+    assert holder_of(store, now()) is Holder.COMMAND
+    lock.release()
+    assert holder_of(store, now()) is Holder.NOBODY
+
+
+def test_a_row_is_answered(store: Store) -> None:
+    """The author of a row waits for its end and gets exit code, data and reasons."""
+    lock = held(store, "daemon")
+
+    def writer() -> None:
+        with Store.open(store.url, clock=SystemClock()) as other:
+            while (record := other.commands.claim()) is None:
+                SystemClock().sleep(SECOND / 100)
+            finish(other, record, answer=Answer.wrong("refused", "too large", data={"x": D("1.50")}))
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    handed = Handover(store, SystemClock()).send("open", {"base": "BTC"}, wait=10 * SECOND)
+    thread.join()
+    lock.release()
+    assert handed.answer is not None
+    assert (handed.answer.exit_code, handed.answer.data) == (3, {"x": "1.5"})
+
+
+def test_no_wait_gives_the_number(store: Store) -> None:
+    """Without waiting the author gets the row's number."""
+    handed = Handover(store, SystemClock()).send("open", {}, wait=None)
+    assert handed.answer is None
+    assert store.commands.get(handed.id).state is CommandState.WAITING
+
+
+def test_a_row_nobody_takes_is_taken_back(store: Store) -> None:
+    """An order to trade that no writer takes in time is withdrawn, so that it is never executed later: exit
+    7.
+    """
+    with pytest.raises(Locked, match="taken back"):
+        Handover(store, SystemClock()).send("open", {}, wait=SECOND / 5)
+    assert store.commands.waiting() == ()
+
+
+def test_a_wish_to_halt_is_not_taken_back(store: Store) -> None:
+    """A halt that nobody took yet keeps waiting for the next writer."""
+    handed = Handover(store, SystemClock()).send("halt", {}, wait=SECOND / 5)
+    assert handed.answer is None
+    assert [record.name for record in store.commands.waiting()] == ["halt"]
+
+
+def test_a_row_that_was_taken_and_does_not_end_is_uncertain(store: Store) -> None:
+    """Taken but not ended in time: something may be live, exit 5."""
+    claimed: list[object] = []
+
+    class Claiming(SystemClock):
+        def sleep(self, duration: timedelta) -> None:
+            if not claimed:
+                claimed.append(store.commands.claim())
+            super().sleep(duration)
+
+    with pytest.raises(OutcomeUncertain, match="taken by the daemon"):
+        Handover(store, Claiming()).send("open", {}, wait=SECOND / 5)
+
+
+def test_a_silent_daemon_is_named(store: Store) -> None:
+    """A trading command in face of a daemon that shows no life is refused with its pid and how to end it."""
+    lock = held(store, "daemon")
+
+    class Later(SystemClock):
+        def now(self) -> object:  # type: ignore[override]
+            return super().now() + timedelta(minutes=1)
+
+    with pytest.raises(Locked, match=r"kill \d+"):
+        Handover(store, Later()).way("open")  # type: ignore[arg-type]
+    lock.release()
+
+
+def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start: what was begun ends uncertain, an old order to trade goes, a fresh one and a wish to
+    pause stay.
+    """
+    begun = store.commands.add("open", "{}")
+    store.commands.claim()
+    old = store.commands.add("close", "{}")
+    wish = store.commands.add("pause", "{}")
+    store.database.execute_sql("UPDATE commands SET created_at = created_at - 600000")
+    fresh = store.commands.add("open", "{}")
+    assert end_leftovers(store) == 2
+    assert store.commands.get(begun).exit_code == 5
+    assert [record.id for record in store.commands.waiting()] == [wish, fresh]
+    with pytest.raises(LookupError):
+        store.commands.get(old)
+    assert {"pause", "resume", "halt"} == module.CONTROLS
+
+
+# -------------------------------------------------------------------------------------------------- status
+
+
+def found(living: Living) -> object:
+    """The status."""
+    return status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+
+
+def test_a_healthy_bot(living: Living) -> None:
+    """Nothing wrong: no reasons, control RUNNING, every source read."""
+    living.run("reconcile")
+    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    assert made.degraded == ()
+    assert made.control is Control.RUNNING
+    assert {item.state for item in made.sources} == {"fresh"}
+    assert made.jobs[0].result == "never"
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda made: set_halt(made.store, "x"), "block_halt"),
+        (
+            lambda made: made.store.jobs.finished(
+                made.store.jobs.started("look", made.store.clock.now()),
+                "failed",
+                message="gone",
+                at=made.store.clock.now(),
+            ),
+            "job_failed",
+        ),
+    ],
+)
+def test_what_is_wrong_is_a_reason(living: Living, damage: Callable[[Living], None], code: str) -> None:
+    """A halt or a failed job degrades the bot, with a reason each."""
+    damage(living)
+    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    assert [reason.code for reason in made.degraded] == [code]
+
+
+def test_a_pause_is_no_sickness(living: Living) -> None:
+    """A pause is a person's wish: shown, but healthy."""
+    set_pause(living.store, "holidays")
+    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    assert (made.control, made.degraded) == (Control.PAUSED, ())
+
+
+def test_the_last_errors_are_shown(living: Living) -> None:
+    """Warnings and alerts of the last day, newest last."""
+    living.store.events.record(JobFailed(job="look", error="unavailable", message="gone"))
+    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    assert [(item.kind, item.message) for item in made.last_errors] == [("job_failed", "gone")]
+
+
+def test_an_answer_survives_its_row() -> None:
+    """What an answer holds is what is read back: numbers exact, times with their zone."""
+    answer = Answer(data={"a": "1.5", "b": [1, None, True]}, exit_code=0)
+    assert Answer.parse(0, answer.text()) == answer
+    wrong = replace(Answer.wrong("refused", "no"), exit_code=3)
+    assert json.loads(wrong.text())["reasons"] == [{"code": "refused", "message": "no"}]
+    assert Answer.parse(3, wrong.text()) == wrong

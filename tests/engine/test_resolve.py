@@ -1,0 +1,192 @@
+"""From uncertain to certain: several at once, strangers in between, a link id that is taken, a venue that is
+away.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from fundarb.core.market import Category
+from fundarb.core.orders import Leg, OrderRequest, Purpose, Side
+from fundarb.core.records import BlockKind, IntentRecord, PositionRecord
+from fundarb.core.states import IntentState, PositionState
+from fundarb.engine.guard import Draft
+from fundarb.engine.orders import OrderDesk
+from fundarb.errors import Unavailable
+from fundarb.exchange.inprocess import Loss, spec_of
+from tests.engine.test_faults import consistent
+from tests.engine.test_trade import opened
+from tests.engine.world import World
+
+D = Decimal
+
+
+def alerts(world: World) -> list[tuple[str, str]]:
+    """Code and subject of every alert so far."""
+    found = [
+        json.loads(item.payload) for item in world.writer.store.events.after(0, 1000, kind="alert_raised")
+    ]
+    return [(item["code"], item["subject"]) for item in found]
+
+
+def halted(world: World) -> bool:
+    return any(b.kind is BlockKind.HALT for b in world.writer.store.blocks.active(world.clock.now()))
+
+
+def top_up(position: PositionRecord, leg: Leg) -> Draft:
+    """A correction: the spot leg buys, the perp leg sells."""
+    return Draft(
+        position=position,
+        leg=leg,
+        purpose=Purpose.TRIM,
+        side=Side.SELL if leg is Leg.SPOT else Side.BUY,
+        quantity=D("0.01"),
+        limit_price=D(49_950) if leg is Leg.SPOT else D(50_050),
+        reduce_only=leg is Leg.PERP,
+    )
+
+
+def test_both_legs_are_resolved_at_the_same_time(world: World) -> None:
+    """A17: two requests that never arrived are proved absent together, within the lease and a minute."""
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.REQUEST, Loss.REQUEST)
+    desk = OrderDesk(world.writer.desk)
+    for leg in Leg:
+        placed = desk.place(top_up(position, leg))
+        assert getattr(placed, "uncertain", False)
+    before = world.clock.now()
+    found = world.writer.reconciler.run()
+    assert [item.state for item in found.resolved] == [IntentState.ABSENT] * 2
+    assert world.clock.now() - before <= timedelta(seconds=2 + 60)
+    consistent(world)
+
+
+def test_a_strangers_trade_does_not_keep_an_order_uncertain(world: World) -> None:
+    """Somebody trades the same perp by hand while an order of ours is looked for: their fill explains the
+    change, ours is proved absent, theirs is reported.
+    """
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.REQUEST)
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    assert getattr(placed, "uncertain", False)
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.02"))
+    found = world.writer.reconciler.run()
+    assert [item.state for item in found.resolved] == [IntentState.ABSENT]
+    assert [item.kind for item in found.mismatches] == ["perp_size"]
+
+
+def taken_link(world: World, quantity: str) -> IntentRecord:
+    """An intent of ours in doubt, and at the venue an order under its link id with some quantity."""
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.REQUEST)
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    intent: IntentRecord = placed.intent  # type: ignore[union-attr]
+    request = intent.request
+    other = OrderRequest(
+        link_id=request.link_id,
+        category=request.category,
+        symbol=request.symbol,
+        side=request.side,
+        quantity=D(quantity),
+        limit_price=request.limit_price,
+        reduce_only=request.reduce_only,
+    )
+    world.venue.place(spec_of(other))
+    return intent
+
+
+def test_another_order_under_our_link_id_halts(world: World) -> None:
+    """A11: the venue has our link id with another quantity: everything is halted, the order stays UNCERTAIN,
+    one alert; the next start says the same and still works.
+    """
+    intent = taken_link(world, "0.03")
+    for _ in range(2):
+        result = world.writer.reconciler.run()
+        assert not result.clean
+        assert world.writer.store.intents.get(intent.link_id).state is IntentState.UNCERTAIN
+    assert halted(world)
+    assert [item for item in alerts(world) if item[0] == "link_id_taken"] == [
+        ("link_id_taken", intent.link_id)
+    ]
+    world.restart()
+    assert not world.writer.reconciler.run().clean
+
+
+def test_the_same_order_under_our_link_id_is_adopted(world: World) -> None:
+    """With equal parameters it is ours."""
+    intent = taken_link(world, "0.01")
+    found = world.writer.reconciler.run()
+    assert [(item.link_id, item.state, item.filled) for item in found.resolved] == [
+        (intent.link_id, IntentState.DONE, D("0.01"))
+    ]
+
+
+def test_an_order_that_stays_unknown_gives_one_alert(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-ups fail for as long as anybody waits: UNCERTAIN, exit 5, one alert, nothing new is sent for
+    the coin; once the venue answers it is resolved.
+    """
+
+    def away(*_: object, **__: object) -> object:
+        raise Unavailable("the venue does not answer")
+
+    names = ("order_realtime", "order_history", "executions_of")
+    real = {name: getattr(world.exchange, name) for name in names}
+    for name in names:
+        monkeypatch.setattr(world.exchange, name, away)
+    result = opened(world, "5000")
+    assert result.position.state is PositionState.UNCERTAIN
+    assert result.reached.value == "uncertain"
+    assert "uncertain_order" in {reason.code for reason in result.reasons}
+    assert len(world.venue.all_orders()) == 1
+    assert not world.writer.reconciler.run().clean
+    link = world.venue.all_orders()[0].link_id
+    assert alerts(world) == [("uncertain_order", link)]
+    for name in names:
+        monkeypatch.setattr(world.exchange, name, real[name])
+    consistent(world)
+    assert alerts(world) == [("uncertain_order", link)]
+
+
+def test_a_position_that_cannot_be_hedged_gives_one_alert(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second leg is refused and no book can be read any more: EXPOSED, halted, one alert "unhedged"
+    however often one reconciles; as soon as books can be read it is mended.
+    """
+    book = world.exchange.book
+    calls = {"left": 2}  # the two books of the first clip
+
+    def failing(*args: object, **named: object) -> object:
+        calls["left"] -= 1
+        if calls["left"] < 0:
+            raise Unavailable("no book")
+        return book(*args, **named)  # type: ignore[arg-type]
+
+    create = world.exchange.create
+
+    def refuse_second(request: OrderRequest, **named: object) -> object:
+        if world.venue.all_orders():
+            from fundarb.core.orders import Outcome, WriteAnswer
+
+            return WriteAnswer(outcome=Outcome.REFUSED, code=110007, message="not enough")
+        return create(request, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.exchange, "book", failing)
+    monkeypatch.setattr(world.exchange, "create", refuse_second)
+    result = opened(world, "5000")
+    assert result.position.state is PositionState.EXPOSED
+    assert {"unhedged", "order_not_filled"} <= {reason.code for reason in result.reasons}
+    assert halted(world)
+    for _ in range(2):
+        assert not world.writer.reconciler.run().clean
+    told = [item for item in alerts(world) if item[0] == "unhedged"]
+    assert told == [("unhedged", result.position.position_id)]
+    monkeypatch.setattr(world.exchange, "book", book)
+    monkeypatch.setattr(world.exchange, "create", create)
+    mended = world.writer.reconciler.run()
+    assert [item.position_id for item in mended.repaired] == [result.position.position_id]
+    consistent(world)
