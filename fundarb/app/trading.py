@@ -1,0 +1,74 @@
+"""Trading use cases: plans that send nothing, and commands that are executed here or handed to the daemon
+that holds the lock.
+
+Decides nothing about trading: it opens a writer and passes on what was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.app.writer import leftovers, planning, writing
+from fundarb.clock import Clock
+from fundarb.config import Settings
+from fundarb.core.reasons import Refused
+from fundarb.engine import documents
+from fundarb.engine.answers import Answer
+from fundarb.engine.commands import Arguments, plan_close, recovered, refused
+from fundarb.engine.handover import Handover, Way
+from fundarb.errors import Unavailable
+from fundarb.store.database import Store, exists
+from fundarb.store.files import path_of
+from fundarb.store.lock import writer_alive
+
+
+def open_planned(settings: Settings, clock: Clock, *, base: str, notional: Decimal, add: bool) -> Answer:
+    """What an open would do; sends and writes nothing."""
+    with planning(settings, clock) as trader:
+        plan = trader.plan_open(base, notional, add=add)
+    if isinstance(plan, Refused):
+        return refused(plan)
+    return Answer(data=documents.plan(plan), warnings=plan.warnings)
+
+
+def close_planned(settings: Settings, clock: Clock, *, name: str, fraction: str) -> Answer:
+    """What a close would do, of one position or (empty name) of all."""
+    with planning(settings, clock) as trader:
+        return plan_close(trader, name, fraction=fraction)
+
+
+def handed_over(
+    settings: Settings, machine: Clock, *, name: str, arguments: Arguments, wait: timedelta | None
+) -> Answer | None:
+    """The answer of the daemon that holds the lock, or the number of the row it will find; None without."""
+    if not exists(settings.db_url) or not writer_alive(path_of(settings.db_url)):
+        return None
+    with Store.open(settings.db_url, clock=machine) as store:
+        handover = Handover(store, machine)
+        if handover.way(name) is not Way.ROW:
+            return None
+        handed = handover.send(name, arguments, wait=wait)
+        return handed.answer or Answer(data={"command_id": handed.id})
+
+
+def executed(
+    settings: Settings, clock: Clock, *, name: str, arguments: Arguments, lock_wait: timedelta
+) -> Answer:
+    """The command, executed here as the writer."""
+    recover = name != "reconcile"  # which is the same walk
+    with writing(settings, clock, role="command", lock_wait=lock_wait, recover=recover) as writer:
+        if writer.desk.stop.requested:
+            raise KeyboardInterrupt
+        answer = writer.executor.execute(name, arguments)
+        return replace(answer, warnings=(*recovered(writer.found), *answer.warnings))
+
+
+def with_leftovers(settings: Settings, machine: Clock, *, error: Unavailable) -> Unavailable:
+    """The venue does not answer: the same failure, naming what is unfinished from before."""
+    if not exists(settings.db_url):
+        return error
+    with Store.open(settings.db_url, clock=machine, readonly=True) as store:
+        found = leftovers(store)
+    return Unavailable(f"{error}; {found}", code=error.code) if found else error

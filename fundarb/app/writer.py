@@ -1,0 +1,306 @@
+"""A writer at work: the lock held, the account verified, recovered, and every trading use case introduced to
+the others.
+
+Start-up is recovery: whoever opens a writer gets one whose uncertain orders have been resolved as far as the
+venue answers and whose books have been compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fundarb.app import venues
+from fundarb.app.ids import RandomIds
+from fundarb.app.signals import finishing_clips
+from fundarb.clock import Clock, SystemClock
+from fundarb.config import Settings
+from fundarb.core.events import WriterStarted, WriterStopped
+from fundarb.core.risk import RiskLimits
+from fundarb.core.states import PositionState
+from fundarb.engine.alerts import halt
+from fundarb.engine.collect import Collector
+from fundarb.engine.commands import Executor
+from fundarb.engine.control import end_leftovers, obey_at_once
+from fundarb.engine.desk import Desk, StopRequest, TradeRules
+from fundarb.engine.fees import FeeBook
+from fundarb.engine.guard import Gate, GateDesk, GateSlot
+from fundarb.engine.halt_file import HaltFile
+from fundarb.engine.hedge import Hedger
+from fundarb.engine.legs import Legs
+from fundarb.engine.market import MarketView
+from fundarb.engine.ports import Exchange, Ids
+from fundarb.engine.preflight import Preflight
+from fundarb.engine.reconcile import Reconciler, ReconcileResult
+from fundarb.engine.resolve import Resolver
+from fundarb.engine.trade import Trader
+from fundarb.errors import IllegalTransition, InvariantBroken, Locked, OutcomeUncertain, Unavailable
+from fundarb.store.database import Store, exists
+from fundarb.store.files import url_of
+from fundarb.store.lock import POLL, WriterLock
+from fundarb.store.restore import adopt_copy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Everything that writes, for as long as the lock is held. ``found`` is what the recovery found."""
+
+    store: Store
+    lock: WriterLock
+    exchange: Exchange
+    desk: Desk
+    collector: Collector
+    resolver: Resolver
+    hedger: Hedger
+    fees: FeeBook
+    preflight: Preflight
+    trader: Trader
+    reconciler: Reconciler
+    executor: Executor
+    found: ReconcileResult | None = None
+
+
+def trade_rules(settings: Settings) -> TradeRules:
+    """The settings that trading obeys, in the core's terms."""
+    risk, execution, account = settings.risk, settings.execution, settings.account
+    return TradeRules(
+        limits=RiskLimits(
+            max_gross=risk.max_gross,
+            max_per_coin=risk.max_per_coin,
+            max_positions=risk.max_positions,
+            max_quote_age=risk.max_quote_age,
+            max_clock_offset=risk.max_clock_offset,
+            max_loss_per_day=risk.max_loss_per_day,
+            max_fees_per_day=risk.max_fees_per_day,
+            max_clip=execution.max_clip,
+            price_cap=execution.price_cap,
+            collar=execution.collar,
+            orders_per_minute=execution.orders_per_minute,
+            max_open_intents=execution.max_open_intents,
+            unwinds_per_hour=execution.unwinds_per_hour,
+            cool_down=execution.cool_down,
+            t_hedge=execution.t_hedge,
+            leverage=account.leverage,
+            usdt_buffer=account.usdt_buffer,
+        ),
+        drift_limit=risk.drift_limit,
+        unwind_caps=execution.unwind_caps,
+        top_ups=execution.top_ups,
+        recv_window=settings.venue.recv_window,
+        tolerance=settings.reconcile.tolerance,
+    )
+
+
+@contextmanager
+def writing(
+    settings: Settings,
+    clock: Clock,
+    *,
+    role: str,
+    lock_wait: timedelta,
+    ids: Ids | None = None,
+    recover: bool = True,
+) -> Iterator[Writer]:
+    """A writer, from the lock to its release. ``Locked`` if somebody else holds it for longer than
+    ``lock_wait``.
+
+    ``ConfigError`` if the database belongs to another venue, mode or account; ``Unavailable`` if the account
+    cannot be read: then nothing was changed, and the message names what an earlier writer left unfinished.
+    A command finishes the step under way when it is interrupted.
+    """
+    with Store.open(settings.db_url, clock=clock) as store:
+        _check_place(settings, store)
+        lock = WriterLock(store.path, store, clock=clock)
+        _acquire(lock, role, wait=lock_wait)
+        stop = StopRequest()
+        try:
+            with finishing_clips(stop) if role == "command" else nullcontext():
+                ids = ids or RandomIds()
+                writer = _assemble(settings, clock, store=store, lock=lock, ids=ids, stop=stop)
+                yield replace(writer, found=writer.reconciler.run()) if recover else writer
+                with suppress(Unavailable):  # a virtual clock that went away with its venue
+                    store.events.record(WriterStopped(epoch=lock.epoch, reason="done"))
+        except Unavailable as error:
+            raise _with_leftovers(store, error, epoch=lock.epoch) from error
+        except (InvariantBroken, IllegalTransition) as error:
+            halt(store, error.kind, subject=str(error), message=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            lock.release()
+
+
+def _acquire(lock: WriterLock, role: str, *, wait: timedelta) -> None:
+    """Take the lock; the wait is by the machine's clock, for a virtual one is moved by whoever waits on
+    it.
+    """
+    machine = SystemClock()
+    deadline = machine.monotonic() + wait
+    while True:
+        try:
+            lock.acquire(role)
+        except Locked:
+            if machine.monotonic() >= deadline:
+                raise
+            machine.sleep(POLL)
+        else:
+            return
+
+
+def _with_leftovers(store: Store, error: Unavailable, *, epoch: int) -> Unavailable | OutcomeUncertain:
+    """The same failure, naming what may be live or naked from before; uncertain if an order of this very
+    writer may be.
+    """
+    waiting = store.intents.open()
+    ours = [intent.link_id for intent in waiting if intent.epoch == epoch]
+    if ours:
+        return OutcomeUncertain(f"{error}; {', '.join(ours)} may be live: run `fundarb reconcile` next")
+    found = leftovers(store)
+    return Unavailable(f"{error}; {found}", code=error.code) if found else error
+
+
+def leftovers(store: Store) -> str:
+    """What an earlier writer left that may be live or naked, in words; empty if nothing."""
+    found = [
+        f"{item.position_id} ({item.base}) is {item.state}"
+        for item in store.positions.active()
+        if item.state is not PositionState.HEDGED
+    ]
+    found += [f"{intent.link_id} is {intent.state}" for intent in store.intents.open()]
+    return f"unfinished from before: {', '.join(found)}" if found else ""
+
+
+class _Nobody:
+    """Stands for the writer where nothing is written: no order passes a gate with it."""
+
+    @property
+    def epoch(self) -> int:
+        """No epoch."""
+        return 0
+
+    def still_ours(self) -> bool:
+        """Never."""
+        return False
+
+
+@contextmanager
+def planning(settings: Settings, clock: Clock) -> Iterator[Trader]:
+    """A trader that can plan and nothing else: the database is only read, and may not exist yet."""
+    with TemporaryDirectory(prefix="fundarb-") as folder:
+        url = settings.db_url if exists(settings.db_url) else url_of(Path(folder) / "plan.sqlite3")
+        readonly = url == settings.db_url
+        with Store.open(url, clock=clock, readonly=readonly) as store:
+            exchange = venues.exchange(settings, clock, gate=None)
+            _check_place(settings, store)
+            if store.identity.read() is not None:
+                venue, mode, instance = settings.identity
+                uid = exchange.account().uid
+                store.identity.check(venue=venue, mode=mode, instance=instance, uid=uid)
+            rules, market = trade_rules(settings), MarketView(exchange, clock)
+            desk = Desk(store, exchange, clock, RandomIds(), _Nobody(), rules, market)
+            yield _traders(desk, Collector(store, exchange, clock=clock, market=exchange)).trader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Traders:
+    """The use cases that send orders."""
+
+    resolver: Resolver
+    fees: FeeBook
+    hedger: Hedger
+    preflight: Preflight
+    trader: Trader
+
+
+def _traders(desk: Desk, collector: Collector) -> _Traders:
+    resolver = Resolver(desk, collector)
+    fees = FeeBook(desk.exchange, desk.clock)
+    hedger = Hedger(desk, resolver=resolver, fees=fees)
+    preflight = Preflight(desk, fees)
+    trader = Trader(
+        desk,
+        legs=Legs(desk, hedger=hedger, resolver=resolver),
+        hedger=hedger,
+        preflight=preflight,
+    )
+    return _Traders(resolver=resolver, fees=fees, hedger=hedger, preflight=preflight, trader=trader)
+
+
+def _assemble(
+    settings: Settings, clock: Clock, *, store: Store, lock: WriterLock, ids: Ids, stop: StopRequest
+) -> Writer:
+    """A writer whose database is this account's and whose books are open; it has not recovered yet."""
+    slot = GateSlot()
+    exchange = venues.exchange(settings, clock, gate=slot)
+    _identify(settings, store, exchange=exchange, ids=ids)
+    rules, market = trade_rules(settings), MarketView(exchange, clock)
+    halt_file = HaltFile(settings.home)
+    desk = Desk(
+        store,
+        exchange,
+        clock,
+        ids,
+        lock,
+        rules,
+        market,
+        stop,
+        before_entry=lambda: halt_file.obey(store),
+    )
+    writer = introduce(desk, lock, slot=slot)
+    writer.collector.open_books()
+    halt_file.obey(store)
+    end_leftovers(store)
+    obey_at_once(store)
+    return writer
+
+
+def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
+    """Make every trading use case of one desk and put its gate in; sends and writes nothing."""
+    slot.put(Gate(GateDesk(desk.store, desk.writer, desk.clock, desk.rules, desk.market, desk.written)))
+    collector = Collector(desk.store, desk.exchange, clock=desk.clock, market=desk.exchange)
+    made = _traders(desk, collector)
+    reconciler = Reconciler(desk, collector=collector, resolver=made.resolver, hedger=made.hedger)
+    executor = Executor(
+        trader=made.trader,
+        reconciler=reconciler,
+        positions=lambda: tuple(item.position_id for item in desk.store.positions.active()),
+    )
+    return Writer(
+        store=desk.store,
+        lock=lock,
+        exchange=desk.exchange,
+        desk=desk,
+        collector=collector,
+        resolver=made.resolver,
+        hedger=made.hedger,
+        fees=made.fees,
+        preflight=made.preflight,
+        trader=made.trader,
+        reconciler=reconciler,
+        executor=executor,
+    )
+
+
+def _check_place(settings: Settings, store: Store) -> None:
+    """A database of another venue, mode or instance is refused before anybody is asked anything."""
+    found = store.identity.read()
+    if found is not None:
+        venue, mode, instance = settings.identity
+        store.identity.check(venue=venue, mode=mode, instance=instance, uid=found.uid)
+
+
+def _identify(settings: Settings, store: Store, *, exchange: Exchange, ids: Ids) -> None:
+    """The database must be this account's: written at the first start, checked at every later one."""
+    venue, mode, instance = settings.identity
+    uid = exchange.account().uid
+    if store.identity.read() is None:
+        store.identity.create(venue=venue, mode=mode, instance=instance, uid=uid, tag=ids.tag())
+    else:
+        store.identity.check(venue=venue, mode=mode, instance=instance, uid=uid)
+        adopt_copy(store, ids.tag())  # a backup that was put in place by hand
+    writer = store.writer.read()
+    if writer is not None:
+        store.events.record(WriterStarted(pid=writer.pid, epoch=writer.epoch, role=writer.role))

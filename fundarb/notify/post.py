@@ -1,0 +1,114 @@
+"""The post office: events are queued and sent by a thread of its own; ``tell`` returns at once and never
+raises.
+
+A channel that fails is tried again with the next message, not in a loop; what is too much is counted and
+said in one line. No secret passes: every text goes through the redactor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from fundarb.clock import Clock, SystemClock
+from fundarb.core.events import Event
+from fundarb.notify.channels import Channel
+from fundarb.notify.words import is_told, sentence
+
+_LOG = logging.getLogger(__name__)
+_SPAN = timedelta(hours=1)
+_LAST_WORDS = 3.0
+"""Seconds that the end of the process waits for messages under way."""
+
+
+class Post:
+    """A ``Notifier`` over some channels."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        *,
+        title: str,
+        redact: Callable[[str], str],
+        clock: Clock | None = None,
+        per_hour: int = 30,
+    ) -> None:
+        """Messages carry ``title``; at most ``per_hour`` are sent within an hour."""
+        self._channels = channels
+        self._title = title
+        self._redact = redact
+        self._clock = clock or SystemClock()
+        self._per_hour = per_hour
+        self._sent: deque[timedelta] = deque()
+        self._kept_back = 0
+        self._queue: queue.Queue[str | None] = queue.Queue(maxsize=500)
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+        self._thread.start()
+
+    def tell(self, event: Event) -> None:
+        """Queue an event if it is worth a message; a full queue drops it (it stays in the audit trail)."""
+        if is_told(event):
+            self._put(sentence(event))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything told so far was dealt with."""
+        return self._queue.unfinished_tasks == 0
+
+    def close(self) -> None:
+        """Send what is queued, for a few seconds at most, and end."""
+        while True:
+            try:
+                self._queue.put_nowait(None)
+                break
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._queue.get_nowait()
+        self._thread.join(_LAST_WORDS)
+
+    def _put(self, text: str) -> None:
+        try:
+            self._queue.put_nowait(text)
+        except queue.Full:
+            _LOG.warning("too many notifications at once, one was dropped")
+
+    def _run(self) -> None:
+        while (text := self._queue.get()) is not None:
+            if self._allowed():
+                more = f" (and {self._kept_back} more, see fundarb events)" if self._kept_back else ""
+                self._kept_back = 0
+                self.send(text + more)
+            else:
+                self._kept_back += 1
+            self._queue.task_done()
+
+    def _allowed(self) -> bool:
+        """Whether the hour has room for one more message."""
+        now = self._clock.monotonic()
+        while self._sent and now - self._sent[0] > _SPAN:
+            self._sent.popleft()
+        if len(self._sent) >= self._per_hour:
+            return False
+        self._sent.append(now)
+        return True
+
+    def send(self, text: str) -> dict[str, bool]:
+        """Send one text through every channel now; which of them took it. Blocks; never raises for what a
+        channel does.
+        """
+        clean, result = self._redact(text), {}
+        for name, channel in self._channels.items():
+            try:
+                result[name] = channel(self._title, clean)
+            except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+                result[name] = False
+                _LOG.warning("channel %s failed: %s", name, self._redact(str(error)))
+            else:
+                if not result[name]:
+                    _LOG.warning("channel %s did not take the message", name)
+        return result
