@@ -1,0 +1,139 @@
+"""What every command file uses: ``run_command``, the outcome it prints, the shared ``--json`` and the lazy
+group of a family.
+
+A command file parses its options, hands ``run_command`` a function that calls the app and one that renders,
+and returns the exit code. JSON, warnings, errors and codes are dealt with here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+
+import typer
+
+from fundarb.cli.document import Envelope, Failure, jsonable
+from fundarb.cli.exits import Exit
+from fundarb.cli.session import Session
+from fundarb.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from fundarb.app import App
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[T]):
+    """What a command has to say: ``data`` for scripts, ``shown`` for the renderer (the app's result), and how
+    it ended.
+
+    ``error`` goes with the codes 3, 6 and 8, where there is a result *and* something is wrong; exceptions
+    make their own.
+    """
+
+    data: Any
+    shown: T
+    as_of: datetime | None = None
+    warnings: tuple[Reason, ...] = ()
+    code: Exit = Exit.DONE
+    error: Failure | None = None
+
+
+def session_of(ctx: typer.Context) -> Session:
+    """The run that a context belongs to."""
+    return cast("Session", ctx.obj)
+
+
+def _note_json(ctx: typer.Context, value: bool) -> bool:
+    if value:
+        session_of(ctx).options.json = True
+    return value
+
+
+JsonFlag = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object instead of text.", callback=_note_json, is_eager=True),
+]
+"""Add ``_json: JsonFlag = False`` to every command and group that prints a result."""
+
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def run_command(
+    ctx: typer.Context,
+    name: str,
+    *,
+    action: Callable[[App], Outcome[T]],
+    render: Callable[[Session, T], None],
+) -> int:
+    """Call the app and print what came of it; the exit code. ``name`` is the schema's: ``scan`` for
+    ``fundarb.scan/1``.
+    """
+    session = session_of(ctx)
+    session.schema = name
+    outcome = action(session.app)
+    return finish(session, outcome, render=render)
+
+
+def finish(session: Session, outcome: Outcome[T], *, render: Callable[[Session, T], None]) -> int:
+    """Print an outcome as JSON or for a person; the exit code."""
+    if session.options.json:
+        session.answer(envelope(session, outcome))
+        return outcome.code
+    render(session, outcome.shown)
+    for warning in outcome.warnings:
+        session.say(f"warning: {warning.message}", style="yellow")
+    if outcome.error is not None:
+        for line in _failure_lines(outcome.error):
+            session.say(line, style="red")
+    return outcome.code
+
+
+def _failure_lines(failure: Failure) -> Iterator[str]:
+    """What went wrong: the message and below it what it does not say yet; reasons alone where they are all of
+    it.
+    """
+    if failure.reasons and all(reason.message in failure.message for reason in failure.reasons):
+        yield from (f"{failure.kind}: {reason.message}" for reason in failure.reasons)
+        return
+    yield f"{failure.kind}: {failure.message}"
+    yield from (f"  {reason.message}" for reason in failure.reasons)
+
+
+def envelope(session: Session, outcome: Outcome[Any]) -> Envelope:
+    """The envelope of an outcome."""
+    venue, mode = session.place
+    return Envelope(
+        schema=f"fundarb.{session.schema}/1",
+        as_of=outcome.as_of or session.clock.now(),
+        venue=venue,
+        mode=mode,
+        data=jsonable(outcome.data),
+        warnings=outcome.warnings,
+        error=outcome.error,
+    )
+
+
+def family(help_text: str) -> typer.Typer:
+    """A Typer for a group of commands (``fundarb config …``) that takes ``--json`` itself."""
+    group = typer.Typer(
+        help=help_text,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @group.callback()
+    def _group(_json: JsonFlag = False) -> None:
+        pass
+
+    return group
+
+
+def single() -> typer.Typer:
+    """A Typer for commands that stand alone (``fundarb scan``); one file may hold several related ones."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)

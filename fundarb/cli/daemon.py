@@ -1,0 +1,224 @@
+"""``daemon``: unattended trading on the schedule of jobs.toml, or the same jobs on a virtual clock."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fundarb.cli.common import JsonFlag, Outcome, finish, session_of, single
+from fundarb.cli.exits import Exit
+from fundarb.core.money import parse_duration
+from fundarb.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from fundarb.cli.session import Session
+    from fundarb.config import Settings
+    from fundarb.core.events import Event, RecordedEvent
+    from fundarb.engine.office import Office
+    from fundarb.store.database import Store
+
+app = single()
+
+
+@app.command(epilog="Example: fundarb daemon --simulate 7d --seed 3")
+def daemon(
+    ctx: typer.Context,
+    simulate: Annotated[
+        str, typer.Option(metavar="DURATION", help="Live through so much virtual time in a sandbox, and end.")
+    ] = "",
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --simulate: recorded prices instead of the synthetic market."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="With --simulate: which synthetic market, which ids.")
+    ] = 1,
+    start: Annotated[
+        str, typer.Option(metavar="TIME", help="With --simulate: where the virtual clock begins.")
+    ] = "",
+    _json: JsonFlag = False,
+) -> int:
+    """Trade unattended until SIGTERM or Ctrl-C, on the schedule of jobs.toml."""
+    session = session_of(ctx)
+    session.schema = "daemon"
+    if simulate:
+        wish = Wish(_duration(simulate), replay, seed, _instant(start))
+        return _simulate(session, wish)
+    if replay is not None or start:
+        raise ConfigError(Problem("--replay", "goes with --simulate", "add --simulate 7d"))
+    return _serve(session)
+
+
+# ------------------------------------------------------------------------------------------ the real thing
+
+
+def _serve(session: Session) -> int:
+    from fundarb.app import build, unattended
+    from fundarb.daemon.health import WorkClock
+    from fundarb.daemon.service import Service
+
+    clock = WorkClock(session.clock)
+    settings = session.app.settings
+    program = build(settings, clock=clock)
+    if program.clock is not clock:
+        raise ConfigError(
+            Problem("--venue-url", "this sandbox keeps virtual time", "add --simulate 7d, or start it anew")
+        )
+    with unattended.office(settings, clock) as office:
+        _tell_events(session, office.desk.store)
+
+        def started() -> None:
+            session.say(f"daemon at work on {program.place}; SIGTERM or Ctrl-C ends it in order")
+
+        ended = Service(office, clock=session.clock, work_clock=clock).run(started)
+        name = signal.Signals(ended).name if ended else "end"
+        data = {"ended": name, "positions_open": len(office.desk.store.positions.active())}
+    code = Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
+    return finish(session, Outcome(data=data, shown=data, code=code), render=_show_end)
+
+
+def _show_end(session: Session, data: dict[str, Any]) -> None:
+    session.say(f"ended by {data['ended']}; {data['positions_open']} positions stay open")
+
+
+def _tell_events(session: Session, store: Store) -> None:
+    """With ``-v`` each event is a line on stderr."""
+    if session.options.verbose:
+        from fundarb.cli.events import line
+
+        def tell(recorded: RecordedEvent, _event: Event) -> None:
+            session.say(line(recorded))
+
+        store.events.subscribe(tell)
+
+
+# ------------------------------------------------------------------------------------------- simulation
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be simulated."""
+
+    duration: timedelta
+    replay: Path | None
+    seed: int
+    start: datetime | None
+
+
+def _simulate(session: Session, wish: Wish) -> int:
+    with ExitStack() as stack:
+        settings = _world(session, wish, stack=stack)
+        data = _live_through(session, settings, wish=wish)
+        if session.settings.db_url != settings.db_url:
+            data["db"] = settings.db_url
+        return finish(session, Outcome(data=data, shown=data), render=_show_simulation)
+
+
+def _world(session: Session, wish: Wish, *, stack: ExitStack) -> Settings:
+    """The sandbox that was named, else one of our own with files of its own."""
+    from fundarb.app import worlds
+    from fundarb.app.sandboxes import SandboxPlan
+
+    given = session.settings
+    if given.venue.name.value == "sandbox":
+        if wish.replay is not None or wish.start is not None:
+            raise ConfigError(
+                Problem(
+                    "--replay", "the sandbox that runs already has its market", "give it to sandbox serve"
+                )
+            )
+        return given
+    begin = wish.start or (worlds.REPLAY_START if wish.replay else worlds.START)
+    plan = SandboxPlan(port=0, seed=wish.seed, replay=wish.replay, virtual=True, start=begin)
+    url = stack.enter_context(worlds.world(plan))
+    stamp = session.clock.now().strftime("%Y%m%dT%H%M%S")
+    home = given.home / "simulations" / f"{stamp}-seed{wish.seed}"
+    return worlds.settings_in(url, home, like=given, environ=session.environ)
+
+
+def _live_through(session: Session, settings: Settings, *, wish: Wish) -> dict[str, Any]:
+    from fundarb.app import build, unattended
+    from fundarb.app.ids import SeededIds
+    from fundarb.daemon.simulate import MergedClock, Simulation
+
+    machine = session.clock
+    program = build(settings, clock=machine)
+    if program.clock is machine:
+        raise ConfigError(
+            Problem("--simulate", "the sandbox runs on the real clock", "start it with --clock virtual")
+        )
+    clock = MergedClock(program.clock)
+    begin = clock.now()
+    with (
+        closing(program),
+        unattended.office(settings, clock, ids=SeededIds(wish.seed)) as office,
+        session.progress("simulating") as advance,
+    ):
+        _tell_events(session, office.desk.store)
+        simulation = Simulation(office, clock=clock, machine=machine)
+        simulation.run(
+            wish.duration, progress=lambda done, whole: advance(int(done.total_seconds()), _seconds(whole))
+        )
+        return _summary(office, begin, end=clock.now())
+
+
+def _summary(office: Office, begin: datetime, *, end: datetime) -> dict[str, Any]:
+    from fundarb.engine import equity
+
+    store = office.desk.store
+    points = equity.points(store)
+    start = equity.opening(store)
+    return {
+        "from": begin,
+        "until": end,
+        "positions_open": len(store.positions.active()),
+        "positions": len(store.positions.all()),
+        "equity_start": None if start is None else start.equity,
+        "equity_end": points[-1].equity if points else None,
+        "control": store.blocks.control(end),
+    }
+
+
+def _show_simulation(session: Session, data: dict[str, Any]) -> None:
+    from fundarb.cli.money_view import amount
+
+    out = session.out
+    out.print(f"lived through {data['from']:%Y-%m-%d %H:%M} to {data['until']:%Y-%m-%d %H:%M} (UTC)")
+    out.print(f"{data['positions']} positions, {data['positions_open']} of them open; {data['control']}")
+    if data["equity_start"] is not None and data["equity_end"] is not None:
+        gain = data["equity_end"] - data["equity_start"]
+        out.print(f"equity {amount(data['equity_end'])} USDT ({amount(gain, sign=True)})")
+    if "db" in data:
+        session.say(f"look at it with: fundarb --venue sandbox --mode live --live --db {data['db']} report")
+
+
+def _seconds(duration: timedelta) -> int:
+    return max(int(duration.total_seconds()), 1)
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(Problem("--simulate", str(error))) from error
+    if not found:
+        raise ConfigError(Problem("--simulate", f"{text} is no time at all"))
+    return found
+
+
+def _instant(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            Problem("--start", f"{text!r} is not a time", "like 2026-01-01T00:00:00Z")
+        ) from error
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,0 +1,169 @@
+"""Reports for a person: P&L with its tie-out, settlements, fills, equity curve, balances of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fundarb.cli import figures as fig
+from fundarb.cli.money_view import amount, cell, plain_quantity
+from fundarb.cli.tables import Cell, Column, fitted
+
+if TYPE_CHECKING:
+    from fundarb.cli.session import Session
+    from fundarb.engine.listings import (
+        Balance,
+        EquityReport,
+        FundingReport,
+        FundingRow,
+        LedgerReport,
+        TradeRow,
+    )
+    from fundarb.engine.report_rows import PnlReport, PnlRow
+
+_SHORTEST = 3
+_A_DAY = 1
+
+
+def render(session: Session, kind: str, *, found: Any, plot: bool = False) -> None:
+    """Print one report."""
+    if kind == "pnl":
+        pnl(session, found)
+    elif kind == "funding":
+        funding(session, found)
+    elif kind == "trades":
+        trades(session, found)
+    elif kind == "ledger":
+        ledger(session, found)
+    else:
+        equity(session, found, plot=plot)
+
+
+def pnl(session: Session, found: PnlReport) -> None:
+    """What was earned, split into what made it, then the total and the identity. Amounts in USDT."""
+    total = found.total
+    if not found.rows:
+        session.out.print("nothing was held in this time")
+    else:
+        columns = _pnl_columns(found.by.value, lambda row: "total" if row is total else row.key)
+        session.out.print(fitted(session.out, columns, rows=found.rows, last=total))
+    tie = found.tie_out
+    if tie.unexplained is None:
+        session.out.print("no equity to tie out with yet", style="dim")
+    else:
+        session.out.print(f"equity {amount(tie.equity_start)} → {amount(tie.equity_end)} USDT")
+        session.out.print(
+            f"explained {amount(tie.explained, sign=True, places=8)}, "
+            f"unexplained {amount(tie.unexplained, places=8)}",
+            style="green" if tie.unexplained == 0 else "red",
+        )
+    when = "now" if found.live else "at the last snapshot"
+    session.out.print(f"unrealised at mark {when}; {found.method}", style="dim")
+
+
+def _pnl_columns(by: str, key: Any) -> tuple[Column[PnlRow], ...]:
+    return (
+        Column(by, key, name=True),
+        Column("coin", lambda row: row.base, name=True, spare=2 if by == "symbol" else 1),
+        Column("funding", lambda row: cell(row.funding)),
+        Column("basis", lambda row: cell(row.basis_pnl)),
+        Column("fees", lambda row: amount(row.fees)),
+        Column("interest", lambda row: amount(row.interest), spare=5),
+        Column("net", lambda row: cell(row.net)),
+        Column("days", lambda row: f"{row.days:.1f}"),
+        Column("APR on\ncapital %", _apr, spare=0),
+        Column("slippage", lambda row: amount(row.slippage), spare=4),
+        Column("realised", lambda row: cell(row.realised), spare=3),
+        Column("unreal.", lambda row: cell(row.unrealised), spare=3),
+        Column("notional", lambda row: amount(row.notional, places=0), spare=6),
+        Column("books", lambda row: f"{row.pending} pending" if row.pending else row.coverage.value),
+    )
+
+
+def _apr(row: PnlRow) -> Cell:
+    """A yield of less than a day says nothing."""
+    if row.days < _A_DAY:
+        return fig.MISSING
+    return fig.signed(fig.percent(row.net_apr_on_capital, 1), row.net_apr_on_capital)
+
+
+def funding(session: Session, found: FundingReport) -> None:
+    """Each settlement: what was expected, what came. Amounts in the settle coin."""
+    if not found.rows:
+        session.out.print("no settlement in this time")
+        return
+    columns: tuple[Column[FundingRow], ...] = (
+        Column("time UTC", lambda row: f"{row.time:%Y-%m-%d %H:%M}", name=True),
+        Column("symbol", lambda row: row.symbol, name=True),
+        Column("contracts", lambda row: plain_quantity(row.contracts), spare=1),
+        Column("rate\nbp", lambda row: fig.points(row.rate)),
+        Column("expected\nUSDT", lambda row: amount(row.expected, sign=True, places=4)),
+        Column(
+            "received\nUSDT",
+            lambda row: "pending" if row.received is None else cell(row.received, places=4),
+        ),
+        Column("difference\nUSDT", lambda row: amount(row.difference, sign=True, places=4), spare=2),
+        Column("position", lambda row: row.position_id, name=True, spare=3),
+    )
+    session.out.print(fitted(session.out, columns, rows=found.rows))
+    pending = f", {found.pending} pending" if found.pending else ""
+    session.out.print(
+        f"{len(found.rows)} settlements, received {amount(found.received, sign=True, places=4)} USDT, "
+        f"expected {amount(found.expected, sign=True, places=4)}{pending}"
+    )
+
+
+def trades(session: Session, found: tuple[TradeRow, ...]) -> None:
+    """Each fill of ours."""
+    if not found:
+        session.out.print("no fill in this time")
+        return
+    columns: tuple[Column[TradeRow], ...] = (
+        Column("time UTC", lambda row: f"{row.time:%m-%d %H:%M:%S}", name=True),
+        Column("position", lambda row: row.position_id, name=True, spare=4),
+        Column("symbol", lambda row: row.symbol, name=True),
+        Column("leg", lambda row: row.leg.value, name=True),
+        Column("side", lambda row: row.side.value if row.kind == "Trade" else row.kind, name=True),
+        Column("quantity", lambda row: plain_quantity(row.quantity)),
+        Column("price", lambda row: plain_quantity(row.price)),
+        Column("value\nUSDT", lambda row: amount(row.value), spare=1),
+        Column("fee\ncoin", lambda row: f"{plain_quantity(row.fee)} {row.fee_coin}", spare=3),
+        Column("fee\nUSDT", lambda row: amount(row.fee_value, places=4)),
+        Column("slippage\nUSDT", lambda row: amount(row.slippage, sign=True, places=4), spare=5),
+        Column("realised\nUSDT", lambda row: cell(row.realised), spare=2),
+    )
+    session.out.print(fitted(session.out, columns, rows=found))
+    fees = sum((row.fee_value for row in found), start=type(found[0].fee_value)(0))
+    session.out.print(f"{len(found)} fills, fees {amount(fees)} USDT")
+
+
+def ledger(session: Session, found: LedgerReport) -> None:
+    """The trial balance; single entries are for ``--format csv`` and ``json``."""
+    columns: tuple[Column[Balance], ...] = (
+        Column("account", lambda row: row.account.value, name=True),
+        Column("coin", lambda row: row.coin, name=True),
+        Column("balance", lambda row: f"{row.amount:,.8f}"),
+    )
+    session.out.print(fitted(session.out, columns, rows=found.balances))
+    session.out.print(f"{len(found.rows)} entries; --format csv lists them", style="dim")
+
+
+def equity(session: Session, found: EquityReport, *, plot: bool) -> None:
+    """The curve in figures, or drawn."""
+    if not found.rows:
+        session.out.print("no equity recorded yet")
+        return
+    first, last = found.rows[0], found.rows[-1]
+    if plot and len(found.rows) >= _SHORTEST:
+        from fundarb.cli.plot import lines
+
+        for line in lines([row.result for row in found.rows], width=session.out.width):
+            session.out.print(line)
+    session.out.print(
+        f"{first.time:%Y-%m-%d %H:%M} → {last.time:%Y-%m-%d %H:%M} UTC, {found.days:.1f} days", style="dim"
+    )
+    result = cell(last.result - first.result)
+    session.out.print(f"equity {amount(first.equity)} → {amount(last.equity)} USDT, result", result, "USDT")
+    yearly = f"{fig.percent(found.annual_return)} %" if found.days >= _A_DAY else fig.MISSING
+    session.out.print(f"largest fall {fig.percent(found.max_drawdown)} %, yearly {yearly} (simple)")
+    for note in found.notes:
+        session.out.print(note, style="dim")

@@ -1,0 +1,144 @@
+"""``pause``, ``halt``, ``status``, ``jobs``, ``events``, ``audit`` and ``notify`` where no daemon runs and
+no venue is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fundarb.clock import SystemClock
+from fundarb.store.database import Store
+from fundarb.store.lock import WriterLock
+from tests.cli.conftest import Shell
+
+
+@pytest.fixture
+def shell() -> Shell:
+    """A shell on the machine's clock."""
+    return Shell(SystemClock())
+
+
+def home_of(shell: Shell) -> Path:
+    """The home folder of the last run."""
+    assert shell.last is not None
+    return shell.last.settings.home
+
+
+def database(shell: Shell) -> Store:
+    """The database of the last run."""
+    assert shell.last is not None
+    return Store.open(shell.last.settings.db_url, clock=SystemClock())
+
+
+def test_before_anything_ran(shell: Shell) -> None:
+    """Without a database the bot is off and healthy, the jobs have never run, and there are no events."""
+    status = shell.json("status")
+    assert status["error"] is None
+    assert (status["data"]["control"], status["data"]["activity"]) == ("RUNNING", "OFF")
+    assert {job["result"] for job in shell.json("jobs", "list")["data"]["jobs"]} == {"never"}
+    assert shell.json("events")["data"]["events"] == []
+    assert shell("audit").exit_code == 2
+
+
+def test_pause_works_without_a_venue(shell: Shell) -> None:
+    """A pause needs neither venue nor daemon; status shows it and stays healthy."""
+    assert "PAUSED" in shell("pause", "--reason", "holidays").stdout
+    status = shell("status")
+    assert status.exit_code == 0
+    assert "holidays" in status.stdout
+    data = shell.json("status")["data"]
+    assert [(block["kind"], block["reason"]) for block in data["blocks"]] == [("pause", "holidays")]
+
+
+def test_halt_degrades(shell: Shell) -> None:
+    """A halt shows as HALTED with exit 6 and its reason."""
+    assert shell("halt", "--reason", "something is odd").exit_code == 0
+    status = shell("status")
+    assert status.exit_code == 6
+    assert "HALTED" in status.stdout
+    assert shell.json("status")["error"]["kind"] == "degraded"
+
+
+def test_events_in_words_and_by_kind(shell: Shell) -> None:
+    """The audit trail on lines, by kind and since a time."""
+    shell("pause", "--reason", "holidays")
+    shell("halt")
+    assert "reason=holidays" in shell("events").stdout
+    found = shell.json("events", "--kind", "block_set", "--since", "2020-01-01")["data"]["events"]
+    assert [event["payload"]["block"] for event in found] == ["pause", "halt"]
+    assert shell.json("events", "--kind", "leg_filled")["data"]["events"] == []
+    assert len(shell.json("events", "-n", "1")["data"]["events"]) == 1
+
+
+def test_jobs_are_listed_with_their_next_time(shell: Shell) -> None:
+    """Once there is a database each enabled job has its next time, and in words it is a table."""
+    shell("pause")
+    jobs = {job["name"]: job for job in shell.json("jobs", "list")["data"]["jobs"]}
+    assert all((job["next"] is not None) == job["enabled"] for job in jobs.values())
+    assert "collect-funding" in shell("jobs", "list").stdout
+
+
+def test_the_audit_of_books_alone(shell: Shell) -> None:
+    """When the venue cannot be reached the books are audited alone, with a warning that says so."""
+    words = ("--venue", "sandbox", "--venue-url", "http://127.0.0.1:9", "--mode", "live", "--live")
+    shell(*words, "status")
+    with database(shell):
+        pass
+    found = shell.json(*words, "audit")
+    assert found["data"]["clean"]
+    assert [warning["code"] for warning in found["warnings"]] == ["venue_not_asked"]
+    assert "ok" in shell(*words, "audit").stdout
+
+
+def test_a_halt_against_a_silent_daemon_leaves_the_file(shell: Shell) -> None:
+    """A daemon that holds the lock but shows no life: the row waits, and the file HALT stands for itself."""
+    shell("pause")
+    with database(shell) as store:
+        lock = WriterLock(store.path, store, clock=SystemClock())
+        lock.acquire("daemon")
+        late = store.clock.now() - timedelta(minutes=5)
+        store.writer.heartbeat(lock.epoch, late)
+        result = shell("halt")
+        assert result.exit_code == 0
+        assert (home_of(shell) / "HALT").exists()
+        assert shell("close", "BTC", "--yes").exit_code == 7
+        assert shell("status").exit_code == 6
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("flatten",),
+        ("flatten", "BTC", "--all"),
+        ("flatten", "--all"),
+        ("jobs", "run", "nonsense"),
+        ("events", "--since", "yesterday"),
+        ("pause", "--wait", "soon"),
+    ],
+)
+def test_misuse_is_exit_2(shell: Shell, words: tuple[str, ...]) -> None:
+    """Missing or contradicting arguments, questions without a terminal, unknown jobs, bad times: exit 2."""
+    assert shell(*words).exit_code == 2
+
+
+def test_no_channel_to_test(shell: Shell) -> None:
+    """Without configured channels there is nothing to test, and it says how to name one."""
+    result = shell("notify", "test")
+    assert result.exit_code == 0
+    assert "[notify] urls" in result.stdout
+
+
+def test_a_channel_that_fails_is_named_not_shown(shell: Shell, tmp_path: Path) -> None:
+    """A channel that does not take the message: exit 6 with the variable's name, its URL nowhere."""
+    file = tmp_path / "fundarb.toml"
+    file.write_text('[notify]\nurls = ["MY_HOOK"]\n')
+    url = "json://127.0.0.1:9/token-abcdefghijkl"
+    result = shell("--json", "--config", str(file), "notify", "test", MY_HOOK=url)
+    assert result.exit_code == 6
+    assert json.loads(result.stdout)["data"]["channels"] == [{"name": "MY_HOOK", "ok": False}]
+    assert "abcdefghijkl" not in result.stdout + result.stderr

@@ -1,0 +1,65 @@
+"""Numbers on the screen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from fundarb.cli import figures
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "now"), (0, "now"), (59, "0m 59s"), (2873, "47m 53s"), (24473, "6h 47m"), (97200, "1d 03h")],
+)
+def test_countdowns_use_two_units(seconds: int, text: str) -> None:
+    """Days and hours, hours and minutes, minutes and seconds; nothing negative."""
+    assert figures.countdown(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "0"),
+        ("999", "999"),
+        ("1234", "1.23k"),
+        ("45678", "45.7k"),
+        ("640000000", "640M"),
+        ("9.8e9", "9.80B"),
+        ("2e12", "2.00T"),
+    ],
+)
+def test_amounts_are_short(amount: str, text: str) -> None:
+    """Three significant figures with a unit."""
+    assert figures.short(Decimal(amount)) == text
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    """No figure is invented for a missing value, and it has no colour."""
+    shown = [
+        figures.percent(None),
+        figures.points(None),
+        figures.share(None),
+        figures.short(None),
+        figures.countdown(None),
+        figures.days(None),
+    ]
+    assert shown == [figures.MISSING] * 6
+    assert figures.signed("x", None).style == ""
+
+
+@pytest.mark.parametrize(("value", "style"), [("0.1", "green"), ("-0.1", "red"), ("0", "")])
+def test_colour_follows_the_sign(value: str, style: str) -> None:
+    """Gains green, losses red, nothing plain."""
+    assert figures.signed("x", Decimal(value)).style == style
+
+
+def test_ratios_become_percent_and_points() -> None:
+    """4.79 % and one basis point, with their sign."""
+    assert figures.percent(Decimal("0.04786")) == "+4.79"
+    assert figures.points(Decimal("-0.0001")) == "-1.00"
+    assert figures.points(Decimal("0.0031"), 1, sign=False) == "31.0"
+    assert figures.share(Decimal("0.2")) == "20 %"
+    assert figures.hours(timedelta(minutes=30)) == "0.5h"
