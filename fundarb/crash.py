@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -25,6 +26,9 @@ class Point(StrEnum):
     WIRE_BEFORE_GATE = "wire.before_gate"
     WIRE_BEFORE_SEND = "wire.before_send"
     WIRE_AFTER_SEND = "wire.after_send"
+    WIRE_BEFORE_WRITE = "wire.before_write"
+    """Before a write that is no create leaves: a setting, a cancel."""
+    WIRE_AFTER_WRITE = "wire.after_write"
     ANSWER_BEFORE_COMMIT = "answer.before_commit"
     ANSWER_AFTER_COMMIT = "answer.after_commit"
     FILL_BEFORE_COMMIT = "fill.before_commit"
@@ -37,31 +41,60 @@ class Point(StrEnum):
     UNWIND_BETWEEN = "unwind.between"
     STATE_BEFORE_COMMIT = "state.before_commit"
     STATE_AFTER_COMMIT = "state.after_commit"
+    DUST_PUT_ASIDE = "dust.put_aside"
+    REST_BEFORE_COMMIT = "rest.before_commit"
+    REST_AFTER_COMMIT = "rest.after_commit"
     RESOLVE_BEFORE_COMMIT = "resolve.before_commit"
     RESOLVE_AFTER_COMMIT = "resolve.after_commit"
     FUNDING_BEFORE_COMMIT = "funding.before_commit"
     FUNDING_AFTER_COMMIT = "funding.after_commit"
+    BOOKS_BEFORE_OPENING = "books.before_opening"
+    BOOKS_AFTER_OPENING = "books.after_opening"
+    CURSOR_BEFORE_COMMIT = "cursor.before_commit"
+    CURSOR_AFTER_COMMIT = "cursor.after_commit"
+    REPAIR_BEFORE_COMMIT = "repair.before_commit"
+    REPAIR_AFTER_COMMIT = "repair.after_commit"
+    DECISION_BEFORE = "decision.before"
+    """Before what a person answered is carried out."""
+    DECISION_AFTER = "decision.after"
     LOCK_AFTER_ACQUIRE = "lock.after_acquire"
     EPOCH_AFTER_COMMIT = "epoch.after_commit"
+    COMMAND_BEFORE_ADD = "command.before_add"
+    COMMAND_AFTER_ADD = "command.after_add"
     COMMAND_AFTER_CLAIM = "command.after_claim"
     COMMAND_BEFORE_RESULT = "command.before_result"
+    BLOCK_BEFORE_COMMIT = "block.before_commit"
+    BLOCK_AFTER_COMMIT = "block.after_commit"
+    COMMIT_BEFORE = "commit.before"
+    """Before the commit of a transaction to which nobody gave a name: no durable step is without a point."""
+    COMMIT_AFTER = "commit.after"
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _Armed:
     """What is armed in this process; a test device, hence the one piece of module state in fundarb."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, strike: Callable[[], None] = _kill) -> None:
         name, _, hits = text.partition(":")
         self.name = name
         self.left = int(hits) if hits else 1
+        self.strike = strike
 
 
 _armed: list[_Armed] = [_Armed(os.environ["FUNDARB_CRASH"])] if os.environ.get("FUNDARB_CRASH") else []
 
 
-def arm(name: str, hits: int = 1) -> None:
-    """Kill this process the ``hits``-th time the point is reached."""
-    _armed[:] = [_Armed(f"{name}:{hits}")]
+def arm(name: str, hits: int = 1, *, strike: Callable[[], None] = _kill) -> None:
+    """Kill this process the ``hits``-th time the point is reached; a simulation has its own ``strike``."""
+    _armed[:] = [_Armed(f"{name}:{hits}", strike)]
+
+
+def disarm() -> None:
+    """Let this process live."""
+    _armed.clear()
 
 
 def reached(point: Point) -> None:
@@ -69,4 +102,4 @@ def reached(point: Point) -> None:
     if _armed and _armed[0].name == point:
         _armed[0].left -= 1
         if _armed[0].left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            _armed[0].strike()

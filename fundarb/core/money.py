@@ -46,20 +46,21 @@ def dec(value: str | int | Decimal) -> Decimal:
     """A finite Decimal from text, an integer or a Decimal; ``ValueError`` for anything else (NaN, infinity,
     float, "").
 
-    Text is taken as the wire sends it: no underscores, no surrounding blanks.
+    Text is taken as the wire sends it: no underscores, no surrounding blanks, no digits of another script.
     """
-    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+    if isinstance(value, str):
+        if not value or "_" in value or value != value.strip() or not value.isascii():
+            msg = f"not a number: {value!r}"
+            raise ValueError(msg)
+    elif isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         msg = f"not an exact number: {value!r}"
         raise ValueError(msg)  # noqa: TRY004 - callers treat every bad number alike
-    if isinstance(value, str) and (not value or "_" in value or value != value.strip()):
-        msg = f"not a number: {value!r}"
-        raise ValueError(msg)
     try:
         number = Decimal(value)
     except decimal.InvalidOperation as error:
         msg = f"not a number: {value!r}"
         raise ValueError(msg) from error
-    if not number.is_finite() or (number and abs(number.adjusted()) > MAGNITUDE):
+    if not number.is_finite() or (number and not -MAGNITUDE <= number.adjusted() <= MAGNITUDE):
         msg = f"not a finite number of sane size: {str(value)[:40]!r}"
         raise ValueError(msg)
     return number

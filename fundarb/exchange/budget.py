@@ -1,9 +1,9 @@
 """Our own token buckets on the monotonic clock, below the venue's limits, with two lanes: hedges pre-empt
 scans.
 
-The shared bucket covers the IP limit; a part of it is kept for the urgent lane, and while somebody waits
-there the normal lane stands still. A 403 that is an IP limit closes everything for ten minutes (Bybit V5
-API). Waits go through the clock that was handed in. Never sends anything itself.
+The shared bucket covers the IP limit; a part of it, and of the groups that both ask, is kept for the urgent
+lane, and while somebody waits there the normal lane stands still. A 403 that is an IP limit closes everything
+for ten minutes (Bybit V5 API). Waits go through the clock that was handed in. Never sends anything itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fundarb.clock import Clock
+from fundarb.exchange.ban import BanNote
 from fundarb.exchange.strict import NoAnswer
 
 BAN = timedelta(minutes=10)
@@ -23,6 +24,12 @@ _IP_BURST, _IP_RATE = 300.0, 60.0
 
 _RESERVE = 100.0
 """Tokens of the shared bucket that only the urgent lane may take."""
+
+_SHARED_GROUP = 10.0
+"""Groups with at least this burst are asked by scans and hedges alike …"""
+
+_GROUP_RESERVE = 0.4
+"""… and keep this part of it for the urgent lane."""
 
 _GROUP_LIMITS = {
     "create": 10.0,
@@ -55,6 +62,7 @@ class Bucket:
 
     def __init__(self, rate: float, burst: float, *, now: timedelta) -> None:
         """Start full."""
+        self.reserve = burst * _GROUP_RESERVE if burst >= _SHARED_GROUP else 0.0
         self._rate, self._burst = rate, burst
         self._tokens, self._at = burst, now
 
@@ -77,9 +85,10 @@ class Bucket:
 class Budget:
     """All buckets of one address and account; safe to share between threads."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Start full and open."""
+    def __init__(self, clock: Clock, note: BanNote | None = None) -> None:
+        """Start full, and open unless ``note`` knows of a ban."""
         self._clock = clock
+        self._note = note
         self._lock = threading.Lock()
         now = clock.monotonic()
         self._shared = Bucket(_IP_RATE, _IP_BURST, now=now)
@@ -88,9 +97,12 @@ class Budget:
         self._urgent_waiting = 0
         self._banned_until: timedelta | None = None
 
-    def take(self, lane: Lane, group: str = "") -> None:
-        """Wait for a token of the shared bucket and of the group's; raises ``NoAnswer`` during a ban."""
+    def take(self, lane: Lane, group: str = "", *, patience: timedelta | None = None) -> None:
+        """Wait for a token of the shared bucket and of the group's; raises ``NoAnswer`` during a ban, and at
+        once when no token can be there within ``patience``.
+        """
         waiting = False
+        until = None if patience is None else self._clock.monotonic() + patience
         try:
             while True:
                 with self._lock:
@@ -100,7 +112,10 @@ class Budget:
                     if lane is Lane.URGENT and not waiting:
                         self._urgent_waiting += 1
                         waiting = True
-                self._clock.sleep(timedelta(seconds=max(wait, 0.001)))
+                pause = timedelta(seconds=max(wait, 0.001))
+                if until is not None and self._clock.monotonic() + pause > until:
+                    raise NoAnswer("the budget of requests is used up", sent=False, repeat=False)
+                self._clock.sleep(pause)
         finally:
             if waiting:
                 with self._lock:
@@ -108,8 +123,8 @@ class Budget:
 
     def _try(self, lane: Lane, group: str) -> float:
         now = self._clock.monotonic()
-        if self._banned_until is not None and now < self._banned_until:
-            left = self._banned_until - now
+        left = self._ban_left(now)
+        if left:
             raise NoAnswer(
                 f"no request is sent for another {left.total_seconds():.0f} s: the venue's IP limit was hit",
                 sent=False,
@@ -122,7 +137,7 @@ class Budget:
             wait = max(wait, 0.02)
         bucket = self._groups.get(group)
         if bucket is not None:
-            wait = max(wait, bucket.wait(now))
+            wait = max(wait, bucket.wait(now, above=bucket.reserve if normal else 0.0))
         if wait == 0.0:
             self._shared.take()
             if bucket is not None:
@@ -136,15 +151,21 @@ class Budget:
                 self._groups[group].drain()
 
     def ban(self, duration: timedelta = BAN) -> None:
-        """Stop every request for a while."""
+        """Stop every request for a while, those of other processes on this machine included."""
         with self._lock:
             self._banned_until = self._clock.monotonic() + duration
+        if self._note is not None:
+            self._note.write(self._clock.now() + duration)
+
+    def _ban_left(self, now: timedelta) -> timedelta:
+        """How long a ban still lasts, ours or a neighbour's."""
+        own = timedelta() if self._banned_until is None else self._banned_until - now
+        noted = timedelta() if self._note is None else self._note.left()
+        return max(own, noted, timedelta())
 
     @property
     def banned_until(self) -> datetime | None:
         """When requests may go out again, by our clock; None when they may now."""
         with self._lock:
-            if self._banned_until is None:
-                return None
-            left = self._banned_until - self._clock.monotonic()
-        return self._clock.now() + left if left > timedelta() else None
+            left = self._ban_left(self._clock.monotonic())
+        return self._clock.now() + left if left else None

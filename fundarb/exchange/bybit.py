@@ -47,6 +47,7 @@ def connect(
 
     Without ``credentials`` only the public side works and no request is ever signed (for the sandbox pass
     ``SANDBOX_CREDENTIALS`` to trade). Without ``gate`` no order can be sent. Without ``cache_dir`` the
-    instrument list is kept in memory only.
+    instrument list, and a ban of this address, are known to this process only.
     """
-    return BybitExchange(Gateway(settings, clock=clock, credentials=credentials), gate, cache_dir=cache_dir)
+    gateway = Gateway(settings, clock=clock, credentials=credentials, folder=cache_dir)
+    return BybitExchange(gateway, gate, cache_dir=cache_dir)

@@ -16,13 +16,13 @@ from fundarb.core.instants import to_ms
 from fundarb.core.market import Book, Category, Instruments, MarketSnapshot, SettledFunding
 from fundarb.errors import BadAnswer
 from fundarb.exchange import bybit_marks as marks
+from fundarb.exchange import bybit_terms as terms
 from fundarb.exchange import endpoints, parse_account, parse_market, parse_tickers
-from fundarb.exchange.budget import Lane
 from fundarb.exchange.gateway import Gateway, next_cursor
 from fundarb.exchange.instruments import InstrumentCache, RawInstruments
 from fundarb.exchange.parse import ParseError, Row, rows
 from fundarb.exchange.strict import Answer, VenueRefused
-from fundarb.venue.feed import Bar
+from fundarb.venue.feed import Bar, CollateralTier, RiskTier
 
 _COLD_REQUESTS = 4
 _PAGE = 1000
@@ -83,8 +83,9 @@ class BybitMarket:
 
     def snapshot(self) -> MarketSnapshot:
         """All quotes of both markets, in two requests. ``unreadable`` says of which market a row is."""
-        spot, spot_bad, spot_at = self._tickers(Category.SPOT, parse_tickers.spot_quotes)
-        perp, perp_bad, perp_at = self._tickers(Category.LINEAR, parse_tickers.perp_quotes)
+        with self._gateway.patience.one_read():
+            spot, spot_bad, spot_at = self._tickers(Category.SPOT, parse_tickers.spot_quotes)
+            perp, perp_bad, perp_at = self._tickers(Category.LINEAR, parse_tickers.perp_quotes)
         unreadable = {symbol: f"spot: {reason}" for symbol, reason in spot_bad.items()}
         for symbol, reason in perp_bad.items():
             both = unreadable.get(symbol)
@@ -100,9 +101,7 @@ class BybitMarket:
             quotes, unreadable = parse(answer)
             return quotes, unreadable, answer.time
 
-        return self._gateway.read(
-            endpoints.TICKERS, {"category": category.value}, parse=read, lane=Lane.NORMAL
-        )
+        return self._gateway.read(endpoints.TICKERS, {"category": category.value}, parse=read)
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
         """The order book of one symbol."""
@@ -149,11 +148,19 @@ class BybitMarket:
                 raise ParseError("rates from after the end that was asked for")
             return page
 
-        return self._gateway.read(endpoints.FUNDING_HISTORY, params, parse=read, lane=Lane.NORMAL)
+        return self._gateway.read(endpoints.FUNDING_HISTORY, params, parse=read)
 
     def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
         """Mark price bars that start in [since, until], oldest first."""
         return marks.mark_bars(self._gateway, symbol, step=step, since=since, until=until)
+
+    def risk_tiers(self, symbol: str) -> tuple[RiskTier, ...]:
+        """The risk tiers of a contract, lowest first (``bybit_terms``)."""
+        return terms.risk_tiers(self._gateway, symbol)
+
+    def collateral(self) -> Mapping[str, tuple[CollateralTier, ...]]:
+        """The collateral tiers of every coin (``bybit_terms``)."""
+        return terms.collateral(self._gateway)
 
     def fee_rates(self, category: Category, symbol: str) -> FeeRates:
         """The account's rates with a key, else the public schedule of VIP 0 (also on demo, which lacks the
@@ -168,7 +175,6 @@ class BybitMarket:
                 endpoints.FEE_RATE,
                 params,
                 parse=lambda answer: parse_account.fee_rates(answer, symbol),
-                lane=Lane.NORMAL,
             )
         except VenueRefused as error:
             if error.code == _NOT_IN_DEMO:
@@ -184,7 +190,6 @@ class BybitMarket:
                 endpoints.FEE_RATE,
                 {"category": category.value},
                 parse=parse_account.fee_schedule,
-                lane=Lane.NORMAL,
             )
         except VenueRefused as error:
             if error.code == _NOT_IN_DEMO:
@@ -228,4 +233,4 @@ class BybitMarket:
             page = {str(row.get("symbol")): row for row in rows(answer)}
             return page, next_cursor(answer)
 
-        return self._gateway.read(endpoints.INSTRUMENTS, params, parse=read, lane=Lane.NORMAL)
+        return self._gateway.read(endpoints.INSTRUMENTS, params, parse=read)

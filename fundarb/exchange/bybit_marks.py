@@ -11,7 +11,6 @@ from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.exchange import endpoints
-from fundarb.exchange.budget import Lane
 from fundarb.exchange.gateway import Gateway
 from fundarb.exchange.parse import ParseError, number, positive
 from fundarb.exchange.strict import Answer
@@ -47,7 +46,7 @@ def mark_bars(
             "end": to_ms(end),
             "limit": _PAGE,
         }
-        page = gateway.read(endpoints.MARK_KLINE, params, parse=_bars, lane=Lane.NORMAL)
+        page = gateway.read(endpoints.MARK_KLINE, params, parse=_bars)
         fresh = [bar for bar in page if since <= bar.start <= end]
         if not fresh:
             break

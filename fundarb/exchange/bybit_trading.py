@@ -7,6 +7,7 @@ leaves only past the wire gate. Nothing here remembers an order: that is the sto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,9 +48,17 @@ class BybitTrading:
         self._gate = gate
         self._uid = ""
 
+    def urgent(self, patience: timedelta) -> AbstractContextManager[None]:
+        """Within it each read of this thread, market data included, comes before all others and ends after
+        ``patience``.
+        """
+        return self._gateway.patience.urgent(patience)
+
     def stamp(self) -> datetime:
-        """The timestamp for a write to be signed now; measures the venue's clock if the estimate is old."""
-        return self._gateway.server.stamp()
+        """The timestamp for a write to be signed now; waits for a measurement only if there is none to go
+        by.
+        """
+        return self._gateway.server.stamp(write=True)
 
     # ------------------------------------------------------------------------------------------ account
 
@@ -82,12 +91,13 @@ class BybitTrading:
     def positions(self) -> tuple[PositionReport, ...]:
         """All open linear positions, settled in USDT and USDC, complete."""
         found: dict[tuple[str, int], PositionReport] = {}
-        for coin in _SETTLE_COINS:
-            params = {"category": Category.LINEAR.value, "settleCoin": coin, "limit": 200}
-            for report in self._gateway.read_pages(
-                endpoints.POSITIONS, params, parse=parse_account.positions
-            ):
-                _keep(found, (report.symbol, report.position_idx), row=report)
+        with self._gateway.patience.one_read():
+            for coin in _SETTLE_COINS:
+                params = {"category": Category.LINEAR.value, "settleCoin": coin, "limit": 200}
+                for report in self._gateway.read_pages(
+                    endpoints.POSITIONS, params, parse=parse_account.positions
+                ):
+                    _keep(found, (report.symbol, report.position_idx), row=report)
         return tuple(found.values())
 
     # ------------------------------------------------------------------------------------------ set-up
@@ -219,7 +229,7 @@ class BybitTrading:
                 raise ParseError(f"{len(found)} orders have the link id {link_id}")
             return next(iter(found.values()), None)
 
-        return self._gateway.read(endpoint, params, parse=read)
+        return self._gateway.read(endpoint, params, parse=read, lane=Lane.URGENT)
 
     def open_orders(self, category: Category) -> tuple[OrderReport, ...]:
         """All open orders of one market, complete."""
@@ -250,7 +260,9 @@ class BybitTrading:
                 raise ParseError(f"asked for {link_id}, got an execution of {execution.link_id!r}")
             return execution
 
-        pages = self._gateway.read_pages(endpoints.EXECUTIONS, params, parse=_list_of(parse), full=_FILLS)
+        pages = self._gateway.read_pages(
+            endpoints.EXECUTIONS, params, parse=_list_of(parse), lane=Lane.URGENT, full=_FILLS
+        )
         return _in_order(pages)
 
     def executions(self, category: Category, since: datetime, *, until: datetime) -> tuple[Execution, ...]:
@@ -259,7 +271,7 @@ class BybitTrading:
         found: list[Execution] = []
         for window in _windows(since, until):
             params = {"category": category.value, "limit": 100, **window}
-            found += self._gateway.read_pages(endpoints.EXECUTIONS, params, parse=parse, lane=Lane.NORMAL)
+            found += self._gateway.read_pages(endpoints.EXECUTIONS, params, parse=parse)
         return _in_order(found)
 
     def transactions(self, since: datetime, until: datetime) -> tuple[Transaction, ...]:
@@ -268,7 +280,7 @@ class BybitTrading:
         for window in _windows(since, until):
             params = {"accountType": "UNIFIED", "limit": 50, **window}
             page = self._gateway.read_pages(
-                endpoints.TRANSACTION_LOG, params, parse=_list_of(parse_account.transaction), lane=Lane.NORMAL
+                endpoints.TRANSACTION_LOG, params, parse=_list_of(parse_account.transaction)
             )
             for row in page:
                 _keep(found, row.key, row=row)

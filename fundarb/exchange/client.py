@@ -71,6 +71,10 @@ class Client(_bybit()):  # type: ignore[misc]
             self.options["recvWindow"] = int(call.recv_window.total_seconds() * 1000)
             return super().sign(*request, **named)
 
+    def handle_option_integer_and_params(self, params: Any, *_more: Any) -> list[Any]:
+        """The library asks here how often it shall repeat a request, twice at each: never."""
+        return [0, params]
+
     def fetch(self, url: str, method: str = "GET", *more: Any) -> Answer:
         """Send through the strict transport; ccxt hands over headers and body as well."""
         headers, body = (*more, None, None)[:2]

@@ -34,6 +34,8 @@ TICKERS = Endpoint("publicGetV5MarketTickers")
 ORDER_BOOK = Endpoint("publicGetV5MarketOrderbook")
 MARK_KLINE = Endpoint("publicGetV5MarketMarkPriceKline")
 FUNDING_HISTORY = Endpoint("publicGetV5MarketFundingHistory")
+RISK_LIMIT = Endpoint("publicGetV5MarketRiskLimit")
+COLLATERAL = Endpoint("publicGetV5SpotMarginTradeCollateral")
 
 QUERY_API = Endpoint("privateGetV5UserQueryApi", "query-api")
 ACCOUNT_INFO = Endpoint("privateGetV5AccountInfo", "account")

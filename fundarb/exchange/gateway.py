@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fundarb.clock import Clock, SystemClock
@@ -19,11 +20,13 @@ from fundarb.core.instants import to_ms
 from fundarb.core.orders import Outcome, WriteAnswer
 from fundarb.errors import BadAnswer, ConfigError, NotSent, Problem, Unavailable
 from fundarb.exchange import endpoints
-from fundarb.exchange.budget import Budget, Lane
+from fundarb.exchange.ban import BanNote
+from fundarb.exchange.budget import BAN, Budget, Lane
 from fundarb.exchange.endpoints import Endpoint
 from fundarb.exchange.hosts import BybitSettings, Credentials, base_url
 from fundarb.exchange.outcomes import classify
 from fundarb.exchange.parse import ParseError, text
+from fundarb.exchange.patience import Patience
 from fundarb.exchange.retry import RetryPolicy, repeated
 from fundarb.exchange.server_clock import ServerClock
 from fundarb.exchange.strict import Answer, NoAnswer, VenueRefused
@@ -73,16 +76,26 @@ class Counters:
 class Gateway:
     """The one door to a venue's REST interface."""
 
-    def __init__(self, settings: BybitSettings, *, clock: Clock, credentials: Credentials | None) -> None:
-        """``clock`` may be virtual; deadlines of sockets are on the machine's own clock."""
+    def __init__(
+        self,
+        settings: BybitSettings,
+        *,
+        clock: Clock,
+        credentials: Credentials | None,
+        folder: Path | None = None,
+    ) -> None:
+        """``clock`` may be virtual; deadlines of sockets are on the machine's own clock. A ban is noted in
+        ``folder``.
+        """
         self.settings = settings
         self.url = base_url(settings)
         self.clock = clock
         self.counters = Counters()
-        self.budget = Budget(clock)
+        self.budget = Budget(clock, BanNote(folder, self.url, clock=clock, longest=BAN))
         self.server = ServerClock(clock, self.server_time)
         self._credentials = credentials
         self._wire_clock = SystemClock()
+        self.patience = Patience(self._wire_clock)
         self._policy = RetryPolicy(attempts=settings.attempts, total=settings.read_timeout * 2)
         self._lock = threading.Lock()
         self._parts: tuple[Transport, Client] | None = None
@@ -95,7 +108,7 @@ class Gateway:
     # ------------------------------------------------------------------------------------------ reads
 
     def read(
-        self, endpoint: Endpoint, params: Params, *, parse: Callable[[Answer], T], lane: Lane = Lane.URGENT
+        self, endpoint: Endpoint, params: Params, *, parse: Callable[[Answer], T], lane: Lane = Lane.NORMAL
     ) -> T:
         """Ask and parse, repeated within bounds; raises ``Unavailable`` or ``BadAnswer`` when it does not
         succeed.
@@ -108,7 +121,8 @@ class Gateway:
             except ParseError as error:
                 raise BadAnswer(f"{endpoint.method}: {error}") from error
 
-        return repeated(once, clock=self.clock, policy=self._policy)
+        with self.patience.one_read():
+            return repeated(once, clock=self.clock, policy=self._policy.within(self.patience.limit))
 
     def read_pages(
         self,
@@ -116,7 +130,7 @@ class Gateway:
         params: Params,
         *,
         parse: Callable[[Answer], list[T]],
-        lane: Lane = Lane.URGENT,
+        lane: Lane = Lane.NORMAL,
         full: int | None = None,
     ) -> list[T]:
         """All pages of a list, complete; ``BadAnswer`` if the cursor runs in a circle or never ends.
@@ -124,6 +138,18 @@ class Gateway:
         ``full``: a page with fewer rows is taken for the last one, whatever its cursor says; only where the
         caller checks the sum of the rows against another figure of the venue's.
         """
+        with self.patience.one_read():
+            return self._pages(endpoint, params, parse=parse, lane=lane, full=full)
+
+    def _pages(
+        self,
+        endpoint: Endpoint,
+        params: Params,
+        *,
+        parse: Callable[[Answer], list[T]],
+        lane: Lane,
+        full: int | None,
+    ) -> list[T]:
         rows: list[T] = []
         seen: set[str] = set()
         cursor = ""
@@ -144,16 +170,16 @@ class Gateway:
 
     def server_time(self) -> datetime:
         """The venue's clock, one request, repeated within bounds."""
-        return self.read(endpoints.TIME, {}, parse=_time_of)
+        return self.read(endpoints.TIME, {}, parse=_time_of, lane=Lane.URGENT)
 
     def _ask(self, endpoint: Endpoint, params: Params, *, lane: Lane) -> Answer:
         self._require_key(endpoint)
         stamp = to_ms(self.server.stamp()) if endpoint.signed else 0
-        self.budget.take(lane, endpoint.group)
+        left = self.patience.left()
+        self.budget.take(lane if left is None else Lane.URGENT, endpoint.group, patience=left)
+        patience = min(self.settings.read_timeout, self.patience.left() or self.settings.read_timeout)
         started = self.clock.monotonic()
-        answer = self._call(
-            endpoint, params, stamp=stamp, sending=Sending(), patience=self.settings.read_timeout
-        )
+        answer = self._call(endpoint, params, stamp=stamp, sending=Sending(), patience=patience)
         if answer.time is not None:
             self.server.observe(answer.time, started)
         if answer.code != 0:
@@ -171,7 +197,7 @@ class Gateway:
         """
         self._require_key(endpoint)
         try:
-            stamp = to_ms(sending.signed_at or self.server.stamp())
+            stamp = to_ms(sending.signed_at or self.server.stamp(write=True))
             self.budget.take(Lane.URGENT, endpoint.group)
         except Unavailable as error:  # nothing of *this* request was sent
             return WriteAnswer(outcome=Outcome.REFUSED, message=self.redact(str(error)), sent=False)

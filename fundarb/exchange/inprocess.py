@@ -9,6 +9,7 @@ the venue follows it.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -73,6 +74,10 @@ class VenueSide:
         """Called after every write that the venue has accepted, before the answer goes out."""
 
     # ------------------------------------------------------------------------------------------ account
+
+    def urgent(self, patience: timedelta) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing to wait for
+        """Nothing to hurry: a venue in process answers at once."""
+        return nullcontext()
 
     def stamp(self) -> datetime:
         """The clock's present: the venue shares it."""

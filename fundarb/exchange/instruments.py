@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class InstrumentCache:
         name = hashlib.sha256(source.encode()).hexdigest()[:12]
         self._path = folder / f"instruments-{name}.json" if folder is not None else None
         self._held: Instruments | None = None
+        self._digest = ""
         self.problem = ""
         self.unreadable: Mapping[str, str] = {}
 
@@ -84,8 +85,12 @@ class InstrumentCache:
                 self._held = held
                 return held
         raw = self._read()
-        self._held = self._parsed(raw)
-        self._to_disk(raw)
+        content, digest = _content(raw)
+        if self._held is not None and digest == self._digest:  # which is the rule from one hour to the next
+            self._held = replace(self._held, as_of=raw.as_of)
+        else:
+            self._held, self._digest = self._parsed(raw), digest
+        self._to_disk(raw.as_of, content, digest=digest)
         return self._held
 
     def _fresh(self, as_of: datetime) -> bool:
@@ -107,9 +112,11 @@ class InstrumentCache:
                 return None
             document = json.loads(content)
             raw = RawInstruments(document["spot"], document["linear"], from_ms(head["read_at"]))
-            return self._parsed(raw)
+            held = self._parsed(raw)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None  # missing, cut or edited: read it anew
+        self._digest = head["sha256"]
+        return held
 
     def _fits(self, head: Any, content: bytes) -> bool:
         return (
@@ -120,25 +127,25 @@ class InstrumentCache:
             and head["sha256"] == hashlib.sha256(content).hexdigest()
         )
 
-    def _to_disk(self, raw: RawInstruments) -> None:
+    def _to_disk(self, as_of: datetime, content: bytes, *, digest: str) -> None:
         if self._path is None:
             return
-        document = {
-            "spot": [slim(row, SPOT_KEYS) for row in raw.spot],
-            "linear": [slim(row, LINEAR_KEYS) for row in raw.linear],
-        }
-        content = json.dumps(document, separators=(",", ":"), default=str).encode()
-        head = {
-            "version": VERSION,
-            "source": self._source,
-            "read_at": to_ms(raw.as_of),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
+        head = {"version": VERSION, "source": self._source, "read_at": to_ms(as_of), "sha256": digest}
         try:
             _replace(self._path, json.dumps(head).encode() + b"\n" + content)
             self.problem = ""
         except OSError as error:
             self.problem = f"{self._path}: {error.strerror or error}"
+
+
+def _content(raw: RawInstruments) -> tuple[bytes, str]:
+    """What of the list is read, as the file keeps it, and its hash."""
+    document = {
+        "spot": [slim(row, SPOT_KEYS) for row in raw.spot],
+        "linear": [slim(row, LINEAR_KEYS) for row in raw.linear],
+    }
+    content = json.dumps(document, separators=(",", ":"), default=str).encode()
+    return content, hashlib.sha256(content).hexdigest()
 
 
 def _replace(path: Path, content: bytes) -> None:

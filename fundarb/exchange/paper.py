@@ -1,18 +1,20 @@
 """The paper account: the venue engine over the real venue's live quotes, with a latency; no private request
 exists in it.
 
-The account lives in a file of its own between commands. Every order is written down before it is matched
-and before its answer goes out; an order that a crash left unmatched meets the live book at the next start.
-On start the account catches up: the funding settled meanwhile, from the venue's own history, at the mark of
-that instant where the market data offers it (else at the current mark, and ``caught_up`` says so),
-interest, and liquidation on the way.
+The account lives in a file of its own between commands. Every order is written down before it is matched and
+before its answer goes out; an order that a crash left unmatched meets the live book at the next start. On
+start the account catches up: the funding settled meanwhile, from the venue's own history, at the mark of that
+instant where the market data offers it (else at the current mark, and ``caught_up`` says so), interest, and
+liquidation on the way. It is never kinder than the venue: quotes of the past fill nothing, a book that is too
+old counts as empty, and margin is computed by the venue's public tables.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,18 +29,20 @@ from fundarb.core.market import (
     PerpInstrument,
     SettledFunding,
 )
+from fundarb.core.market_data import MarketData
 from fundarb.core.money import plain
 from fundarb.core.orders import OrderRequest, Outcome, WriteAnswer
-from fundarb.errors import ConfigError, Problem, Unavailable
+from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 from fundarb.exchange.inprocess import VenueSide
 from fundarb.exchange.paper_feed import LiveFeed
 from fundarb.exchange.paper_file import AccountFile
+from fundarb.exchange.paper_funding import MARK_BAR, Settlements
 from fundarb.exchange.paper_parts import (
     CaughtUp,
     Live,
+    MarginTerms,
     MarkHistory,
     PaperAccount,
-    PublicMarket,
     remembered,
     row,
     text,
@@ -49,27 +53,24 @@ from fundarb.exchange.strict import WireGate
 from fundarb.venue.codec import decode, encode
 from fundarb.venue.engine import Venue
 
-__all__ = ["CaughtUp", "MarkHistory", "PaperAccount", "PaperExchange", "PublicMarket"]
+__all__ = ["CaughtUp", "MarginTerms", "MarkHistory", "PaperAccount", "PaperExchange"]
 
 QUOTES_KEPT = timedelta(seconds=10)
 """How old the quotes may be from which a held position is valued."""
 HISTORY_KEPT = timedelta(days=40)
-LATE_AFTER = timedelta(seconds=90)
-"""How long the venue may take to publish a settled rate before the account goes on without it."""
-_LATE_RETRY = timedelta(seconds=60)
-_GAP = timedelta(hours=1)
-_BAR = timedelta(minutes=15)
-_JUST_BEFORE = timedelta(microseconds=1)
-_AROUND = timedelta(seconds=1)
+_GAP = timedelta(minutes=5)
+"""From when on the time between two looks is looked at bar by bar."""
+BOOK_KEPT = timedelta(seconds=10)
+"""An older book offers nothing any more."""
 _BOOK_DEPTH = 200
-_NEVER = datetime.max.replace(tzinfo=UTC)
+_NOTHING = timedelta()
 
 
 class PaperExchange(VenueSide):
     """``engine.ports.Exchange``: public data pass through, the private side is simulated."""
 
     def __init__(
-        self, market: PublicMarket, account: PaperAccount, *, clock: Clock, gate: WireGate | None
+        self, market: MarketData, account: PaperAccount, *, clock: Clock, gate: WireGate | None
     ) -> None:
         """Nothing is read or fetched until the private side is first used."""
         super().__init__(clock, gate)
@@ -83,7 +84,7 @@ class PaperExchange(VenueSide):
         self._live = Live()
         self._created = ""
         self._quoted_at: datetime | None = None
-        self._asked_late: datetime | None = None
+        self._settlements = Settlements(market, self._live)
         self._writing = False
 
     # ------------------------------------------------------------------------------------------ market data
@@ -110,8 +111,8 @@ class PaperExchange(VenueSide):
         """All quotes; the paper venue sees the same ones."""
         snapshot = self._market.snapshot()
         if self._feed is not None:
-            self._feed.show(snapshot)
             self._quoted_at = self._clock.now()
+            self._feed.show(snapshot, self._quoted_at)
         return snapshot
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
@@ -141,19 +142,22 @@ class PaperExchange(VenueSide):
 
     def _open(self) -> tuple[Venue, LiveFeed]:
         if self._opened is None or self._feed is None:
+            if not self._paper.readonly:
+                self._file.claim()
             content = self._file.read()
             self._opened, self._feed = self._load(content) if content is not None else self._begin()
+            self._settlements = Settlements(self._market, self._live)
             self._quoted_at = None
             if content is None:
                 self._save()  # its uid goes into a database: from now on there is this account and no other
         return self._opened, self._feed
 
     def _begin(self) -> tuple[Venue, LiveFeed]:
-        feed = LiveFeed(self._market.instruments())
+        self._live = Live()
+        feed = LiveFeed(self._market.instruments(), self._live.terms)
         now = self._clock.now()
         opening = ",".join(f"{plain(amount)} {coin}" for coin, amount in sorted(self._paper.balances.items()))
         self._created = f"{iso(now)}/{opening}/{self._paper.path.absolute()}"
-        self._live = Live()
         return Venue(feed, start=now, uid=uid(self._created), balances=self._paper.balances), feed
 
     def _load(self, content: Mapping[str, Any]) -> tuple[Venue, LiveFeed]:
@@ -161,7 +165,7 @@ class PaperExchange(VenueSide):
             self._created = str(content["created"])
             self._live = decode(Live, content["live"])
             quotes, instruments = remembered(content, self._market.instruments())
-            feed = LiveFeed(instruments, quotes)
+            feed = LiveFeed(instruments, self._live.terms, remembered=quotes)
             venue = Venue.restore(feed, content["venue"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
@@ -210,18 +214,19 @@ class PaperExchange(VenueSide):
         self._quotes(now)
         self._announced_delistings()
         history = gap and self._mark_history(began, now)
-        self._learn_settlements(now)
+        self._settlements.learn(venue, feed, now=now)
         held, rows = venue.held(), len(venue.all_fills())
         self._show_books()
-        venue.advance(self._hold_back(now))
+        patient = not venue.any_open and not self._writing
+        venue.advance(self._settlements.hold_back(venue, feed, now=now, patient=patient))
         feed.forget_books()
         feed.forget_marks()
-        self._expect(now)
-        self._settle_late(now)
+        self._settlements.expect(venue, feed, now=now)
+        self._settlements.settle_late(venue, now)
         if gap:
             self._note_gap(began, held, rows=rows, marks="history" if history else "current")
         if venue.version != version:
-            venue.prune(now - HISTORY_KEPT)
+            venue.prune(began - HISTORY_KEPT)  # what has just been caught up with was not read by anybody yet
             self._save()
         return now
 
@@ -246,17 +251,22 @@ class PaperExchange(VenueSide):
                 venue.world.delist(symbol, max(when or venue.now, venue.now))
 
     def _mark_history(self, since: datetime, until: datetime) -> bool:
-        """Mark bars of the time nobody looked, if the market data offers them for every held symbol."""
+        """Mark bars of the time nobody looked, if the market data offers them; whether for every held
+        symbol.
+        """
         venue, feed = self._open()
         if not isinstance(self._market, MarkHistory):
             return False
-        for symbol, size in venue.held().items():
-            feed.show_marks(
-                symbol,
-                self._market.mark_bars(symbol, step=_BAR, since=floor_hour(since), until=until),
-                size=size,
-            )
-        return True
+        complete = True
+        for symbol in venue.held():
+            try:
+                feed.show_marks(
+                    symbol,
+                    self._market.mark_bars(symbol, step=MARK_BAR, since=floor_hour(since), until=until),
+                )
+            except Rejected:  # of a contract that is delisted the venue shows nothing any more
+                complete = False
+        return complete
 
     def _note_gap(self, since: datetime, held: Mapping[str, Decimal], *, rows: int, marks: str) -> None:
         venue, _ = self._open()
@@ -269,61 +279,6 @@ class PaperExchange(VenueSide):
             liquidated=tuple(symbol for symbol in held if symbol in gone),
             marks=marks,
         )
-
-    # ------------------------------------------------------------------------------------------ funding
-
-    def _learn_settlements(self, now: datetime) -> None:
-        """Ask for settled rates whenever a full hour has passed: intervals change unannounced, full hours
-        stay.
-        """
-        venue, feed = self._open()
-        if floor_hour(now) <= venue.now:
-            return
-        for symbol in venue.held():
-            rows = self._market.settled_funding(symbol, since=venue.now, until=now)
-            feed.show_settled(symbol, rows)
-
-    def _expect(self, now: datetime) -> None:
-        """Remember when each held symbol settles next, to notice a rate that is published late."""
-        venue, feed = self._open()
-        held, expected = venue.held(), self._live.expected
-        for symbol in [symbol for symbol in expected if symbol not in held]:
-            del expected[symbol]
-        for symbol in held:
-            if expected.get(symbol, _NEVER) > now and feed.runs(symbol):
-                expected[symbol] = feed.funding(symbol, now).next_time
-
-    def _hold_back(self, now: datetime) -> datetime:
-        """Now, unless an expected rate is not out yet: then just before it, for a while, if nothing must be
-        matched.
-        """
-        venue, feed = self._open()
-        target = now
-        for symbol, due in list(self._live.expected.items()):
-            if due > now:
-                continue
-            if feed.settled_at(symbol, due) is None and due > venue.now:
-                if now - due < LATE_AFTER and not venue.any_open and not self._writing:
-                    target = min(target, due - _JUST_BEFORE)
-                    continue
-                self._live.late.setdefault(symbol, []).append(due)
-            del self._live.expected[symbol]
-        return target
-
-    def _settle_late(self, now: datetime) -> None:
-        """Book rates that came out after the account had gone on without them."""
-        if not self._live.late or (self._asked_late is not None and now - self._asked_late < _LATE_RETRY):
-            return
-        self._asked_late = now
-        venue, _ = self._open()
-        for symbol, times in list(self._live.late.items()):
-            rows = self._market.settled_funding(symbol, since=times[0] - _AROUND, until=times[-1] + _AROUND)
-            known = {row.time: row for row in rows}
-            for time in [time for time in times if time in known]:
-                venue.settle_late(known[time])
-                times.remove(time)
-            if not times:
-                del self._live.late[symbol]
 
     # ------------------------------------------------------------------------------------------ orders
 
@@ -343,14 +298,38 @@ class PaperExchange(VenueSide):
         feed.
         """
         venue, feed = self._open()
-        if not feed.lists(request.category, request.symbol):
-            self._feed = LiveFeed(self._market.instruments(refresh=True))
+        listed = feed.lists(request.category, request.symbol)
+        if self._learn_terms(request) or not listed:
+            self._feed = LiveFeed(self._market.instruments(refresh=not listed), self._live.terms)
             self._opened = Venue.restore(self._feed, venue.snapshot())
             self._quoted_at = None
         _, feed = self._open()
         stale = self._quoted_at is None or self._clock.now() - self._quoted_at > QUOTES_KEPT
         if stale or feed.remembered((request.category, request.symbol)) is None:
             self.snapshot()
+
+    def _learn_terms(self, request: OrderRequest) -> bool:
+        """Read the tables of margin that this order needs, once a day; True if they differ from what was
+        known. What cannot be read keeps its assumption.
+        """
+        if not isinstance(self._market, MarginTerms):
+            return False
+        terms, now = self._live.terms, self._clock.now()
+        before = encode(terms.tiers), encode(terms.collateral)
+        wanted = ["", request.symbol] if request.category is Category.LINEAR else [""]
+        for name in wanted:
+            if not terms.due(now, name):
+                continue
+            try:
+                if name:
+                    terms.tiers[name] = list(self._market.risk_tiers(name))
+                else:
+                    found = self._market.collateral()
+                    terms.collateral = {coin: list(tiers) for coin, tiers in found.items()}
+            except (Unavailable, Rejected):
+                continue
+            terms.read[name] = now
+        return before != (encode(terms.tiers), encode(terms.collateral))
 
     def _matched(self) -> None:
         """The order is written down; now it meets the live book. If that cannot be had it waits for the
@@ -362,7 +341,11 @@ class PaperExchange(VenueSide):
             return
 
     def _show_books(self) -> None:
+        """The live books that open orders meet; of one that is too old nothing is left."""
         venue, feed = self._open()
         orders = itertools.chain.from_iterable(venue.open_orders(kind) for kind in Category)
         for category, symbol in dict.fromkeys((order.category, order.symbol) for order in orders):
-            feed.show_book(self._market.book(category, symbol, depth=_BOOK_DEPTH))
+            book = self._market.book(category, symbol, depth=_BOOK_DEPTH)
+            if self._clock.now() + (self._market.clock_offset or _NOTHING) - book.as_of > BOOK_KEPT:
+                book = replace(book, bids=(), asks=())
+            feed.show_book(book)

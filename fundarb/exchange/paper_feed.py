@@ -1,18 +1,21 @@
 """Live quotes as a market source for the paper account's venue: what was last seen, and nothing that was
 not.
 
-It never fetches: ``paper`` shows it snapshots, books, settled rates and mark bars, and the venue asks it.
-Limits that come with public data only, all to the account's disadvantage or neutral: fair price of a spot
-pair = its middle; collateral ratios are assumed (USDT and USDC 1, BTC and ETH 0.95, other collateral coins
-0.7); one risk tier for all; the mark at a past instant is the bar's where bars were shown, else the current
-one.
+It never fetches: ``paper`` shows it snapshots, books, settled rates, mark bars and tables of margin, and the
+venue asks it. A quote offers something from the moment it was seen; of the past, and of an earlier process,
+only its values remain. Where a table of margin was not shown, assumptions to the account's disadvantage stand
+in: coins other than USDT and USDC are no collateral, and maintenance is half the initial margin of the
+contract's largest leverage (as in first tiers) in steep brackets. The fair price of a spot pair is its
+middle; the mark at a past instant is the bar's where bars were shown, else the current one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from fundarb.core.market import (
     Book,
@@ -29,41 +32,56 @@ from fundarb.core.market import (
 )
 from fundarb.core.money import ONE, ZERO
 from fundarb.errors import Unavailable
-from fundarb.venue.feed import Bar, CoinRules, CollateralTier, Happening, Listing, Point
+from fundarb.venue.feed import Bar, CoinRules, CollateralTier, Happening, Listing, Point, RiskTier
 
-_ASSUMED = {"USDT": ONE, "USDC": ONE, "BTC": Decimal("0.95"), "ETH": Decimal("0.95")}
-_OTHER = Decimal("0.7")
+_WHOLE = ("USDT", "USDC")
+_FIRST_BRACKET = Decimal(25_000)
+_BRACKETS = 8
 _HOURLY = Decimal("0.00002")
 """Interest per hour on borrowed coins: about 17 % a year, dearer than usual."""
+TERMS_KEPT = timedelta(days=1)
+"""How long tables of margin and collateral are believed."""
 Key = tuple[Category, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Terms:
+    """What of these tables is known, and since when. ``Live`` keeps it over a restart."""
+
+    tiers: dict[str, list[RiskTier]] = field(default_factory=dict)
+    collateral: dict[str, list[CollateralTier]] = field(default_factory=dict)
+    read: dict[str, datetime] = field(default_factory=dict)
+    """When each contract's tiers were read; "" for the collateral."""
+
+    def due(self, now: datetime, symbol: str) -> bool:
+        """Whether a contract's tiers ("": the collateral) are unknown or old."""
+        return symbol not in self.read or now - self.read[symbol] > TERMS_KEPT
 
 
 class LiveFeed:
     """Satisfies ``venue.feed.MarketFeed``."""
 
-    def __init__(self, instruments: Instruments, remembered: Mapping[Key, Point] | None = None) -> None:
-        """``remembered``: quotes of an earlier run, used until better ones are shown."""
+    def __init__(
+        self, instruments: Instruments, terms: Terms, *, remembered: Mapping[Key, Point] | None = None
+    ) -> None:
+        """``terms``: the tables of margin as far as known; ``remembered``: quotes of an earlier run."""
         self._instruments = instruments
         self._points: dict[Key, Point] = dict(remembered or {})
         self._fundings: dict[str, FundingRate] = {}
         self._books: dict[Key, Book] = {}
         self._settled: dict[str, dict[datetime, SettledFunding]] = {}
-        self._bars: dict[str, tuple[int, tuple[Bar, ...]]] = {}
-        self._coins = {name: _coin(name, ratio) for name, ratio in _ASSUMED.items()}
+        self._bars: dict[str, tuple[Bar, ...]] = {}
+        self._terms = terms
+        self._shown_at: datetime | None = None
 
     # ------------------------------------------------------------------------------------------ what is shown
 
-    def show(self, snapshot: MarketSnapshot) -> None:
-        """All quotes of the market; symbols that are missing keep their last ones."""
+    def show(self, snapshot: MarketSnapshot, now: datetime) -> None:
+        """All quotes of the market; symbols that are missing keep their last values."""
+        self._shown_at = now
+        self._points = {key: _without_sides(point) for key, point in self._points.items()}
         for symbol, quote in snapshot.spot.items():
             self._points[Category.SPOT, symbol] = _spot_point(quote)
-            instrument = self._instruments.spot.get(symbol)
-            if (
-                quote.usd_index is not None
-                and instrument is not None
-                and instrument.base_coin not in self._coins
-            ):
-                self._coins[instrument.base_coin] = _coin(instrument.base_coin, _OTHER)
         for symbol, perp in snapshot.perp.items():
             self._points[Category.LINEAR, symbol] = _perp_point(perp)
             if perp.funding is not None:
@@ -82,9 +100,9 @@ class LiveFeed:
         known = self._settled.setdefault(symbol, {})
         known.update((row.time, row) for row in rows)
 
-    def show_marks(self, symbol: str, bars: tuple[Bar, ...], *, size: Decimal) -> None:
-        """Mark price bars of a past window; inside one the extreme that hurts ``size`` counts."""
-        self._bars[symbol] = (1 if size > 0 else -1, bars)
+    def show_marks(self, symbol: str, bars: tuple[Bar, ...]) -> None:
+        """Mark price bars of a past window."""
+        self._bars[symbol] = bars
 
     def forget_marks(self) -> None:
         """The past is dealt with."""
@@ -109,11 +127,19 @@ class LiveFeed:
     def listings(self) -> tuple[Listing, ...]:
         """Every instrument of the venue."""
         spots = tuple(Listing(instrument=item) for item in self._instruments.spot.values())
-        return (*spots, *(Listing(instrument=item) for item in self._instruments.perp.values()))
+        perps = (
+            Listing(
+                instrument=item, tiers=tuple(self._terms.tiers.get(item.symbol, ())) or assumed_tiers(item)
+            )
+            for item in self._instruments.perp.values()
+        )
+        return (*spots, *perps)
 
     def coins(self) -> Mapping[str, CoinRules]:
-        """Assumed collateral (see the module's words)."""
-        return self._coins
+        """Collateral by the venue's table, or none but the stable coins."""
+        known = self._terms.collateral
+        coins = {name: _coin(name, (CollateralTier(limit=None, ratio=ONE),)) for name in _WHOLE}
+        return {name: _coin(name, tuple(tiers)) for name, tiers in known.items()} if known else coins
 
     def happenings(self) -> tuple[Happening, ...]:
         """Nothing is scripted."""
@@ -126,23 +152,29 @@ class LiveFeed:
         point = self._points.get((category, symbol))
         if point is None:
             raise Unavailable(f"no quote of {symbol} ({category.value}) has been seen yet")
+        if self._shown_at is None or at < self._shown_at:
+            point = _without_sides(point)
         if category is Category.LINEAR and symbol in self._bars:
             mark = self._past_mark(symbol, at)
-            return point if mark is None else point._replace(mark=mark)
+            return point if mark is None else point._replace(mark=mark, index=mark)
         return point
 
     def _past_mark(self, symbol: str, at: datetime) -> Decimal | None:
-        """The opening mark at a bar's very start, inside a bar its worse extreme; None outside all bars."""
-        sign, bars = self._bars[symbol]
-        if len(bars) < 2:
+        """The mark at the start of the bar that holds an instant; None outside all bars and in the last one,
+        which is the present.
+        """
+        bars = self._bars[symbol]
+        return next((bar.open for bar, after in pairwise(bars) if bar.start <= at < after.start), None)
+
+    def mark_range(self, symbol: str, since: datetime, *, until: datetime) -> tuple[Decimal, Decimal] | None:
+        """The extremes of the mark in the bars that touch ``(since, until]``."""
+        bars = self._bars.get(symbol, ())
+        inside = [bar for bar, after in pairwise(bars) if bar.start <= until and after.start > since]
+        if bars and bars[-1].start <= until:
+            inside.append(bars[-1])
+        if not inside:
             return None
-        step = bars[1].start - bars[0].start
-        for bar in bars:
-            if bar.start == at:
-                return bar.open
-            if bar.start < at < bar.start + step:
-                return bar.low if sign > 0 else bar.high
-        return None
+        return min(bar.low for bar in inside), max(bar.high for bar in inside)
 
     def points(self, category: Category, at: datetime) -> Mapping[str, Point]:
         """Every quote seen."""
@@ -197,8 +229,36 @@ class LiveFeed:
         return self._settled.get(symbol, {}).get(time)
 
 
-def _coin(name: str, ratio: Decimal) -> CoinRules:
-    return CoinRules(coin=name, tiers=(CollateralTier(limit=None, ratio=ratio),), hourly_borrow_rate=_HOURLY)
+def _coin(name: str, tiers: tuple[CollateralTier, ...]) -> CoinRules:
+    return CoinRules(coin=name, tiers=tiers, hourly_borrow_rate=_HOURLY)
+
+
+def _without_sides(point: Point) -> Point:
+    """A quote of the past: its values, and nothing that could be traded."""
+    return point._replace(bid=None, bid_size=ZERO, ask=None, ask_size=ZERO)
+
+
+def assumed_tiers(perp: PerpInstrument) -> tuple[RiskTier, ...]:
+    """Brackets for a contract whose own are not known: each as wide as all before it, and half as much
+    leverage.
+    """
+    tiers: list[RiskTier] = []
+    limit, leverage, deduction = _FIRST_BRACKET, perp.max_leverage, ZERO
+    for _ in range(_BRACKETS):
+        rate = ONE / (2 * leverage)
+        if tiers:
+            deduction += tiers[-1].limit * (rate - tiers[-1].mm_rate)
+        tiers.append(
+            RiskTier(
+                limit=limit,
+                mm_rate=rate,
+                im_rate=ONE / leverage,
+                max_leverage=leverage,
+                mm_deduction=deduction,
+            )
+        )
+        limit, leverage = limit * 2, max(leverage / 2, ONE)
+    return tuple(tiers)
 
 
 def _spot_point(quote: SpotQuote) -> Point:

@@ -1,21 +1,23 @@
-"""The paper account's file: read whole, written atomically and durably, refused when another process wrote
-it meanwhile.
+"""The paper account's file: read whole, written atomically and durably, by one process at a time.
 
-One JSON object. A write goes to a temporary file beside it, is fsynced, renamed over it, and the directory
-is fsynced, so that a crash leaves the old state or the new one. What the object means is the business of
-``paper``.
+One JSON object. A write goes to a temporary file beside it, is fsynced, renamed over it, and the directory is
+fsynced, so that a crash leaves the old state or the new one. Who means to write holds a lock on a file beside
+it until the process ends, however it ends; a second process is refused before it has done anything. What the
+object means is the business of ``paper``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fundarb.errors import ConfigError, InvariantBroken, Problem
+from fundarb.errors import ConfigError, InvariantBroken, Locked, Problem
 
 FORMAT = 1
 
@@ -27,6 +29,26 @@ class AccountFile:
         """Nothing is touched until ``read`` or ``write``."""
         self.path = path
         self._seen: tuple[int, int] | None = None
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Become the process that writes this account; ``Locked`` if another one is."""
+        if self._lock is not None:
+            return
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(
+                self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise self._broken(f"cannot be locked: {error.strerror}") from error
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise Locked(f"the paper account {self.path} is in use by another process") from error
+        self._lock = lock
+        weakref.finalize(self, os.close, lock)  # the lock goes with this object, or with the process
 
     def read(self) -> dict[str, Any] | None:
         """What is stored, None if there is no file yet; ``ConfigError`` with the remedy for anything

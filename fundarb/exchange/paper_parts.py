@@ -12,53 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from fundarb.core.account import FeeRates
-from fundarb.core.market import (
-    Book,
-    Category,
-    Instruments,
-    MarketSnapshot,
-    PerpInstrument,
-    SettledFunding,
-    SpotInstrument,
-)
+from fundarb.core.market import Category, Instruments, PerpInstrument, SpotInstrument
 from fundarb.core.money import dec
-from fundarb.exchange.paper_feed import Key
+from fundarb.exchange.paper_feed import Key, Terms
 from fundarb.venue.codec import decode
 from fundarb.venue.engine import Venue
-from fundarb.venue.feed import Bar, Point
-
-
-class PublicMarket(Protocol):
-    """The part of ``engine.ports.MarketData`` that is used here; nothing in it is signed."""
-
-    @property
-    def requests_made(self) -> int:
-        """HTTP requests since the start."""
-
-    @property
-    def clock_offset(self) -> timedelta | None:
-        """The venue's clock less ours, as last measured."""
-
-    def server_time(self) -> datetime:
-        """The venue's clock."""
-
-    def instruments(self, *, refresh: bool = False) -> Instruments:
-        """Every instrument."""
-
-    def snapshot(self) -> MarketSnapshot:
-        """All quotes."""
-
-    def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
-        """One order book."""
-
-    def settled_funding(
-        self, symbol: str, *, since: datetime | None = None, until: datetime | None = None
-    ) -> tuple[SettledFunding, ...]:
-        """Settled rates."""
-
-    def fee_rates(self, category: Category, symbol: str) -> FeeRates:
-        """The public schedule."""
+from fundarb.venue.feed import Bar, CollateralTier, Point, RiskTier
 
 
 @runtime_checkable
@@ -67,6 +26,17 @@ class MarkHistory(Protocol):
 
     def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
         """Bars that cover [since, until], oldest first."""
+
+
+@runtime_checkable
+class MarginTerms(Protocol):
+    """Optional third face: the venue's public tables of margin and collateral, instead of assumptions."""
+
+    def risk_tiers(self, symbol: str) -> tuple[RiskTier, ...]:
+        """The risk tiers of a contract, lowest first."""
+
+    def collateral(self) -> Mapping[str, tuple[CollateralTier, ...]]:
+        """The collateral tiers of every coin; a coin that is missing is no collateral."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +66,9 @@ class CaughtUp:
 
 @dataclass(slots=True, kw_only=True)
 class Live:
-    """What is kept beside the venue's state: expected and late settlements."""
+    """What is kept beside the venue's state: expected and late settlements, the tables of margin."""
 
+    terms: Terms = field(default_factory=Terms)
     expected: dict[str, datetime] = field(default_factory=dict)
     late: dict[str, list[datetime]] = field(default_factory=dict)
 

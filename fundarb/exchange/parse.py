@@ -67,10 +67,8 @@ _YES = ("1", 1, "true", "ON")
 def number(row: Row, key: str) -> Decimal:
     """A finite number of sane size."""
     value = row.get(key)
-    if value is None or value == "" or (isinstance(value, str) and not value.isascii()):
-        raise ParseError(f"{key} is {_shown(value)}")  # Decimal itself reads digits of every script
     try:
-        result = dec(value)
+        result = dec(value)  # type: ignore[arg-type]  # it refuses every other type itself
     except ValueError as error:
         raise ParseError(f"{key} is {_shown(value)}") from error
     if not -LARGEST < result < LARGEST:
@@ -114,8 +112,11 @@ def amount(row: Row, key: str) -> Decimal:
     """An amount that is added to others; where it does not apply ("", null, nothing) it contributes
     nothing.
     """
-    result = optional_number(row, key)
-    return ZERO if result is None else result
+    value = row.get(key)
+    return ZERO if value is None or value in _NOTHING else number(row, key)
+
+
+_NOTHING = ("", "0")
 
 
 def integer(row: Row, key: str, *, missing: int | None = None) -> int:
@@ -123,10 +124,14 @@ def integer(row: Row, key: str, *, missing: int | None = None) -> int:
     value = row.get(key)
     if value is None and missing is not None:
         return missing
-    result = number(row, key)
-    if result != result.to_integral_value():
-        raise ParseError(f"{key} is not whole: {_shown(value)}")
-    return int(result)
+    return _whole(row, key, value=number(row, key))
+
+
+def _whole(row: Row, key: str, *, value: Decimal) -> int:
+    whole = int(value)
+    if whole != value:
+        raise ParseError(f"{key} is not whole: {_shown(row.get(key))}")
+    return whole
 
 
 def instant(row: Row, key: str) -> datetime:
@@ -142,7 +147,7 @@ def optional_instant(row: Row, key: str) -> datetime | None:
     value = optional_number(row, key)
     if value is None or value == 0:
         return None
-    milliseconds = integer(row, key)
+    milliseconds = _whole(row, key, value=value)
     if not _EARLIEST < milliseconds < _LATEST:
         raise ParseError(f"{key} is no time in milliseconds: {_shown(row.get(key))}")
     return from_ms(milliseconds)

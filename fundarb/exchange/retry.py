@@ -7,7 +7,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -20,13 +20,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """At most ``attempts`` tries, none started after ``total``; waits of ``first``, twice that, four times
+    """At most ``attempts`` tries, none begun later than ``total``; waits of ``first``, twice that, four times
     …
     """
 
     attempts: int = 3
     total: timedelta = timedelta(seconds=20)
     first: timedelta = timedelta(milliseconds=250)
+
+    def within(self, limit: timedelta | None) -> RetryPolicy:
+        """This policy for a read that has no more than ``limit``; as it is without one."""
+        if limit is None or limit >= self.total:
+            return self
+        return replace(self, total=limit, first=min(self.first, limit / 8))
 
 
 def may_repeat(error: BaseException) -> bool:
@@ -40,12 +46,34 @@ def may_repeat(error: BaseException) -> bool:
 
 def repeated(read: Callable[[], T], *, clock: Clock, policy: RetryPolicy) -> T:
     """Call ``read`` until it answers or the policy is exhausted; then its last error is raised as it was."""
+    started = clock.monotonic()
+    try:
+        return read()
+    except (NoAnswer, VenueRefused, BadAnswer) as error:
+        if not may_repeat(error):
+            raise
+        failed = error
+    return _again(read, failed, clock=clock, policy=policy, started=started)
+
+
+def _again(
+    read: Callable[[], T], failed: BaseException, *, clock: Clock, policy: RetryPolicy, started: timedelta
+) -> T:
+    """The further tries, after the first one ``failed``; nearly every read answers at once and never comes
+    here, hence the late import.
+    """
     import tenacity
 
-    started = clock.monotonic()
-
     def exhausted(state: tenacity.RetryCallState) -> bool:
-        return state.attempt_number >= policy.attempts or clock.monotonic() - started >= policy.total
+        next_at = clock.monotonic() - started + timedelta(seconds=state.upcoming_sleep)
+        return state.attempt_number >= policy.attempts or next_at >= policy.total
+
+    first = [failed]
+
+    def attempt() -> T:
+        if first:
+            raise first.pop()
+        return read()
 
     retrying = tenacity.Retrying(
         stop=exhausted,
@@ -54,4 +82,4 @@ def repeated(read: Callable[[], T], *, clock: Clock, policy: RetryPolicy) -> T:
         sleep=lambda seconds: clock.sleep(timedelta(seconds=seconds)),
         reraise=True,
     )
-    return retrying(read)
+    return retrying(attempt)

@@ -11,20 +11,20 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime, timedelta
-from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 from fundarb.clock import Clock, SystemClock
 from fundarb.core.instants import from_ms, iso
 from fundarb.errors import BadAnswer, ConfigError, Problem, Unavailable
 from fundarb.exchange.hosts import BybitSettings, base_url
+from fundarb.exchange.strict import NoAnswer
+from fundarb.exchange.wire import Call, Transport
 
 _LOOK_AGAIN = timedelta(milliseconds=250)
-_STEP_SECONDS = 300
+_STEP = timedelta(minutes=5)
 """How long a step of the sandbox may take: a long one simulates a whole market in between."""
 
-_PROBE_SECONDS = 10
+_PROBE = timedelta(seconds=10)
 """How long the first question waits, which moves nothing."""
 
 _REMEDY = "start the sandbox with --clock virtual"
@@ -46,9 +46,9 @@ class SandboxClock:
         self._url = base_url(BybitSettings(venue="sandbox", url=url))
         self._machine = machine if machine is not None else SystemClock()
         self._lock = threading.Lock()
-        self._connection: HTTPConnection | None = None
+        self._transport = Transport(self._url, self._machine)
         self._looked = self._used = self._machine.monotonic()
-        self._patience = _PROBE_SECONDS
+        self._patience = _PROBE
         try:
             self._start = self._now = self._move({"advance": "0ms"})
         except BadAnswer as error:
@@ -56,8 +56,8 @@ class SandboxClock:
                 Problem("--venue-url", f"{self._url} has no virtual clock: {error}", _REMEDY)
             ) from error
         finally:
-            self._drop()
-        self._patience = _STEP_SECONDS
+            self._transport.close()
+        self._patience = _STEP
 
     def now(self) -> datetime:
         """The sandbox's time, at most a quarter of a second of real time old."""
@@ -87,8 +87,7 @@ class SandboxClock:
 
     def close(self) -> None:
         """Close the connection."""
-        with self._lock:
-            self._drop()
+        self._transport.close()
 
     # ------------------------------------------------------------------------------------------ wire
 
@@ -100,19 +99,14 @@ class SandboxClock:
     def _ask(self, method: str, path: str, *, body: str | None, key: str) -> datetime:
         try:
             status, document = self._exchange(method, path, body=body)
-        except (OSError, HTTPException) as error:
-            self._drop()
-            why = (
-                (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            )
+        except NoAnswer as error:
             message = (
-                f"the sandbox at {self._url} does not answer ({why}); `fundarb sandbox serve` starts one"
+                f"the sandbox at {self._url} does not answer ({error}); `fundarb sandbox serve` starts one"
             )
             raise Unavailable(message) from error
         value = document.get(key) if isinstance(document, dict) else None
         if status == 200 and isinstance(value, int):
             return from_ms(value)
-        self._drop()
         if status == _REAL_CLOCK:
             raise ConfigError(
                 Problem("--venue-url", f"the sandbox at {self._url} runs on the real clock", _REMEDY)
@@ -120,22 +114,16 @@ class SandboxClock:
         raise BadAnswer(f"the sandbox at {self._url} answered {status} to {path} without its time")
 
     def _exchange(self, method: str, path: str, *, body: str | None) -> tuple[int, Any]:
-        if self._machine.monotonic() - self._used > _IDLE:
-            self._drop()
-        if self._connection is None:
-            parts = urlsplit(self._url)
-            self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=self._patience)
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        self._connection.request(method, path, body, headers)
-        response = self._connection.getresponse()
-        content = response.read()
+        now = self._machine.monotonic()
+        if now - self._used > _IDLE:
+            self._transport.close()
+        # nothing of ours changes at the venue: a move is no write, and passes no crash point
+        call = Call(nonce=0, recv_window=_STEP, deadline=now + self._patience)
+        self._transport.wire.current.call = call
+        status, content = self._transport.fetch(method, f"{self._url}{path}", headers=headers, body=body)
         self._used = self._machine.monotonic()
         try:
-            return response.status, json.loads(content)
+            return status, json.loads(content)
         except ValueError:
-            return response.status, None
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            return status, None

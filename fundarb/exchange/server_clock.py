@@ -18,6 +18,12 @@ from fundarb.core.instants import from_ms, to_ms
 from fundarb.errors import Unavailable
 
 MAX_AGE = timedelta(minutes=5)
+"""How old the anchor of a read may be; reads renew it, so that writes find a fresh one."""
+CARRIED = timedelta(hours=1)
+"""How long an undisturbed anchor serves a write: a clock drifts by less than a fifth of a second an hour, and
+a hedge must not wait for a measurement.
+"""
+_TRY_AGAIN = timedelta(seconds=30)
 _DIVERGENCE = timedelta(milliseconds=250)
 _SLOW = timedelta(milliseconds=400)
 _SAMPLES = 3
@@ -47,6 +53,7 @@ class ServerClock:
         self._anchor: Anchor | None = None
         self._seen: timedelta | None = None
         self._stale = False
+        self._not_before = timedelta()
 
     def measure(self) -> datetime:
         """Ask the venue (again while the answers are slow, at most three times) and keep the fastest
@@ -54,11 +61,13 @@ class ServerClock:
         """
         return self._at(self._measured())
 
-    def stamp(self) -> datetime:
+    def stamp(self, *, write: bool = False) -> datetime:
         """A timestamp to sign with now, in whole milliseconds: the estimate less half the round trip and a
         margin.
+
+        A ``write`` measures only if there is no anchor, or one that was disturbed or is an hour old.
         """
-        anchor = self._current()
+        anchor = self._current(CARRIED if write else MAX_AGE)
         return from_ms(to_ms(self._at(anchor) - anchor.round_trip / 2 - _MARGIN))
 
     def invalidate(self) -> None:
@@ -103,17 +112,20 @@ class ServerClock:
             server + (after - before) / 2, after, local=self._clock.now(), round_trip=after - before
         )
 
-    def _current(self) -> Anchor:
+    def _current(self, max_age: timedelta) -> Anchor:
         with self._lock:
-            anchor, stale = self._anchor, self._stale
+            anchor, stale, not_before = self._anchor, self._stale, self._not_before
         if anchor is None or stale or self._diverged(anchor):
             return self._measured()
-        if self._clock.monotonic() - anchor.monotonic <= MAX_AGE:
+        now = self._clock.monotonic()
+        if now - anchor.monotonic <= max_age or now < not_before:
             return anchor
         try:
             return self._measured()
-        except Unavailable:
-            return anchor  # old but undisturbed: a hedge must not wait for a better one
+        except Unavailable:  # old but undisturbed: better than none, and not asked again at once
+            with self._lock:
+                self._not_before = self._clock.monotonic() + _TRY_AGAIN
+            return anchor
 
     def _diverged(self, anchor: Anchor) -> bool:
         """Whether wall clock and monotonic clock moved apart since: a jump, or the machine slept."""

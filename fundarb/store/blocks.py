@@ -13,6 +13,7 @@ from typing import Final
 
 from fundarb.core.events import BlockCleared, BlockSet
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.crash import Point
 from fundarb.store.events import Events
 from fundarb.store.records import Records
 from fundarb.store.session import Session
@@ -45,7 +46,7 @@ class Blocks:
         an event when it is new, or when its reason or its need for a person changed; a longer end alone is no
         news.
         """
-        with self._session.transaction():
+        with self._session.transaction(before=Point.BLOCK_BEFORE_COMMIT, after=Point.BLOCK_AFTER_COMMIT):
             old = self.get(block.scope, block.kind)
             if old is None or not old.active(self._session.clock.now()):
                 merged, news = block, True
@@ -61,7 +62,7 @@ class Blocks:
 
     def clear(self, scope: str, kind: BlockKind) -> bool:
         """Lift a block; False if there was none (then there is no event either)."""
-        with self._session.transaction():
+        with self._session.transaction(before=Point.BLOCK_BEFORE_COMMIT, after=Point.BLOCK_AFTER_COMMIT):
             old = self.get(scope, kind)
             if old is None:
                 return False

@@ -30,7 +30,7 @@ class Commands:
 
     def add(self, name: str, arguments: str) -> int:
         """Hand over a command (its arguments as JSON text); its id."""
-        with self._session.transaction():
+        with self._session.transaction(before=Point.COMMAND_BEFORE_ADD, after=Point.COMMAND_AFTER_ADD):
             return self._records.insert(
                 {
                     "name": name,
@@ -63,6 +63,22 @@ class Commands:
                 raise InvariantBroken(f"command {number} is not running")
             changes = {
                 "state": state,
+                "finished_at": self._session.now(),
+                "exit_code": exit_code,
+                "result": result,
+            }
+            return self._changed(found, changes)
+
+    def expire(self, number: int, *, exit_code: int, result: str) -> CommandRecord:
+        """End a command that nobody claimed in time: FAILED with its exit code and result as JSON text.
+        ``InvariantBroken`` unless it is WAITING.
+        """
+        with self._session.transaction(before=Point.COMMAND_BEFORE_RESULT):
+            found = self.get(number)
+            if found.state is not CommandState.WAITING:
+                raise InvariantBroken(f"command {number} is not waiting")
+            changes = {
+                "state": CommandState.FAILED,
                 "finished_at": self._session.now(),
                 "exit_code": exit_code,
                 "result": result,

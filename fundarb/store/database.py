@@ -60,6 +60,7 @@ class Store(Session):
         """
         path = files.path_of(url)
         files.require_local(path)
+        files.require_not_lost(path)
         if readonly:
             if not path.exists():
                 remedy = "it is made by the first command that writes, or name the right one with --db"
@@ -77,6 +78,7 @@ class Store(Session):
 
 
 def exists(url: str) -> bool:
-    """Whether the database that a URL names has been made."""
+    """Whether the database that a URL names has been made; ``StateUnavailable`` if it was and is gone."""
     path = files.path_of(url)
+    files.require_not_lost(path)
     return path.exists() and path.stat().st_size > 0

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from fundarb.core.market import Category
 from fundarb.core.orders import Execution, Leg
 from fundarb.crash import Point
 from fundarb.errors import InvariantBroken
@@ -61,6 +62,19 @@ class Executions:
     def between(self, since: datetime, until: datetime) -> tuple[Execution, ...]:
         """The rows of ``[since, until)``, oldest first, ours and others'."""
         return self._many("WHERE time >= ? AND time < ?", since, until)
+
+    def of_strangers(self, category: Category, symbol: str, *, since: datetime) -> tuple[Execution, ...]:
+        """The rows of one symbol that are nobody's we know, oldest first."""
+        condition = "WHERE position_id IS NULL AND category = ? AND symbol = ? AND time >= ?"
+        return self._many(condition, category, symbol, since)
+
+    def last_holder(self, category: Category, symbol: str, *, at: datetime) -> str | None:
+        """The position of ours that traded a symbol last, up to and at an instant; None if none did."""
+        condition = "WHERE position_id IS NOT NULL AND category = ? AND symbol = ? AND time <= ?"
+        found = self._records.value(
+            "position_id", f"{condition} ORDER BY time DESC, key DESC LIMIT 1", category, symbol, at
+        )
+        return None if found is None else str(found)
 
     def owner(self, key: str) -> tuple[str | None, Leg | None]:
         """Position and leg under which a row is kept; ``LookupError`` for an unknown key."""

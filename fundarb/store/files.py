@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fundarb.errors import ConfigError, Problem
-from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, file_uri
+from fundarb.errors import ConfigError, Problem, StateUnavailable
+from fundarb.store.flock import held, holder, lock_path
+from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, disk_full, file_uri
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _SQLITE_PREFIX: Final = "sqlite:///"
@@ -48,6 +49,7 @@ _NOT_DAMAGE: Final = {
     "locked": "end the process that holds a transaction on it, or wait for it",
     "unable to open": "this user must be able to write to the file's folder",
     "readonly": "this user must be able to write to the file and its folder",
+    "disk I/O error": "look at the disk and the system log; the file is left as it is",
 }
 
 
@@ -103,12 +105,35 @@ def require_local(path: Path) -> None:
         raise ConfigError(Problem("--db", message, "put the database on a local disk"))
 
 
+def require_not_lost(path: Path) -> None:
+    """``StateUnavailable`` if the file is gone while its log is there or a process is its writer: somebody
+    has deleted or moved it, and a new one would hide what is held.
+    """
+    if path.exists() and path.stat().st_size:
+        return
+    log, lock = path.with_name(f"{path.name}-wal"), lock_path(path)
+    if held(lock):
+        who = holder(lock)
+        traces = f"process {who.get('pid', 'unknown')} ({who.get('role', 'writer')}) is still its writer"
+        remedy = f"end that process first (kill {who.get('pid', 'PID')})"
+    elif log.exists() and log.stat().st_size:
+        traces, remedy = f"its log {log} is still there", f"to begin anew, remove {log}"
+    else:
+        return
+    raise StateUnavailable(
+        f"the database {path} is gone, but {traces}: what is held now is not known here; "
+        f"put the file or the newest backup back, then reconcile; {remedy}"
+    )
+
+
 def create_empty(path: Path) -> None:
     """An empty file only its owner can read, in a folder (made if missing) only its owner can enter."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if disk_full(path):
+            raise StateUnavailable(f"database {path} cannot be made: {disk_full(path)}") from error
         message = f"cannot create {path}: {error.strerror}"
         raise ConfigError(Problem("--db", message, "choose a folder this user may write to")) from error
 
@@ -157,6 +182,8 @@ def inspect(path: Path, *, thorough: bool) -> Found:
             if thorough:
                 _quick_check(path, connection)
     except sqlite3.DatabaseError as error:
+        if disk_full(path):
+            raise StateUnavailable(f"database {path}: {disk_full(path)}") from error
         remedy = next((remedy for words, remedy in _NOT_DAMAGE.items() if words in str(error)), None)
         if remedy is not None:
             raise ConfigError(Problem("--db", f"cannot open {path}: {error}", remedy)) from error

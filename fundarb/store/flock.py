@@ -11,6 +11,8 @@ import json
 import os
 from pathlib import Path
 
+from fundarb.errors import StateUnavailable
+
 
 class FileLock:
     """``flock`` on one path. Not inherited across ``exec``; a forked child shares it with its parent."""
@@ -37,10 +39,15 @@ class FileLock:
         return True
 
     def write(self, holder: dict[str, str | int]) -> None:
-        """Say inside the file who holds it."""
-        if self._file is not None:
+        """Say inside the file who holds it; ``StateUnavailable`` if the disk does not take it."""
+        if self._file is None:
+            return
+        try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, json.dumps(holder).encode(), 0)
+        except OSError as error:
+            message = f"the lock file {self.path} cannot be written: {error.strerror}; nothing was sent"
+            raise StateUnavailable(message) from error
 
     def ours(self) -> bool:
         """Whether we hold it, and the file of that name is still the one we hold. Costs two stats."""

@@ -1,9 +1,8 @@
 """The ledger's book-keeper: posts each fact once, under its unique key, and keeps the holdings in step.
 Append-only.
 
-Owns the tables ``ledger_journals``, ``ledger_entries`` and ``ledger_holdings``; how a fact becomes a journal
-is decided in ``core.postings`` and ``core.transactions``. The transaction log as received is ``Ledger.log``,
-reading and sums are ``Ledger.read``.
+How a fact becomes a journal is decided in ``core.postings`` and ``core.transactions``; ``LedgerPen`` writes
+it. The transaction log as received is ``Ledger.log``, reading and sums are ``Ledger.read``.
 """
 
 from __future__ import annotations
@@ -22,10 +21,8 @@ from fundarb.core.ledger import (
     Account,
     Booked,
     ChainBreak,
-    Entry,
     Holding,
     HoldingKey,
-    Journal,
     chained,
 )
 from fundarb.core.money import ZERO, dec, plain
@@ -41,17 +38,18 @@ from fundarb.core.postings import (
     reversal_journal,
 )
 from fundarb.core.records import PositionRecord
+from fundarb.core.releases import RELEASE_PREFIX, Release, release_journal
 from fundarb.core.transactions import (
+    MATCHED_KINDS,
     Share,
     foreign_trade_journal,
     match_journal,
     price_of,
     transaction_journal,
 )
-from fundarb.crash import Point, reached
 from fundarb.store.ledger_log import TransactionLog
+from fundarb.store.ledger_pen import LedgerPen
 from fundarb.store.ledger_read import LedgerReader
-from fundarb.store.ledger_sql import Insert, Lookup
 from fundarb.store.ledger_tables import RowState, make_ledger_tables
 from fundarb.store.meta import Meta
 from fundarb.store.session import Session
@@ -72,10 +70,7 @@ class Ledger:
         self._tables = make_ledger_tables(session.database)
         self.log = TransactionLog(session, self._tables)
         self.read = LedgerReader(session, self._tables)
-        self._insert_journal = Insert(session, self._tables.journals, returning="id")
-        self._insert_entries = Insert(session, self._tables.entries)
-        self._put_holdings = Insert(session, self._tables.holdings, keys=("owner", "asset"))
-        self._journal_of = Lookup(session, self._tables.journals, columns=("id",), keys=("key",))
+        self._pen = LedgerPen(session, self._tables)
 
     # ------------------------------------------------------------------------------------------ executions
 
@@ -112,10 +107,14 @@ class Ledger:
         return True
 
     def _reverse_foreign(self, execution: Execution) -> None:
-        """Take back what was booked as a stranger's trade under this execution's id; its rows wait to be
-        matched again.
+        """Take back what was booked under this execution's id as a stranger's trade, or to suspense for want
+        of an execution; its rows wait to be matched again.
         """
-        for row in self.log.of_trade(execution.exec_id, RowState.FOREIGN):
+        booked = (RowState.FOREIGN, RowState.POSTED)
+        rows = [row for state in booked for row in self.log.of_trade(execution.exec_id, state)]
+        for row in rows:
+            if row.kind not in MATCHED_KINDS:
+                continue
             journal = self.read.journal(row.key)
             if journal is not None and journal.symbol == execution.symbol:
                 self._write(reversal_journal(journal, self._holdings([HoldingKey(POOL, row.coin)])))
@@ -142,7 +141,10 @@ class Ledger:
                     row, before, share=share, price=price or price_of(row) or self.price(row.coin)
                 )
             )
-            self.log.keep(row, RowState.POSTED, known=known)
+            if known is None:
+                self.log.add(row, RowState.POSTED)
+            else:
+                self.log.set_state(row.key, RowState.POSTED)
         return True
 
     def match_trade(self, row: Transaction, execution_key: str | None) -> Decimal:
@@ -157,8 +159,7 @@ class Ledger:
                 self._write(foreign_trade_journal(row, before))
                 self.log.keep(row, RowState.FOREIGN)
                 return ZERO
-            journal = self.read.journal(execution_key)
-            posted = journal.wallet_change(row.coin) if journal is not None else ZERO
+            posted = self.read.wallet_change(execution_key, row.coin)
             if row.change != posted:
                 self._write(match_journal(row, before, posted=posted))
             self.log.keep(row, RowState.MATCHED)
@@ -244,6 +245,22 @@ class Ledger:
             move = DustMove(position=position, quantity=quantity, at=at, sequence=sequence)
             self._write(dust_journal(move, self._holdings(keys)))
 
+    def release(
+        self, position: PositionRecord, quantity: Decimal, *, price: Decimal, at: datetime, fact: str
+    ) -> str:
+        """Book coins (+) that left a position without an order of ours, at the price they went at; the
+        key.
+        """
+        with self._session.transaction():
+            number = self.read.count_keys(f"{RELEASE_PREFIX}{position.position_id}:") + 1
+            keys = (holding_key(position, Leg.SPOT), HoldingKey(POOL, position.base))
+            gone = Release(
+                position=position, quantity=quantity, price=price, at=at, fact=fact, sequence=number
+            )
+            booked = release_journal(gone, self._holdings(keys))
+            self._write(booked)
+            return booked.journal.key
+
     def put_dust_aside(self, position: PositionRecord, at: datetime) -> Decimal:
         """Give all coins that a position still owns to the dust; how many they were."""
         quantity = self.read.holding(holding_key(position, Leg.SPOT)).quantity
@@ -285,47 +302,12 @@ class Ledger:
 
     def posted(self, key: str) -> bool:
         """Whether a fact is booked."""
-        return self._journal_of(key) is not None
+        return self._pen.posted(key)
 
     def _holdings(self, keys: Iterable[HoldingKey]) -> dict[HoldingKey, Holding]:
         """Those of these holdings that matter: an amount of a quote coin is its own cost."""
         return {key: self.read.holding(key) for key in keys if key.asset and key.asset not in QUOTE_COINS}
 
     def _write(self, booked: Booked) -> None:
-        """One journal with its entries and the holdings after it, in the transaction around."""
-        journal = booked.journal
-        number = self._insert_journal([{**_journal_row(journal), "booked_at": self._session.clock.now()}])
-        reached(Point.LEDGER_BETWEEN_ENTRIES)
-        if journal.entries:
-            self._insert_entries([_entry_row(number, entry) for entry in journal.entries])
-        if booked.holdings:
-            self._put_holdings(
-                [
-                    {"owner": key.owner, "asset": key.asset, "quantity": held.quantity, "cost": held.cost}
-                    for key, held in booked.holdings.items()
-                ]
-            )
-
-
-def _entry_row(number: int, entry: Entry) -> dict[str, object]:
-    return {
-        "journal_id": number,
-        "account": entry.account,
-        "coin": entry.coin,
-        "amount": entry.amount,
-        "value": entry.value,
-        "position_id": entry.position_id,
-        "leg": entry.leg,
-    }
-
-
-def _journal_row(journal: Journal) -> dict[str, object]:
-    return {
-        "key": journal.key,
-        "fact": journal.fact,
-        "at": journal.at,
-        "symbol": journal.symbol,
-        "position_id": journal.position_id,
-        "leg": journal.leg,
-        "slippage": journal.slippage,
-    }
+        """One journal with its entries, the holdings and totals after it, in the transaction around."""
+        self._pen.write(booked)

@@ -11,14 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
 from fundarb.core.account import Transaction
-from fundarb.store.ledger_sql import Insert, Lookup
+from fundarb.core.instants import from_ms
+from fundarb.store.ledger_sql import Insert, Lookup, stored
 from fundarb.store.ledger_tables import LedgerTables, RowState
+from fundarb.store.records import Records
 from fundarb.store.session import Session
 
 _COLUMNS: Final = tuple(item.name for item in fields(Transaction))
+_values: Final = attrgetter(*_COLUMNS)
+_CHUNK: Final = 500  # bound values per statement, well below every engine's limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +52,20 @@ class Settlement:
         return None if self.received is None or self.expected is None else self.received - self.expected
 
 
+_SETTLED: Final = tuple(item.name for item in fields(Settlement))
+
+
 class TransactionLog:
     """The venue's own rows in one database."""
 
     def __init__(self, session: Session, tables: LedgerTables) -> None:
         """On one session."""
         self._session = session
-        self._table = tables.transactions
-        self._settlements = tables.settlements
-        self._insert = Insert(session, tables.transactions)
+        self._rows = Records(session, tables.transactions, kind=Transaction)
+        self._keys = Records(session, tables.transactions, kind=_keyed, names=("key", "state"))
+        self._settlements = Records(session, tables.settlements, kind=Settlement)
+        self._insert = Insert(session, tables.transactions, columns=(*_COLUMNS, "key", "state"))
+        self._put = Insert(session, tables.settlements, columns=_SETTLED, keys=("position_id", "settled_at"))
         self._state_of = Lookup(session, tables.transactions, columns=("state",), keys=("key",))
 
     def keep(self, row: Transaction, state: RowState, *, known: RowState | None = None) -> None:
@@ -63,109 +73,94 @@ class TransactionLog:
         with self._session.transaction():
             if known is not None or self.state(row.key) is not None:
                 self.set_state(row.key, state)
-                return
-            values = {name: getattr(row, name) for name in _COLUMNS}
-            self._insert([{**values, "key": row.key, "state": state}])
+            else:
+                self.add(row, state)
+
+    def add(self, row: Transaction, state: RowState) -> None:
+        """Keep a row that was never seen; part of the caller's transaction."""
+        self._insert([*map(stored, _values(row)), stored(row.key), state.value])
 
     def state(self, key: str) -> RowState | None:
         """What became of a row, None if it was never seen."""
         found = self._state_of(key)
-        return None if found is None else RowState(found[0])
+        return None if found is None else found[0]
 
     def states(self, keys: Iterable[str]) -> dict[str, RowState]:
         """What became of those of these rows that were seen before."""
-        table, wanted, found = self._table, list(keys), {}
-        for start in range(0, len(wanted), 500):
-            query = table.select(table.key, table.state).where(table.key.in_(wanted[start : start + 500]))
-            found.update({row["key"]: row["state"] for row in self._session.rows(query)})
+        wanted, found = list(keys), {}
+        for start in range(0, len(wanted), _CHUNK):
+            part = wanted[start : start + _CHUNK]
+            marks = ", ".join("?" * len(part))
+            found.update(dict(self._keys.many(f"WHERE key IN ({marks})", *part)))
         return found
 
     def set_state(self, key: str, state: RowState) -> None:
         """Say what became of a kept row."""
-        table = self._table
         with self._session.transaction():
-            self._session.execute(table.update(state=state).where(table.key == key))
+            self._rows.update({"state": state}, "WHERE key = ?", key)
 
     def waiting(self) -> tuple[Transaction, ...]:
         """Trade rows whose execution is not known yet, oldest first."""
-        return self._many(self._table.state == RowState.WAITING)
+        # the very words of the partial index: SQLite uses it only for a condition it can recognise
+        return self._many("WHERE state = 'waiting'")
 
     def of_trade(self, trade_id: str, state: RowState) -> tuple[Transaction, ...]:
         """The rows of one trade that are in a state."""
-        return self._many(self._table.trade_id == trade_id, self._table.state == state) if trade_id else ()
+        return self._many("WHERE trade_id = ? AND state = ?", trade_id, state) if trade_id else ()
 
     def of_coin(self, coin: str, *, since: datetime | None = None) -> tuple[Transaction, ...]:
         """All rows of one coin since an instant, oldest first, those before the opening excluded."""
-        table = self._table
-        conditions = [table.coin == coin, table.state != RowState.OPENING]
-        if since is not None:
-            conditions.append(table.time >= since)
-        return self._many(*conditions)
+        condition, values = "WHERE coin = ? AND state != ?", [coin, RowState.OPENING]
+        if since is None:
+            return self._many(condition, *values)
+        return self._many(f"{condition} AND time >= ?", *values, since)
 
     def last_before(self, coin: str, instant: datetime) -> datetime | None:
         """The time of the newest row of a coin before an instant, None if there is none since the opening."""
-        table = self._table
-        earlier = (table.coin == coin, table.state != RowState.OPENING, table.time < instant)
-        row = self._session.row(table.select(table.time).where(*earlier).order_by(table.time.desc()))
-        return None if row is None else row["time"]
+        condition = "WHERE coin = ? AND state != ? AND time < ?"
+        found = self._rows.value("max(time)", condition, coin, RowState.OPENING, instant)
+        return None if found is None else from_ms(found)
 
     def coins(self) -> tuple[str, ...]:
         """Every coin that ever had a row."""
-        table = self._table
-        return tuple(
-            row["coin"]
-            for row in self._session.rows(table.select(table.coin).distinct().order_by(table.coin))
-        )
+        sql = "SELECT DISTINCT coin FROM ledger_transactions ORDER BY coin"
+        return tuple(coin for (coin,) in self._session.database.rows(sql, ()))
 
-    def _many(self, *conditions: Any) -> tuple[Transaction, ...]:
-        table = self._table
-        columns = [getattr(table, name) for name in _COLUMNS]
-        query = table.select(*columns).where(*conditions).order_by(table.time, table.id, table.key)
-        return tuple(Transaction(**row) for row in self._session.rows(query))
+    def _many(self, condition: str, *values: object) -> tuple[Transaction, ...]:
+        return self._rows.many(f"{condition} ORDER BY time, id, key", *values)
 
     # ------------------------------------------------------------------------------------- settlements
 
     def put_settlement(self, settlement: Settlement) -> None:
         """Write a settlement, in place of what was known of it."""
-        table = self._settlements
-        values = {item.name: getattr(settlement, item.name) for item in fields(Settlement)}
         with self._session.transaction():
-            self._session.execute(
-                table.insert(**values).on_conflict(
-                    conflict_target=[table.position_id, table.settled_at],
-                    preserve=[
-                        getattr(table, name) for name in values if name not in {"position_id", "settled_at"}
-                    ],
-                )
-            )
+            self._put([stored(getattr(settlement, name)) for name in _SETTLED])
 
     def settlement(self, position_id: str, settled_at: datetime) -> Settlement | None:
         """One settlement of a position."""
-        table = self._settlements
-        found = self._settled(table.position_id == position_id, table.settled_at == settled_at)
-        return found[0] if found else None
+        return self._settlements.one("WHERE position_id = ? AND settled_at = ?", position_id, settled_at)
 
     def settlements(
         self, *, since: datetime | None = None, until: datetime | None = None, position_id: str | None = None
     ) -> tuple[Settlement, ...]:
         """The settlements of ``[since, until)``, oldest first."""
-        table, conditions = self._settlements, []
-        if since is not None:
-            conditions.append(table.settled_at >= since)
-        if until is not None:
-            conditions.append(table.settled_at < until)
-        if position_id is not None:
-            conditions.append(table.position_id == position_id)
-        return self._settled(*conditions)
+        wanted = (("settled_at >= ?", since), ("settled_at < ?", until), ("position_id = ?", position_id))
+        given = [(text, value) for text, value in wanted if value is not None]
+        conditions = " AND ".join(["TRUE", *(text for text, _ in given)])
+        return self._settled(f"WHERE {conditions}", *(value for _, value in given))
+
+    def unvalued_settlements(self, position_id: str, *, since: datetime) -> tuple[Settlement, ...]:
+        """Those of a position since an instant whose rate or expectation is still unknown, oldest first."""
+        condition = "WHERE position_id = ? AND settled_at >= ? AND (rate IS NULL OR expected IS NULL)"
+        return self._settled(condition, position_id, since)
 
     def pending_settlements(self) -> tuple[Settlement, ...]:
         """Settlements at which we held and whose payment has not been seen."""
-        return self._settled(self._settlements.received.is_null())
+        return self._settled("WHERE received IS NULL")
 
-    def _settled(self, *conditions: Any) -> tuple[Settlement, ...]:
-        table = self._settlements
-        query = table.select()
-        if conditions:
-            query = query.where(*conditions)
-        rows = self._session.rows(query.order_by(table.settled_at, table.symbol, table.position_id))
-        return tuple(Settlement(**row) for row in rows)
+    def _settled(self, condition: str, *values: object) -> tuple[Settlement, ...]:
+        return self._settlements.many(f"{condition} ORDER BY settled_at, symbol, position_id", *values)
+
+
+def _keyed(*, key: str, state: RowState) -> tuple[str, RowState]:
+    return key, state

@@ -1,9 +1,8 @@
-"""Reading the ledger: journals, holdings, and exact sums. Changes nothing."""
+"""Reading the ledger: journals, holdings, and proofs that nobody else wrote into it. Changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -12,59 +11,22 @@ import peewee
 
 from fundarb.core.ledger import Account, Entry, Holding, HoldingKey, Journal
 from fundarb.core.money import ZERO
-from fundarb.core.orders import Leg
 from fundarb.store.fields import dsum
+from fundarb.store.ledger_hash import digest
 from fundarb.store.ledger_sql import Lookup
+from fundarb.store.ledger_sums import LedgerSums
 from fundarb.store.ledger_tables import LedgerTables
 from fundarb.store.session import Session
 
-_RESULT_ACCOUNTS: Final = (
-    Account.REALISED,
-    Account.FEES,
-    Account.FUNDING,
-    Account.INTEREST,
-    Account.EXTERNAL,
-    Account.LOAN,
-    Account.DUST,
-    Account.SUSPENSE,
-)
 _PAGE: Final = 400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sum:
-    """What one account gathered in one coin for one position and leg: amount and its value in quote,
-    debit +.
-    """
-
-    position_id: str | None
-    account: Account
-    coin: str
-    leg: Leg | None
-    amount: Decimal
-    value: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """The result of one journal on one account, for reports by time: value in quote, debit +."""
-
-    journal_id: int
-    at: datetime
-    symbol: str
-    position_id: str | None
-    account: Account
-    coin: str
-    amount: Decimal
-    value: Decimal
-
-
-class LedgerReader:
+class LedgerReader(LedgerSums):
     """Queries over the ledger of one database."""
 
     def __init__(self, session: Session, tables: LedgerTables) -> None:
         """On one session."""
-        self._session = session
+        super().__init__(session)
         self._tables = tables
         self._holding = Lookup(
             session, tables.holdings, columns=("quantity", "cost"), keys=("owner", "asset")
@@ -77,21 +39,32 @@ class LedgerReader:
 
     def holdings(self) -> dict[HoldingKey, Holding]:
         """Every holding that is not empty."""
-        rows = self._session.rows(self._tables.holdings.select())
-        found = {
-            HoldingKey(row["owner"], row["asset"]): Holding(row["quantity"], row["cost"]) for row in rows
+        sql = (
+            "SELECT owner, asset, quantity, cost FROM ledger_holdings "
+            "WHERE NOT (quantity = '0' AND cost = '0')"
+        )
+        return {
+            HoldingKey(owner, asset): Holding(Decimal(quantity), Decimal(cost))
+            for owner, asset, quantity, cost in self._session.database.rows(sql, ())
         }
-        return {key: holding for key, holding in found.items() if holding != Holding()}
 
     def last_id(self) -> int:
         """The id of the newest journal, zero without any: ids grow in the order of booking."""
-        table = self._tables.journals
-        return int(self._session.scalar(table.select(peewee.fn.MAX(table.id))) or 0)
+        return int(self._session.database.row("SELECT max(id) FROM ledger_journals", ())[0] or 0)
 
     def count(self) -> int:
         """How many entries there are."""
-        table = self._tables.entries
-        return int(self._session.scalar(table.select(peewee.fn.COUNT(table.id))))
+        return int(self._session.database.row("SELECT count(*) FROM ledger_entries", ())[0])
+
+    def wallet_change(self, key: str, coin: str) -> Decimal:
+        """What the booked fact of a key did to the wallet of one coin; zero if it is not booked."""
+        sql = (
+            "SELECT entry.amount FROM ledger_journals AS journal "
+            "JOIN ledger_entries AS entry ON entry.journal_id = journal.id "
+            "WHERE journal.key = ? AND entry.account = ? AND entry.coin = ?"
+        )
+        rows = self._session.database.rows(sql, [key, Account.WALLET.value, coin])
+        return sum((Decimal(amount) for (amount,) in rows), ZERO)
 
     def count_keys(self, prefix: str) -> int:
         """How many journals have a key that starts so."""
@@ -135,95 +108,9 @@ class LedgerReader:
             for head in heads:
                 yield _journal(head, by_journal.get(head["id"], []))
 
-    def balances(self) -> dict[tuple[Account, str], Decimal]:
-        """The trial balance: the sum of all amounts by account and coin; zero balances left out."""
-        table = self._tables.entries
-        query = table.select(table.account, table.coin, dsum(table.amount).alias("total")).group_by(
-            table.account, table.coin
-        )
-        return {
-            (row["account"], row["coin"]): row["total"] for row in self._session.rows(query) if row["total"]
-        }
-
-    def wallet(self) -> dict[str, Decimal]:
-        """What the venue's wallet should hold of each coin."""
-        return {
-            coin: total for (account, coin), total in self.balances().items() if account is Account.WALLET
-        }
-
-    def sums(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        booked_after: int | None = None,
-        booked_until: int | None = None,
-    ) -> tuple[Sum, ...]:
-        """Exact sums by position, account, coin and leg over the accounts that make a result (not wallet, not
-        cost).
-
-        ``since``/``until`` cut by the time of the fact, ``booked_after``/``booked_until`` by journal id.
-        """
-        entries, journals = self._tables.entries, self._tables.journals
-        groups = (entries.position_id, entries.account, entries.coin, entries.leg)
-        query = entries.select(
-            *groups, dsum(entries.amount).alias("amount"), dsum(entries.value).alias("value")
-        )
-        conditions: list[Any] = [entries.account.in_(_RESULT_ACCOUNTS)]
-        if since is not None or until is not None:
-            query = query.join(journals, on=(journals.id == entries.journal_id))
-            conditions += [journals.at >= since] if since is not None else []
-            conditions += [journals.at < until] if until is not None else []
-        conditions += [entries.journal_id > booked_after] if booked_after is not None else []
-        conditions += [entries.journal_id <= booked_until] if booked_until is not None else []
-        return tuple(Sum(**row) for row in self._session.rows(query.where(*conditions).group_by(*groups)))
-
-    def movements(
-        self, *, since: datetime | None = None, until: datetime | None = None
-    ) -> tuple[Movement, ...]:
-        """Every entry on an account that makes a result, with the time of its fact, oldest first."""
-        entries, journals = self._tables.entries, self._tables.journals
-        query = (
-            entries.select(
-                entries.journal_id,
-                journals.at,
-                journals.symbol,
-                entries.position_id,
-                entries.account,
-                entries.coin,
-                entries.amount,
-                entries.value,
-            )
-            .join(journals, on=(journals.id == entries.journal_id))
-            .where(entries.account.in_(_RESULT_ACCOUNTS))
-        )
-        query = query.where(journals.at >= since) if since is not None else query
-        query = query.where(journals.at < until) if until is not None else query
-        return tuple(Movement(**row) for row in self._session.rows(query.order_by(journals.at, entries.id)))
-
-    def slippage(
-        self, *, since: datetime | None = None, until: datetime | None = None
-    ) -> Mapping[str, Decimal]:
-        """Slippage in quote by position, + = cost, over the fills that a decision stood behind."""
-        table = self._tables.journals
-        query = table.select(table.position_id, dsum(table.slippage).alias("total")).where(
-            table.slippage.is_null(False)
-        )
-        query = query.where(table.at >= since) if since is not None else query
-        query = query.where(table.at < until) if until is not None else query
-        return {
-            row["position_id"]: row["total"] for row in self._session.rows(query.group_by(table.position_id))
-        }
-
-    def slippage_by_time(
-        self, *, since: datetime | None = None, until: datetime | None = None
-    ) -> tuple[tuple[datetime, Decimal], ...]:
-        """Slippage in quote of every fill that a decision stood behind, with its time, oldest first."""
-        table = self._tables.journals
-        query = table.select(table.at, table.slippage).where(table.slippage.is_null(False))
-        query = query.where(table.at >= since) if since is not None else query
-        query = query.where(table.at < until) if until is not None else query
-        return tuple((row["at"], row["slippage"]) for row in self._session.rows(query.order_by(table.at)))
+    def digest(self) -> str:
+        """The ledger hash: equal for the same facts, in whatever order they were booked."""
+        return digest(self._session)
 
     def unbalanced(self) -> tuple[str, ...]:
         """Keys of journals that do not sum to zero per coin or in value: none, unless the file was tampered

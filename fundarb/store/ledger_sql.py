@@ -1,47 +1,89 @@
 """Statements of the ledger that are written once: building their SQL anew for every fact costs more than
 running them.
 
-Values go through the same fields as everywhere in the store, so that money stays exact; nothing here
-knows what is booked.
+Money stays exact and checked on its way; nothing here knows what is booked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
 
+from fundarb.core.instants import to_ms
+from fundarb.core.money import dec, plain
+from fundarb.store.fields import Text
 from fundarb.store.session import Session
+
+_ENCODE_TEXT: Final = Text().db_value
+
+
+def money(amount: Decimal) -> str:
+    """An exact amount as it is stored."""
+    return plain(dec(amount))
+
+
+def _text(value: str) -> str | None:
+    return value if value.isascii() else _ENCODE_TEXT(value)
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], Any]]] = {
+    str: _text,
+    Decimal: money,
+    datetime: to_ms,
+    int: int,
+    type(None): lambda _: None,
+}
+
+
+def stored(value: object) -> Any:
+    """A value as its column keeps it; words of an enum as their text."""
+    encode = _ENCODERS.get(type(value))
+    if encode is not None:
+        return encode(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    raise TypeError(f"no column keeps {value!r}")
 
 
 class Insert:
-    """Puts rows into one table: ``insert([{column: value}, …])``. Rows with the same ``keys`` replace the
-    old ones.
+    """Puts rows into one table. Rows with the same ``keys`` replace the old ones; of columns in ``added``
+    the old and the new amount are added up, exactly.
     """
 
     def __init__(
-        self, session: Session, model: Any, *, keys: Sequence[str] = (), returning: str = ""
+        self,
+        session: Session,
+        model: Any,
+        *,
+        columns: Sequence[str],
+        keys: Sequence[str] = (),
+        added: Sequence[str] = (),
     ) -> None:
-        """``returning`` names a column whose value of the (last) row is the answer."""
-        self._session = session
-        meta = model._meta  # noqa: SLF001 - peewee's documented place for a model's columns
-        self._fields = [field for field in meta.sorted_fields if not field.auto_increment]
-        columns = [field.column_name for field in self._fields]
-        self._head = f"INSERT INTO {meta.table_name} ({', '.join(columns)}) VALUES "
+        """``columns`` as the model names them."""
+        self._database = session.database
+        self._width = len(columns)
+        table = model._meta.table_name  # noqa: SLF001 - peewee's documented place for a model's columns
+        self._head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
         self._row = f"({', '.join([session.database.param] * len(columns))})"
         self._tail = ""
         if keys:
-            kept = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in keys)
-            self._tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {kept}"
-        if returning:
-            self._tail += f" RETURNING {returning}"
-        self._returning = bool(returning)
+            kept = [f"{column} = excluded.{column}" for column in columns if column not in {*keys, *added}]
+            sums = [f"{column} = dadd({table}.{column}, excluded.{column})" for column in added]
+            self._tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(kept + sums)}"
+        self._texts: dict[int, str] = {}
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:
-        """Insert all rows in one statement; a column that a row does not name is NULL."""
-        values = [field.db_value(row.get(field.name)) for row in rows for field in self._fields]
-        sql = self._head + ", ".join([self._row] * len(rows)) + self._tail
-        cursor = self._session.database.execute_sql(sql, values)
-        return cursor.fetchone()[0] if self._returning else None
+    def __call__(self, values: Sequence[Any]) -> int:
+        """Insert rows in one statement, their values as columns keep them (``stored``, ``money``), one row
+        after the other; the number of the last one, where the table numbers its rows.
+        """
+        sql = self._texts.get(len(values))
+        if sql is None:
+            rows = len(values) // self._width
+            sql = self._texts[len(values)] = self._head + ", ".join([self._row] * rows) + self._tail
+        return int(self._database.execute_sql(sql, values).lastrowid)
 
 
 class Lookup:
@@ -53,16 +95,13 @@ class Lookup:
         """Both name columns of the model."""
         self._session = session
         meta = model._meta  # noqa: SLF001 - as above
-        self._fields = [meta.fields[name] for name in columns]
-        self._keys = [meta.fields[name] for name in keys]
-        wanted = ", ".join(field.column_name for field in self._fields)
-        condition = " AND ".join(f"{field.column_name} = {session.database.param}" for field in self._keys)
-        self._sql = f"SELECT {wanted} FROM {meta.table_name} WHERE {condition}"
+        self._decode = [meta.fields[name].python_value for name in columns]
+        condition = " AND ".join(f"{name} = {session.database.param}" for name in keys)
+        self._sql = f"SELECT {', '.join(columns)} FROM {meta.table_name} WHERE {condition}"
 
     def __call__(self, *values: object) -> tuple[Any, ...] | None:
         """The row's columns in core types."""
-        bound = [field.db_value(value) for field, value in zip(self._keys, values, strict=True)]
-        row = self._session.database.execute_sql(self._sql, bound).fetchone()
+        row = self._session.database.row(self._sql, [stored(value) for value in values])
         if row is None:
             return None
-        return tuple(field.python_value(value) for field, value in zip(self._fields, row, strict=True))
+        return tuple(decode(value) for decode, value in zip(self._decode, row, strict=True))

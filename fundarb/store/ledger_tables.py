@@ -1,5 +1,5 @@
 """The ledger's tables as peewee models, made anew for each database; keys, indexes and triggers stand in
-migration 2.
+migrations 2 and 3.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class LedgerTables:
     journals: Any
     entries: Any
     holdings: Any
+    totals: Any
     transactions: Any
     settlements: Any
 
@@ -49,6 +50,7 @@ def make_ledger_tables(database: peewee.Database) -> LedgerTables:
         journals=_journals(base),
         entries=_entries(base),
         holdings=_holdings(base),
+        totals=_totals(base),
         transactions=_transactions(base),
         settlements=_settlements(base),
     )
@@ -94,6 +96,23 @@ def _holdings(base: Any) -> Any:
             primary_key = peewee.CompositeKey("owner", "asset")
 
     return LedgerHoldings
+
+
+def _totals(base: Any) -> Any:
+    """What the entries of one key add up to; "" where an entry names no position or leg."""
+
+    class LedgerTotals(base):
+        position_id = Text()
+        account = Word(Account)
+        coin = Text()
+        leg = Text()
+        amount = DecimalText()
+        value = DecimalText()
+
+        class Meta:
+            primary_key = peewee.CompositeKey("position_id", "account", "coin", "leg")
+
+    return LedgerTotals
 
 
 def _transactions(base: Any) -> Any:

@@ -45,7 +45,7 @@ class Positions:
         """Changes of state are recorded as events in the same transaction."""
         self._session = session
         self._events = events
-        self._records = Records(session, session.tables.positions, kind=PositionRecord)
+        self._records = Records(session, session.tables.positions, kind=PositionRecord, often=True)
         self._notionals = Records(session, session.tables.positions, kind=_notional, names=("notional",))
 
     def add(self, record: PositionRecord) -> PositionRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.store.records import Records
@@ -50,6 +50,22 @@ class Snapshots:
             values.append(until)
         return self._records.many(f"WHERE {' AND '.join(conditions)} ORDER BY at, id", *values)
 
-    def last(self, kind: str) -> Snapshot | None:
-        """The newest moment of one kind."""
-        return self._records.one("WHERE kind = ? ORDER BY at DESC, id DESC", kind)
+    def thin(self, kind: str, before: datetime, *, each: timedelta) -> int:
+        """Keep only the last moment of a kind in each stretch of time before an instant; how many went."""
+        bucket = max(each // timedelta(milliseconds=1), 1)
+        with self._session.transaction():
+            return self._records.delete(
+                "WHERE kind = ? AND at < ? AND id NOT IN "
+                "(SELECT max(id) FROM snapshots WHERE kind = ? AND at < ? GROUP BY at / ?)",
+                kind,
+                before,
+                kind,
+                before,
+                bucket,
+            )
+
+    def last(self, kind: str, *, until: datetime | None = None) -> Snapshot | None:
+        """The newest moment of one kind, of those before ``until``."""
+        if until is None:
+            return self._records.one("WHERE kind = ? ORDER BY at DESC, id DESC", kind)
+        return self._records.one("WHERE kind = ? AND at < ? ORDER BY at DESC, id DESC", kind, until)

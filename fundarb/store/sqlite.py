@@ -8,10 +8,11 @@ name.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import peewee
 
 from fundarb.errors import StateUnavailable
-from fundarb.store.fields import ExactSum
+from fundarb.store.fields import ExactSum, exact_add
 
 APPLICATION_ID: Final = 0x66756E64
 """``fund`` in ASCII, in the header of each of our files."""
@@ -50,9 +51,32 @@ _HINTS: Final = (
 )
 
 
+_LEAST_ROOM: Final = 64 << 10
+"""Bytes: less than this and SQLite can make neither its log nor its index, whatever error it names."""
+
+
+def disk_full(path: Path) -> str:
+    """What to say if the disk of a file has no room left, else empty. A full disk shows as an I/O error and
+    harms nothing that is there.
+    """
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return ""
+    room = found.f_bavail * found.f_frsize
+    if room >= _LEAST_ROOM:
+        return ""
+    return (
+        f"the disk is full ({room} bytes free in {path.parent}); what is there is unharmed: "
+        "free some space, then start again; the start finds out what the venue has"
+    )
+
+
 def unavailable(error: BaseException, path: Path) -> StateUnavailable:
     """The failure with the file's name and what to do about it."""
     text = str(error)
+    if "disk" in text and (full := disk_full(path)):
+        return StateUnavailable(f"database {path}: {full}")
     hint = next((remedy for words, remedy in _HINTS if words in text), "nothing was committed")
     return StateUnavailable(f"database {path}: {text}; {hint}")
 
@@ -98,6 +122,7 @@ class Sqlite(peewee.SqliteDatabase):
             check_same_thread=False,  # so that close_all may run on another thread than the one that opened
         )
         self.register_aggregate(ExactSum, "dsum", 1)
+        self.register_function(exact_add, "dadd", 2)
 
     def _connect(self) -> sqlite3.Connection:  # peewee's hook for a new connection of this thread
         parent: Any = super()
@@ -111,12 +136,44 @@ class Sqlite(peewee.SqliteDatabase):
         return untyped.connection()  # type: ignore[no-any-return]  # peewee publishes half its types
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """As peewee's, but failures are ours, and a transaction the engine gave up runs nothing more."""
-        if self.transaction_depth() and not self._mine().in_transaction:
+        """Run one statement; failures are ours, and a transaction the engine gave up runs nothing more.
+
+        Straight to the connection: peewee's own layers cost more than most of our statements.
+        """
+        if self.is_closed():
+            self._open()
+        connection = self._mine()
+        if not connection.in_transaction and self.transaction_depth():
             raise StateUnavailable(f"database {self.path}: the transaction was rolled back by the engine")
-        parent: Any = super()
+        try:
+            return connection.execute(sql, params or ())
+        except sqlite3.IntegrityError as error:
+            raise peewee.IntegrityError(*error.args) from error
+        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+            raise unavailable(error, self.path) from error
+
+    def rows(self, sql: str, params: Sequence[object]) -> list[Any]:
+        """Every row of a query."""
+        try:
+            found: list[Any] = self.execute_sql(sql, params).fetchall()
+        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+            raise unavailable(error, self.path) from error
+        return found
+
+    def row(self, sql: str, params: Sequence[object]) -> Any:
+        """The first row of a query, or None."""
+        try:
+            return self.execute_sql(sql, params).fetchone()
+        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+            raise unavailable(error, self.path) from error
+
+    def _open(self) -> None:
+        """The connection of this thread; ``StateUnavailable`` once everything was closed."""
+        if not self.autoconnect:
+            raise StateUnavailable(f"database {self.path} was closed")
+        untyped: Any = self
         with translated(self.path):
-            return parent.execute_sql(sql, params)
+            untyped.connect()
 
     def alive_transaction(self) -> bool:
         """Whether the engine still has the transaction of this thread open."""

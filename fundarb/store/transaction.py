@@ -13,11 +13,14 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from fundarb.crash import Point, reached
 from fundarb.errors import InvariantBroken, StateUnavailable
 from fundarb.store.sqlite import Sqlite
+
+_UNNAMED_BEFORE: Final = (Point.COMMIT_BEFORE,)
+_UNNAMED_AFTER: Final = (Point.COMMIT_AFTER,)
 
 
 class _Frame:
@@ -117,12 +120,12 @@ class Transaction:
             database.execute_sql(f"RELEASE SAVEPOINT inner_{depth}")
 
     def _commit(self, frame: _Frame) -> None:
-        for point in frame.before:
+        for point in frame.before or _UNNAMED_BEFORE:
             reached(point)
         self._owner.database.commit_immediate()
         # a row in a file that nobody can find again is not durable: nothing may be sent on its strength
         self._owner.require_file()
-        for point in frame.after:
+        for point in frame.after or _UNNAMED_AFTER:
             reached(point)
         with ExitStack() as stack:  # every callback runs, in order, whatever one of them raises
             for callback in reversed(frame.callbacks):

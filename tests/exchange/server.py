@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -36,7 +37,8 @@ class Reply:
     """What the server does with a request.
 
     ``how``: answer | hang (no byte) | reset | close (no byte) | dribble_head | dribble_body | cut | stale
-    (answers, then closes the kept-alive connection when the next request has arrived) | endless.
+    (answers, then closes the kept-alive connection when the next request has arrived) | last (answers, then
+    closes) | twice (two answers to one request) | endless.
     """
 
     body: bytes = b""
@@ -74,8 +76,9 @@ Answerer = Callable[[Request], Reply]
 class FakeVenue:
     """Threaded, keeps connections alive, records every request."""
 
-    def __init__(self) -> None:
-        """Listen on a free port of the loopback interface."""
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on a free port of the loopback interface; behind TLS if its server's side is given."""
+        self._tls = tls
         self.requests: list[Request] = []
         self._routes: dict[str, list[Reply] | Answerer] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -87,7 +90,7 @@ class FakeVenue:
     @property
     def url(self) -> str:
         """The address to hand to an adapter."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def on(self, path: str, *replies: Reply | bytes | Answerer) -> None:
         """Answer requests to ``path`` with the replies in turn, the last one for ever, or ask a function."""
@@ -122,7 +125,11 @@ class FakeVenue:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as reader:
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            stack.enter_context(connection)
+            reader = stack.enter_context(connection.makefile("rb"))
             stale = False
             while (request := _read(reader)) is not None:
                 self.requests.append(request)
@@ -159,8 +166,8 @@ class FakeVenue:
         if reply.how in {"dribble_head", "dribble_body", "endless"}:
             self._dribble(connection, head, reply)
             return False
-        connection.sendall(head + body)
-        return True
+        connection.sendall((head + body) * (2 if reply.how == "twice" else 1))
+        return reply.how != "last"
 
     def _dribble(self, connection: socket.socket, head: bytes, reply: Reply) -> None:
         if reply.how == "endless":
@@ -179,7 +186,7 @@ def _head(reply: Reply, length: int) -> bytes:
     headers = {"Content-Type": "application/json", "Content-Length": str(length), **reply.headers}
     if reply.zipped:
         headers["Content-Encoding"] = "gzip"
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
     return f"HTTP/1.1 {reply.status} Whatever\r\n{lines}\r\n".encode()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fundarb.clock import VirtualClock
+from fundarb.exchange.ban import BanNote
 from fundarb.exchange.budget import BAN, Budget, Lane
 from fundarb.exchange.strict import NoAnswer
 from tests.exchange.conftest import NOW
@@ -128,3 +130,78 @@ def test_threads_share_one_budget() -> None:
     for thread in threads:
         thread.join()
     assert clock.monotonic() > timedelta(seconds=(80 - 5) / 5 * 0.9)
+
+
+def test_scans_leave_a_part_of_a_shared_group_for_hedges() -> None:
+    """Looking at positions for a report does not use up what a hedge needs to look at them."""
+    clock = VirtualClock(NOW)
+    budget = Budget(clock)
+    while clock.monotonic() == timedelta():
+        budget.take(Lane.NORMAL, "position")
+    waited = clock.monotonic()
+    for _ in range(9):
+        budget.take(Lane.URGENT, "position")
+    assert clock.monotonic() == waited
+
+
+def note(folder: Path, clock: VirtualClock, source: str = "https://api.bybit.com") -> BanNote:
+    """What one process knows of the bans in a folder."""
+    return BanNote(folder, source, clock=clock, longest=BAN)
+
+
+def test_a_ban_holds_for_the_next_process_too(tmp_path: Path) -> None:
+    """The venue banned the address: a command started a minute later sends nothing, one of another venue
+    does.
+    """
+    clock = VirtualClock(NOW)
+    folder = tmp_path / "home" / "cache"
+    Budget(clock, note(folder, clock)).ban()
+    clock.sleep(timedelta(minutes=1))
+    second = Budget(clock, note(folder, clock))
+    with pytest.raises(NoAnswer, match="540 s"):
+        second.take(Lane.URGENT)
+    assert second.banned_until == NOW + BAN
+    Budget(clock, note(folder, clock, "https://api-testnet.bybit.com")).take(Lane.URGENT)
+    clock.sleep(timedelta(minutes=9))
+    second.take(Lane.NORMAL)
+    assert second.banned_until is None
+
+
+def test_a_ban_of_a_neighbour_is_seen_while_running(tmp_path: Path) -> None:
+    """A daemon whose neighbour was banned stops, too."""
+    clock = VirtualClock(NOW)
+    daemon = Budget(clock, note(tmp_path, clock))
+    daemon.take(Lane.URGENT)
+    Budget(clock, note(tmp_path, clock)).ban()
+    with pytest.raises(NoAnswer, match="IP limit"):
+        daemon.take(Lane.URGENT)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"until": "soon"}', '{"until": 1e400}', '{"until": null}']
+)
+def test_a_note_that_cannot_be_read_is_no_ban(tmp_path: Path, content: str) -> None:
+    """A damaged file costs at most one more refused request."""
+    clock = VirtualClock(NOW)
+    Budget(clock, note(tmp_path, clock)).ban()
+    (path,) = tmp_path.iterdir()
+    path.write_text(content)
+    Budget(clock, note(tmp_path, clock)).take(Lane.URGENT)
+
+
+def test_a_note_of_another_clock_is_no_ban(tmp_path: Path) -> None:
+    """An hour ahead cannot be a ban of ten minutes: the clock was set back, or the sandbox began anew."""
+    clock = VirtualClock(NOW)
+    note(tmp_path, clock).write(NOW + timedelta(hours=1))
+    assert note(tmp_path, clock).left() == timedelta()
+
+
+def test_a_folder_that_cannot_be_written_is_no_hindrance(tmp_path: Path) -> None:
+    """The ban holds in this process all the same."""
+    clock = VirtualClock(NOW)
+    (tmp_path / "file").touch()
+    budget = Budget(clock, note(tmp_path / "file" / "cache", clock))
+    budget.ban()
+    with pytest.raises(NoAnswer):
+        budget.take(Lane.URGENT)
+    assert note(tmp_path / "file" / "cache", clock).left() == timedelta()

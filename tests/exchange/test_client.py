@@ -1,4 +1,4 @@
-"""ccxt as it is used: signatures, timestamps, and what plain ccxt makes of garbage."""
+"""ccxt as it is used: signatures, timestamps, and nothing of it that we did not ask for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import ccxt
 import pytest
 
 from fundarb.clock import SystemClock, VirtualClock
@@ -20,8 +18,7 @@ from fundarb.exchange.bybit import BybitExchange, Credentials, connect
 from fundarb.exchange.client import Client
 from fundarb.exchange.wire import Call, Transport
 from tests.exchange.conftest import NOW, Gate, settings
-from tests.exchange.server import FakeVenue, Reply, Request, envelope, listing
-from tests.exchange.test_strict import GARBAGE
+from tests.exchange.server import FakeVenue, Request, envelope, listing
 
 VECTOR_TIME = 1_700_000_000_000
 
@@ -120,91 +117,6 @@ def test_a_cursor_reaches_the_venue_as_it_was_sent(exchange: BybitExchange, venu
     followed = venue.to("/v5/position/list")[1]
     assert followed.query.endswith(f"cursor={cursor}")
     check_signature(followed)
-
-
-# ---------------------------------------------------------------------------------------------- plain ccxt
-
-
-@pytest.fixture
-def plain(venue: FakeVenue) -> Any:
-    """Ccxt as everybody else uses it."""
-    client = ccxt.bybit(
-        {
-            "apiKey": "k",
-            "secret": "s",
-            "enableRateLimit": False,
-            "timeout": 2000,
-            "options": {"enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6},
-        }
-    )
-    client.urls["api"] = dict.fromkeys(("spot", "futures", "v2", "public", "private"), venue.url)
-    client.has["fetchCurrencies"] = False
-    client.set_markets(
-        [
-            {
-                "id": "BTCUSDT",
-                "symbol": "BTC/USDT:USDT",
-                "base": "BTC",
-                "quote": "USDT",
-                "settle": "USDT",
-                "baseId": "BTC",
-                "quoteId": "USDT",
-                "settleId": "USDT",
-                "type": "swap",
-                "spot": False,
-                "swap": True,
-                "linear": True,
-                "contract": True,
-                "active": True,
-                "contractSize": 1,
-                "precision": {"amount": 0.001, "price": 0.1},
-                "limits": {},
-                "info": {},
-            }
-        ]
-    )
-    return client
-
-
-@pytest.mark.parametrize("kind", ["empty", "html", "cut", "null"])
-def test_plain_ccxt_takes_garbage_for_an_empty_account(plain: Any, venue: FakeVenue, kind: str) -> None:
-    """Why the strict transport exists; should an upgrade of ccxt change this, this test says so."""
-    garbage = Reply(GARBAGE[kind])
-    for path in ("/v5/position/list", "/v5/order/realtime", "/v5/order/create"):
-        venue.on(path, garbage)
-    assert plain.fetch_positions() == []
-    assert plain.fetch_open_orders("BTC/USDT:USDT") == []
-    assert plain.create_order("BTC/USDT:USDT", "limit", "sell", 0.01, 60000)["id"] is None
-
-
-def test_plain_ccxt_takes_a_missing_result_for_an_empty_account(plain: Any, venue: FakeVenue) -> None:
-    """Success without a result reads as "nothing there"."""
-    venue.on("/v5/position/list", GARBAGE["no result"])
-    assert plain.fetch_positions() == []
-
-
-@pytest.mark.parametrize("kind", ["empty", "html", "cut", "null", "no result"])
-def test_the_adapter_refuses_the_same_garbage(exchange: BybitExchange, venue: FakeVenue, kind: str) -> None:
-    """The same bodies raise here, for every read of the account."""
-    from fundarb.core.market import Category
-    from fundarb.errors import BadAnswer
-
-    for path in (
-        "/v5/position/list",
-        "/v5/order/realtime",
-        "/v5/account/wallet-balance",
-        "/v5/execution/list",
-    ):
-        venue.on(path, GARBAGE[kind])
-    for read in (
-        exchange.positions,
-        exchange.wallet,
-        lambda: exchange.open_orders(Category.SPOT),
-        lambda: exchange.executions(Category.SPOT, NOW, until=NOW),
-        lambda: exchange.order_realtime(Category.SPOT, "BTCUSDT", link_id="x"),
-    ):
-        with pytest.raises(BadAnswer):
-            read()
 
 
 def test_a_signature_error_does_not_show_the_key(venue: FakeVenue, clock: VirtualClock) -> None:

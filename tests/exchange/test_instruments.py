@@ -186,3 +186,31 @@ def test_an_unreadable_list_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(ParseError, match="unreadable"):
         cache.get()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unchanged_list_is_not_parsed_again(tmp_path: Path) -> None:
+    """Read anew and equal, it keeps its instruments and what was unreadable, and gets the new time, on disk
+    too; any change that matters is taken.
+    """
+    clock = VirtualClock(NOW)
+    odd = linear("ODDUSDT") | {"lotSizeFilter": {}}
+    listed = [linear(), *(linear(f"C{number}USDT") for number in range(20)), odd]
+    cache = InstrumentCache(
+        lambda: RawInstruments([spot()], listed, clock.now()),
+        clock=clock,
+        source="a",
+        folder=tmp_path,
+        max_age=HOUR,
+    )
+    first = cache.get()
+    clock.sleep(2 * HOUR)
+    again = cache.get()
+    assert again.perp["BTCUSDT"] is first.perp["BTCUSDT"]
+    assert again.as_of == NOW + 2 * HOUR
+    assert set(cache.unreadable) == {"ODDUSDT"}
+    assert make(tmp_path, clock)[0].get() == again
+    listed[0] = linear() | {"status": "Delivering"}
+    assert cache.get(refresh=True).perp["BTCUSDT"].status == "Delivering"
+    listed[-1] = linear("ODDUSDT")
+    assert "ODDUSDT" in cache.get(refresh=True).perp
+    assert not cache.unreadable

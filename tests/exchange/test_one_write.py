@@ -11,7 +11,8 @@ import pytest
 
 from fundarb.clock import SystemClock
 from fundarb.errors import NotSent
-from fundarb.exchange.wire import Call, DeadlineSocket, Transport
+from fundarb.exchange.connection import Connection
+from fundarb.exchange.wire import Call, Transport
 
 
 @pytest.fixture
@@ -52,13 +53,13 @@ def test_head_and_body_leave_in_one_write(
     url, got = server
     transport = Transport(url, SystemClock())
     writes: list[bytes] = []
-    real = DeadlineSocket.sendall
+    real = Connection.sendall
 
-    def noted(self: DeadlineSocket, data: bytes) -> None:
+    def noted(self: Connection, data: bytes) -> None:
         writes.append(data)
         real(self, data)
 
-    monkeypatch.setattr(DeadlineSocket, "sendall", noted)
+    monkeypatch.setattr(Connection, "sendall", noted)
     call(transport, admit=lambda: None)
     answer = transport.send("POST", f"{url}/v5/order/create", headers={"X": "y"}, body='{"a":1}')
     assert answer.code == 0

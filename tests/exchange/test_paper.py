@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,6 +47,11 @@ class Live:
         """How often it was asked."""
         return len(self.calls)
 
+    @property
+    def clock_offset(self) -> timedelta:
+        """One clock for all."""
+        return timedelta()
+
     def server_time(self) -> datetime:
         """The clock."""
         return self.clock.now()
@@ -76,6 +81,11 @@ class Live:
     def fee_rates(self, category: Category, symbol: str) -> FeeRates:
         """The schedule."""
         return self.real.fee_rates(category, symbol)
+
+    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:
+        """Nothing of one's own."""
+        assert category
+        return {}
 
 
 class LiveWithBars(Live):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-import requests
 
 from fundarb.clock import SystemClock
 from fundarb.errors import BadAnswer, NotSent
 from fundarb.exchange import wire
+from fundarb.exchange.connection import Connection
 from fundarb.exchange.strict import MAX_BODY, Answer, NoAnswer
-from fundarb.exchange.wire import Call, Transport, _failure
+from fundarb.exchange.wire import Call, Transport
 from tests.exchange.server import FakeVenue, Reply, envelope
 
 CLOCK = SystemClock()
@@ -54,10 +53,9 @@ def post(transport: Transport, venue: FakeVenue, path: str = "/create") -> Answe
     )
 
 
-def only_pool(transport: Transport) -> Any:
-    """The pool of connections that the transport made for its one address."""
-    pools = transport._adapter.poolmanager.pools
-    return pools[next(iter(pools.keys()))]
+def idle(transport: Transport) -> list[Connection]:
+    """The connections that the transport keeps for later."""
+    return [connection for connection, _ in transport._pool._idle]
 
 
 def test_an_answer_comes_back_whole(transport: Transport, venue: FakeVenue) -> None:
@@ -121,15 +119,43 @@ def test_a_write_does_not_reuse_a_connection_that_rested(transport: Transport, v
     venue.on("/create", OK)
     with calling(transport, write=False):
         post(transport, venue)
-    kept = only_pool(transport).pool.queue[-1]
-    first = kept.sock
+    (kept,) = idle(transport)
     with calling(transport, write=False):
         post(transport, venue)
-    assert kept.sock is first
-    kept._used -= timedelta(seconds=6)
+    assert idle(transport) == [kept]
+    transport._pool._idle[:] = [(kept, CLOCK.monotonic() - timedelta(seconds=6))]
+    with calling(transport, write=False):
+        post(transport, venue)
+    assert idle(transport) == [kept]
+    transport._pool._idle[:] = [(kept, CLOCK.monotonic() - timedelta(seconds=6))]
     with calling(transport):
         post(transport, venue)
-    assert kept.sock is not first
+    assert kept not in idle(transport)
+    assert not kept.open
+
+
+def test_a_connection_closed_at_the_other_end_is_not_used(transport: Transport, venue: FakeVenue) -> None:
+    """A server that closes a connection between two requests costs no uncertain write."""
+    venue.on("/create", Reply(OK, how="last"))
+    for _ in range(3):
+        with calling(transport):
+            assert post(transport, venue).code == 0
+        for _ in range(100):
+            if all(connection.dead for connection in idle(transport)):
+                break
+            CLOCK.sleep(timedelta(milliseconds=10))
+    assert len(venue.requests) == 3
+
+
+def test_an_answer_nobody_asked_for_is_nobodys_answer(transport: Transport, venue: FakeVenue) -> None:
+    """Bytes that arrive behind an answer end the connection: they must not be read as the next one."""
+    venue.on("/create", Reply(OK, how="twice"))
+    venue.on("/other", envelope({"orderId": "2"}))
+    with calling(transport):
+        assert post(transport, venue).result == {"orderId": "1"}
+    CLOCK.sleep(timedelta(milliseconds=50))
+    with calling(transport):
+        assert post(transport, venue, "/other").result == {"orderId": "2"}
 
 
 def test_a_body_without_end_is_refused(transport: Transport, venue: FakeVenue) -> None:
@@ -144,6 +170,52 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(transport: Transport
     venue.on("/create", Reply(b" " * (MAX_BODY + 1), zipped=True))
     with calling(transport, seconds=20), pytest.raises(BadAnswer, match="larger"):
         post(transport, venue)
+
+
+def test_a_body_cut_inside_its_packing_is_refused(transport: Transport, venue: FakeVenue) -> None:
+    """A whole HTTP body whose gzip stream ends early is a cut answer, and one that is no gzip is a bad
+    one.
+    """
+    packed = gzip.compress(OK)
+    for body in (packed[:-9], b"no gzip at all", b""):
+        venue.on("/create", Reply(body, headers={"Content-Encoding": "gzip"}))
+        with calling(transport), pytest.raises(BadAnswer):
+            post(transport, venue)
+    venue.on("/create", Reply(OK, headers={"Content-Encoding": "br"}))
+    with calling(transport), pytest.raises(BadAnswer, match="not asked for"):
+        post(transport, venue)
+
+
+def test_an_answer_in_chunks_is_put_together(transport: Transport, venue: FakeVenue) -> None:
+    """Bodies without an announced length come in chunks; a chunk that is missing is a cut answer."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (OK[:7], OK[7:]))
+    head = {"Transfer-Encoding": "chunked", "Content-Length": ""}
+    venue.on("/create", Reply(chunks + b"0\r\n\r\n", headers=head), Reply(chunks, how="last", headers=head))
+    with calling(transport):
+        assert post(transport, venue).result == {"orderId": "1"}
+    with calling(transport), pytest.raises(NoAnswer, match="cut") as caught:
+        post(transport, venue)
+    assert caught.value.sent
+
+
+def test_a_body_up_to_the_end_of_the_connection_is_read(transport: Transport, venue: FakeVenue) -> None:
+    """Neither length nor chunks: the end of the connection ends the body, which is then not used again."""
+    venue.on("/create", Reply(OK, how="last", headers={"Content-Length": ""}))
+    with calling(transport):
+        assert post(transport, venue).code == 0
+    assert idle(transport) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/a b", {}), ("/x", {"X": "y\r\nEvil: 1"}), ("/x\r\nEvil: 1", {}), ("/é", {})]
+)
+def test_nothing_can_be_smuggled_into_a_request(
+    transport: Transport, venue: FakeVenue, path: str, headers: dict[str, str]
+) -> None:
+    """Line breaks and foreign signs in an address or a header are refused before connecting."""
+    with calling(transport) as call, pytest.raises(NoAnswer, match="not allow") as caught:
+        transport.send("GET", venue.url + path, headers=headers, body=None)
+    assert (caught.value.sent, call.connected) == (False, False)
 
 
 def test_redirects_are_not_followed(transport: Transport, venue: FakeVenue) -> None:
@@ -183,35 +255,6 @@ def test_an_unknown_host_means_that_nothing_was_sent(monkeypatch: pytest.MonkeyP
     assert not caught.value.sent
 
 
-def test_a_tls_failure_after_connecting_is_uncertain(venue: FakeVenue) -> None:
-    """Somebody was there: only a refused connection is a proof that nothing went out."""
-    transport = Transport(f"https://127.0.0.1:{venue.port}", CLOCK)
-    with calling(transport) as call, pytest.raises(NoAnswer) as caught:
-        transport.send("POST", f"https://127.0.0.1:{venue.port}/create", headers={}, body="{}")
-    assert caught.value.sent
-    assert (call.connected, call.sent) == (True, False)
-
-
-def test_certificates_are_required(venue: FakeVenue) -> None:
-    """Every TLS connection of the transport asks for a certificate that it can verify."""
-    transport = Transport(f"https://127.0.0.1:{venue.port}", CLOCK)
-    asked: list[object] = []
-    send = requests.adapters.HTTPAdapter.cert_verify
-
-    def spy(
-        self: requests.adapters.HTTPAdapter, conn: object, url: str, verify: object, cert: object
-    ) -> None:
-        asked.append(verify)
-        send(self, conn, url, verify, cert)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests.adapters.HTTPAdapter, "cert_verify", spy)
-        with calling(transport), pytest.raises(NoAnswer):
-            transport.send("GET", f"https://127.0.0.1:{venue.port}/x", headers={}, body=None)
-    assert asked == [True]
-    assert only_pool(transport).cert_reqs in {"CERT_REQUIRED", ssl.CERT_REQUIRED}
-
-
 def test_another_host_is_refused_before_connecting(transport: Transport, venue: FakeVenue) -> None:
     """The transport talks to the one address it was made for."""
     with calling(transport), pytest.raises(NoAnswer, match="refused to talk") as caught:
@@ -245,16 +288,24 @@ def test_the_gate_is_asked_once_after_connecting_and_before_the_first_byte(
 def test_a_create_passes_its_crash_points_in_order(
     transport: Transport, venue: FakeVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the gate, before the first byte, after the last one; a call without a gate passes none."""
+    """Before the gate, before the first byte, after the last one; a write without a gate has two of its own,
+    a read none.
+    """
     venue.on("/create", OK)
     passed: list[tuple[str, bool]] = []
     with calling(transport) as call:
         monkeypatch.setattr(wire, "reached", lambda point: passed.append((point.value, call.sent)))
+        call.write = False
+        post(transport, venue)
+        assert passed == []
+        call.write, call.sent = True, False
         post(transport, venue)
         call.sent = False
         call.admit = lambda: passed.append(("gate", call.sent))
         post(transport, venue)
     assert passed == [
+        ("wire.before_write", False),
+        ("wire.after_write", True),
         ("wire.before_gate", False),
         ("gate", False),
         ("wire.before_send", False),
@@ -285,15 +336,6 @@ def test_what_the_gate_holds_back_is_not_sent(
         assert post(transport, venue).code == 0
 
 
-def test_a_fault_that_does_not_say_where_it_happened_counts_as_sent() -> None:
-    """Only a failed connection proves that nothing left; a bare reset before we saw a socket does not."""
-    call = Call(nonce=1, recv_window=timedelta(seconds=2))
-    assert _failure(requests.ConnectionError("Connection reset by peer"), call, host="venue").sent
-    assert not _failure(
-        requests.ConnectTimeout(ConnectionRefusedError(111, "refused")), call, host="venue"
-    ).sent
-
-
 def test_a_socket_outside_a_call_is_a_mistake(transport: Transport) -> None:
     """Without a call there is no deadline, so nothing may be sent."""
     with pytest.raises(RuntimeError, match="outside a call"):
@@ -301,10 +343,22 @@ def test_a_socket_outside_a_call_is_a_mistake(transport: Transport) -> None:
 
 
 def test_a_call_whose_time_has_passed_sends_nothing(transport: Transport, venue: FakeVenue) -> None:
-    """The deadline is looked at before connecting."""
+    """The deadline is looked at before connecting, and the refusal is definite."""
     venue.on("/create", OK)
-    with calling(transport, seconds=-1), pytest.raises(NoAnswer, match="deadline"):
+    with calling(transport, seconds=-1), pytest.raises(NoAnswer, match="deadline") as caught:
         post(transport, venue)
+    assert not caught.value.sent
+    assert venue.requests == []
+
+
+def test_a_deadline_that_passes_at_the_gate_sends_nothing(transport: Transport, venue: FakeVenue) -> None:
+    """A gate that took all the time there was leaves an order that was certainly not sent."""
+    venue.on("/create", OK)
+    with calling(transport) as call:
+        call.admit = lambda: setattr(call, "deadline", timedelta())
+        with pytest.raises(NoAnswer, match="before anything was sent") as caught:
+            post(transport, venue)
+    assert not caught.value.sent
     assert venue.requests == []
 
 

@@ -185,7 +185,8 @@ def test_reading_gives_back_what_was_written(store: Store, plan: PositionRecord)
     assert list(store.ledger.read.journals(since=NOW + timedelta(hours=1))) == every[1:]
     assert list(store.ledger.read.journals(position_id=plan.position_id)) == every[1:]
     assert store.ledger.read.slippage() == {plan.position_id: D("0.1")}
-    assert store.ledger.read.slippage_by_time(since=NOW) == ((every[1].at, D("0.1")),)
+    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert store.ledger.read.slippage_by_day(since=NOW) == ((today, D("0.1")),)
 
 
 def test_many_journals_are_read_page_by_page(store: Store) -> None:
@@ -245,23 +246,42 @@ def test_trade_rows_are_matched(store: Store, plan: PositionRecord) -> None:
 
 
 def test_a_strangers_trade_that_becomes_ours(store: Store, plan: PositionRecord) -> None:
-    """Booked as external from the log, then adopted: taken back, booked as ours, and matched again
+    """Booked as a stranger's from the log, then adopted: taken back, booked as ours, and matched again
     without a rest.
     """
     theirs = row("a", "TRADE", change="-600", trade_id="1", symbol="BTCUSDT")
     coins = row("a", "TRADE", "BTC", "0.01", trade_id="1", symbol="BTCUSDT", price=D(60000))
     for item in (theirs, coins):
         assert store.ledger.match_trade(item, None) == 0
-    assert store.ledger.read.balances()[Account.EXTERNAL, "USDT"] == D(600)
+    assert store.ledger.read.balances()[Account.REALISED, "USDT"] == D(600)
     before = store.ledger.balances()
     bought = execution("1")
     assert store.ledger.post_execution(bought, position=plan, leg=Leg.SPOT)
     assert store.ledger.balances() == before
-    assert (Account.EXTERNAL, "USDT") not in store.ledger.read.balances()
+    assert (Account.REALISED, "USDT") not in store.ledger.read.balances()
     assert {item.key for item in store.ledger.log.waiting()} == {theirs.key, coins.key}
     for item in (theirs, coins):
         assert store.ledger.match_trade(item, bought.key) == 0
     assert store.ledger.log.waiting() == ()
+    owner = HoldingKey(plan.position_id, "BTC")
+    assert store.ledger.read.holdings() == {owner: Holding(D("0.01"), D(600))}
+
+
+def test_a_trade_that_went_to_suspense_and_becomes_ours(store: Store, plan: PositionRecord) -> None:
+    """Its execution came too late and its rows are in suspense: when it does come they are taken back, so
+    that nothing counts twice.
+    """
+    theirs = row("a", "TRADE", change="-600", trade_id="1", symbol="BTCUSDT")
+    coins = row("a", "TRADE", "BTC", "0.01", trade_id="1", symbol="BTCUSDT", price=D(60000))
+    for item in (theirs, coins):
+        assert store.ledger.post_transaction(item)
+    assert store.ledger.read.balances()[Account.SUSPENSE, "USDT"] == D(600)
+    before = store.ledger.balances()
+    bought = execution("1")
+    assert store.ledger.post_execution(bought, position=plan, leg=Leg.SPOT)
+    assert store.ledger.balances() == before
+    assert not [key for key in store.ledger.read.balances() if key[0] is Account.SUSPENSE]
+    assert [store.ledger.match_trade(item, bought.key) for item in store.ledger.log.waiting()] == [0, 0]
     owner = HoldingKey(plan.position_id, "BTC")
     assert store.ledger.read.holdings() == {owner: Holding(D("0.01"), D(600))}
 
@@ -309,7 +329,8 @@ def test_sums_can_be_cut_by_time_and_by_booking(store: Store) -> None:
     assert external(until=after) == D(10)
     assert external(booked_after=1) == D(110)
     assert external(booked_until=1) == D(1)
-    assert [item.value for item in store.ledger.read.movements(since=after)] == [D(-100), D(-1)]
+    (day,) = store.ledger.read.by_day(since=after)
+    assert (day.account, day.coin, day.value) == (Account.EXTERNAL, "USDT", D(-101))
 
 
 def test_chain_is_proved_from_the_opening(store: Store) -> None:
@@ -343,6 +364,22 @@ def test_settlements_are_pending_until_paid(store: Store, plan: PositionRecord) 
     assert store.ledger.log.pending_settlements() == ()
     assert paid.difference == D("-0.01")
     assert store.ledger.log.settlements(position_id="p-OTHER") == ()
+
+
+def test_settlements_are_unvalued_until_rate_and_expectation_are_known(
+    store: Store, plan: PositionRecord
+) -> None:
+    """Whatever lacks its rate or its expectation is found again from an instant on; what has both is not."""
+    at = NOW.replace(microsecond=0)
+    bare = Settlement(position_id=plan.position_id, symbol="BTCUSDT", settled_at=at, contracts=D("-1"))
+    rated = replace(bare, settled_at=at + timedelta(hours=8), rate=D("0.0001"))
+    whole = replace(rated, settled_at=at + timedelta(hours=16), mark=D(100), expected=D("0.01"))
+    for item in (bare, rated, whole):
+        store.ledger.log.put_settlement(item)
+    unvalued = store.ledger.log.unvalued_settlements
+    assert unvalued(plan.position_id, since=at) == (bare, rated)
+    assert unvalued(plan.position_id, since=rated.settled_at) == (rated,)
+    assert unvalued("p-OTHER", since=at) == ()
 
 
 def test_a_reader_cannot_post(store: Store, path: Path) -> None:

@@ -1,0 +1,102 @@
+"""Funding of the paper account: which rates have been settled, which are still to be published, which came
+late.
+
+Rates come from the venue's own history and are booked for the size held at their instant. The account waits a
+little for a rate that is due, goes on without it when it must, and books it when it comes out. Nothing here
+trades.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from fundarb.core.instants import floor_hour
+from fundarb.core.market import SettledFunding
+from fundarb.core.market_data import MarketData
+from fundarb.errors import Rejected
+from fundarb.exchange.paper_feed import LiveFeed
+from fundarb.exchange.paper_parts import Live, MarkHistory
+from fundarb.venue.engine import Venue
+
+LATE_AFTER = timedelta(seconds=90)
+"""How long the venue may take to publish a settled rate before the account goes on without it."""
+MARK_BAR = timedelta(minutes=15)
+"""Bars by which past marks are asked for: settlements lie on their starts."""
+_LATE_RETRY = timedelta(seconds=60)
+_JUST_BEFORE = timedelta(microseconds=1)
+_AROUND = timedelta(seconds=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Settlements:
+    """What is known of settlements; ``live`` is the part of it that outlives the process."""
+
+    def __init__(self, market: MarketData, live: Live) -> None:
+        """Nothing is asked yet."""
+        self._market = market
+        self._live = live
+        self._asked_late: datetime | None = None
+
+    def learn(self, venue: Venue, feed: LiveFeed, *, now: datetime) -> None:
+        """Ask for settled rates whenever a full hour has passed: intervals change unannounced, full hours
+        stay.
+        """
+        if floor_hour(now) <= venue.now:
+            return
+        for symbol in venue.held():
+            feed.show_settled(symbol, self._rates(symbol, since=venue.now, until=now))
+
+    def _rates(self, symbol: str, *, since: datetime, until: datetime) -> tuple[SettledFunding, ...]:
+        """Settled rates from the venue's history; none of a contract that it shows no longer."""
+        try:
+            return self._market.settled_funding(symbol, since=since, until=until)
+        except Rejected:
+            return ()
+
+    def expect(self, venue: Venue, feed: LiveFeed, *, now: datetime) -> None:
+        """Remember when each held symbol settles next, to notice a rate that is published late."""
+        held, expected = venue.held(), self._live.expected
+        for symbol in [symbol for symbol in expected if symbol not in held]:
+            del expected[symbol]
+        for symbol in held:
+            if expected.get(symbol, _NEVER) > now and feed.runs(symbol):
+                expected[symbol] = feed.funding(symbol, now).next_time
+
+    def hold_back(self, venue: Venue, feed: LiveFeed, *, now: datetime, patient: bool) -> datetime:
+        """Now, unless an expected rate is not out yet: then just before it, for a while, if nothing must be
+        matched (``patient``).
+        """
+        target = now
+        for symbol, due in list(self._live.expected.items()):
+            if due > now:
+                continue
+            if feed.settled_at(symbol, due) is None and due > venue.now:
+                if now - due < LATE_AFTER and patient:
+                    target = min(target, due - _JUST_BEFORE)
+                    continue
+                self._live.late.setdefault(symbol, []).append(due)
+            del self._live.expected[symbol]
+        return target
+
+    def settle_late(self, venue: Venue, now: datetime) -> None:
+        """Book rates that came out after the account had gone on without them, at the mark of their instant
+        where the market data offers it.
+        """
+        if not self._live.late or (self._asked_late is not None and now - self._asked_late < _LATE_RETRY):
+            return
+        self._asked_late = now
+        for symbol, times in list(self._live.late.items()):
+            rows = self._rates(symbol, since=times[0] - _AROUND, until=times[-1] + _AROUND)
+            known = {row.time: row for row in rows}
+            for time in [time for time in times if time in known]:
+                venue.settle_late(known[time], mark=self._mark_at(symbol, time))
+                times.remove(time)
+            if not times:
+                del self._live.late[symbol]
+
+    def _mark_at(self, symbol: str, instant: datetime) -> Decimal | None:
+        if not isinstance(self._market, MarkHistory):
+            return None
+        bars = self._market.mark_bars(symbol, step=MARK_BAR, since=instant, until=instant + MARK_BAR)
+        return next((bar.open for bar in bars if bar.start == instant), None)

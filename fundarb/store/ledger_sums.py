@@ -1,0 +1,283 @@
+"""Exact sums over the ledger: the running totals as they stand, or the entries of a span. Changes nothing.
+
+What is asked for without a span is answered from ``ledger_totals`` and costs the same whatever the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from fundarb.core.instants import from_ms, to_ms
+from fundarb.core.ledger import Account
+from fundarb.core.money import ZERO
+from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.store.records import Records
+from fundarb.store.session import Session
+
+RESULT_ACCOUNTS: Final = (
+    Account.REALISED,
+    Account.FEES,
+    Account.FUNDING,
+    Account.INTEREST,
+    Account.EXTERNAL,
+    Account.LOAN,
+    Account.DUST,
+    Account.SUSPENSE,
+)
+_RESULTS: Final = "entry.account IN ({})".format(", ".join(f"'{account}'" for account in RESULT_ACCOUNTS))
+_ACCOUNTS: Final = {account.value: account for account in Account}
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """What one account gathered in one coin for one position and leg: amount and its value in quote,
+    debit +.
+    """
+
+    position_id: str | None
+    account: Account
+    coin: str
+    leg: Leg | None
+    amount: Decimal
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaySum:
+    """What one account gathered in one coin on one day (UTC), which begins at ``day``."""
+
+    day: datetime
+    account: Account
+    coin: str
+    amount: Decimal
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traded:
+    """One fill of ours, as far as it says how large a position was."""
+
+    position_id: str
+    leg: Leg
+    side: Side
+    quantity: Decimal
+    value: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxEntry:
+    """An entry that a tax return may ask for, with its fact."""
+
+    at: datetime
+    key: str
+    fact: str
+    symbol: str
+    account: Account
+    coin: str
+    amount: Decimal
+    value: Decimal
+    position_id: str | None
+    leg: Leg | None
+
+
+class LedgerSums:
+    """Sums over the ledger of one database."""
+
+    def __init__(self, session: Session) -> None:
+        """On one session."""
+        self._session = session
+        self._traded = Records(session, session.tables.executions, kind=Traded)
+
+    def totals(self) -> tuple[Sum, ...]:
+        """What the entries of every account add up to, wallets and costs too; from the running totals."""
+        sql = "SELECT position_id, account, coin, leg, amount, value FROM ledger_totals"
+        return tuple(_sum(row) for row in self._session.database.rows(sql, ()))
+
+    def balances(self) -> dict[tuple[Account, str], Decimal]:
+        """The trial balance: the sum of all amounts by account and coin; zero balances left out."""
+        found: dict[tuple[Account, str], Decimal] = {}
+        for item in self.totals():
+            key = (item.account, item.coin)
+            found[key] = found.get(key, ZERO) + item.amount
+        return {key: amount for key, amount in found.items() if amount}
+
+    def wallet(self) -> dict[str, Decimal]:
+        """What the venue's wallet should hold of each coin."""
+        return {
+            coin: total for (account, coin), total in self.balances().items() if account is Account.WALLET
+        }
+
+    def sums(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        booked_after: int = 0,
+        booked_until: int | None = None,
+    ) -> tuple[Sum, ...]:
+        """Exact sums by position, account, coin and leg over the accounts that make a result (not wallet, not
+        cost).
+
+        ``since``/``until`` cut by the time of the fact, ``booked_after``/``booked_until`` by journal id.
+        """
+        if since is None and until is None and not booked_after and booked_until is None:
+            return tuple(item for item in self.totals() if item.account in RESULT_ACCOUNTS)
+        conditions, values = _booked(booked_after, booked_until)
+        timed, times = _timed(since, until)
+        join = "JOIN ledger_journals AS journal ON journal.id = entry.journal_id" if timed else ""
+        key = "entry.position_id, entry.account, entry.coin, entry.leg"
+        sql = (
+            f"SELECT {key}, dsum(entry.amount), dsum(entry.value) FROM ledger_entries AS entry {join} "
+            f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key}"
+        )
+        return tuple(_sum(row) for row in self._session.database.rows(sql, [*values, *times]))
+
+    def by_day(
+        self, *, since: datetime | None = None, until: datetime | None = None, booked_after: int = 0
+    ) -> tuple[DaySum, ...]:
+        """Exact sums by the day (UTC) of the fact, account and coin, oldest first."""
+        conditions, values = _booked(booked_after, None)
+        timed, times = _timed(since, until)
+        key = f"journal.at / {_DAY_MS}, entry.account, entry.coin"
+        sql = (
+            f"SELECT {key}, dsum(entry.amount), dsum(entry.value) FROM ledger_entries AS entry "
+            "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
+            f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key} ORDER BY 1"
+        )
+        return tuple(
+            DaySum(
+                day=from_ms(day * _DAY_MS),
+                account=Account(account),
+                coin=coin,
+                amount=Decimal(amount),
+                value=Decimal(value),
+            )
+            for day, account, coin, amount, value in self._session.database.rows(sql, [*values, *times])
+        )
+
+    def slippage(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Mapping[str, Decimal]:
+        """Slippage in quote by position, + = cost, over the fills that a decision stood behind."""
+        return dict(self._slippage("journal.position_id", since, until=until))
+
+    def slippage_by_day(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[tuple[datetime, Decimal], ...]:
+        """Slippage in quote by the day (UTC) of the fill, over the fills that a decision stood behind."""
+        found = self._slippage(f"journal.at / {_DAY_MS}", since, until=until)
+        return tuple((from_ms(day * _DAY_MS), total) for day, total in found)
+
+    def _slippage(
+        self, key: str, since: datetime | None, *, until: datetime | None
+    ) -> Iterator[tuple[Any, Decimal]]:
+        timed, times = _timed(since, until)
+        sql = (
+            f"SELECT {key}, dsum(journal.slippage) FROM ledger_journals AS journal "
+            f"WHERE {' AND '.join(['journal.slippage IS NOT NULL', *timed])} GROUP BY {key} ORDER BY 1"
+        )
+        for name, total in self._session.database.rows(sql, times):
+            yield name, Decimal(total)
+
+    def external_after(self, number: int) -> tuple[tuple[int, Decimal], ...]:
+        """Deposits (+) and withdrawals (−) in quote, each with its journal's id, of those after one, in the
+        order of booking.
+        """
+        sql = "SELECT journal_id, value FROM ledger_entries WHERE account = ? AND journal_id > ? ORDER BY id"
+        rows = self._session.database.rows(sql, [Account.EXTERNAL.value, number])
+        return tuple((journal, -Decimal(value)) for journal, value in rows)
+
+    def traded(self, position_ids: Collection[str]) -> Iterator[Traded]:
+        """The fills of these positions, oldest first."""
+        every = "WHERE position_id IS NOT NULL AND kind != ? ORDER BY time, key"
+        for fill in self._traded.many(every, ExecKind.FUNDING):
+            if fill.position_id in position_ids:
+                yield fill
+
+    def tax_entries(self, *, until: datetime | None = None) -> tuple[TaxEntry, ...]:
+        """Every entry but those that only move costs about, in the order of time; an exchange of coins of
+        which the log has several rows stands together.
+        """
+        timed, times = _timed(None, until)
+        sql = (
+            "SELECT journal.at, journal.key, journal.fact, journal.symbol, entry.account, entry.coin, "
+            "entry.amount, entry.value, entry.position_id, entry.leg FROM ledger_entries AS entry "
+            "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
+            f"WHERE {' AND '.join(['entry.account != ?', *timed])} ORDER BY journal.at, journal.key, entry.id"
+        )
+        rows = self._session.database.rows(sql, [Account.POSITION_COST.value, *times])
+        return tuple(
+            TaxEntry(
+                at=from_ms(at),
+                key=key,
+                fact=fact,
+                symbol=symbol,
+                account=Account(account),
+                coin=coin,
+                amount=Decimal(amount),
+                value=Decimal(value),
+                position_id=position,
+                leg=Leg(leg) if leg else None,
+            )
+            for at, key, fact, symbol, account, coin, amount, value, position, leg in rows
+            if amount != "0"
+        )
+
+    def drifted(self) -> tuple[str, ...]:
+        """Where the running totals are not what the entries add up to, in words: nowhere, unless the file was
+        tampered with.
+        """
+        key = "entry.position_id, entry.account, entry.coin, entry.leg"
+        sql = (
+            f"SELECT {key}, dsum(entry.amount), dsum(entry.value) FROM ledger_entries AS entry GROUP BY {key}"
+        )
+        found = {_key(item): item for item in (_sum(row) for row in self._session.database.rows(sql, ()))}
+        kept = {_key(item): item for item in self.totals()}
+        return tuple(
+            f"{account} {coin}" + (f" of {position}" if position else "")
+            for position, account, coin, _ in sorted({*found, *kept}, key=str)
+            if found.get((position, account, coin, _)) != kept.get((position, account, coin, _))
+        )
+
+
+def _key(item: Sum) -> tuple[str | None, Account, str, Leg | None]:
+    return item.position_id, item.account, item.coin, item.leg
+
+
+def _sum(row: Sequence[str]) -> Sum:
+    """From position, account, coin, leg, amount and value, as the database has them."""
+    position_id, account, coin, leg, amount, value = row
+    return Sum(
+        position_id=position_id or None,
+        account=_ACCOUNTS[account],
+        coin=coin,
+        leg=Leg(leg) if leg else None,
+        amount=Decimal(amount),
+        value=Decimal(value),
+    )
+
+
+def _booked(after: int, until: int | None) -> tuple[list[str], list[object]]:
+    """Conditions on the order of booking, and their values."""
+    conditions: list[str] = []
+    values: list[object] = []
+    if after:
+        conditions.append("entry.journal_id > ?")
+        values.append(after)
+    if until is not None:
+        conditions.append("entry.journal_id <= ?")
+        values.append(until)
+    return conditions, values
+
+
+def _timed(since: datetime | None, until: datetime | None) -> tuple[list[str], list[object]]:
+    """Conditions on the time of the fact, and their values."""
+    wanted = (("journal.at >= ?", since), ("journal.at < ?", until))
+    given = [(text, to_ms(instant)) for text, instant in wanted if instant is not None]
+    return [text for text, _ in given], [value for _, value in given]
