@@ -1,4 +1,4 @@
-"""Bars out of a price function: for kline end points over a market that has a price at every instant."""
+"""Bars for kline end points: sampled from a price function, or joined from finer recorded ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from decimal import Decimal
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.markets.ladder import Grid
 from fundarb.markets.noise import unit
+from fundarb.markets.tape import Series
 from fundarb.venue.feed import Bar, BarKind, BarQuery
 
 _SAMPLES = 6
@@ -50,3 +51,44 @@ class Sampled:
             volume = self._step.decimal(round(money / prices[-1] / self._step.size))
             turnover = Decimal(round(money * 10_000)).scaleb(-4)
         return Bar(from_ms(start), values[0], max(values), min(values), values[-1], volume, turnover)
+
+
+def fits(series: Series, query: BarQuery) -> bool:
+    """Whether the bars asked for are made of whole recorded ones."""
+    return to_ms(from_ms(0) + query.step) % series.step_ms == 0
+
+
+def recorded_bars(series: Series, query: BarQuery, *, tick: Grid, step: Grid) -> tuple[Bar, ...]:
+    """Recorded bars joined to the length asked for (at most a thousand, the newest); of those that are not
+    finished at the end of the query only what is known by then.
+    """
+    length, end = to_ms(from_ms(0) + query.step), to_ms(query.end)
+    first = max(-(-to_ms(query.start) // length), -(-series.first_ms // length)) * length
+    last = min(end, series.last_ms - 1) // length * length
+    first = max(first, last - length * (_MAX_BARS - 1))
+    count, now = length // series.step_ms, series.bar_at(end)
+    found = []
+    for start in range(first, last + 1, length):
+        number = series.bar_at(start)
+        found.append(_joined(series, start, bars=range(number, min(number + count, now)), grids=(tick, step)))
+    return tuple(found)
+
+
+def _joined(series: Series, start: int, *, bars: range, grids: tuple[Grid, Grid]) -> Bar:
+    """One bar of some finished recorded ones; without any, of the price at its start."""
+    tick, step = grids
+    opened, closed = series.nodes[bars.start], series.nodes[max(bars.stop, bars.start)]
+    high = max([opened, closed, *(series.highs[number] for number in bars)])
+    low = min([opened, closed, *(series.lows[number] for number in bars)])
+    volume = sum(series.volumes[number] for number in bars)
+    money = sum(series.volumes[number] * series.nodes[number] for number in bars)
+    prices = [tick.decimal(round(price / tick.size)) for price in (opened, high, low, closed)]
+    return Bar(
+        from_ms(start),
+        prices[0],
+        prices[1],
+        prices[2],
+        prices[3],
+        step.decimal(round(volume / step.size)),
+        Decimal(round(money * 10_000)).scaleb(-4),
+    )

@@ -45,15 +45,15 @@ class Tier:
 
 
 TIERS = {
-    "A": Tier(turnover=4e9, touch=1.6e5, density=4e5, spread_bp=0.1, idio=0.0038, spot_share=0.3,
+    "A": Tier(turnover=4e9, touch=1.6e5, density=4e5, spread_bp=0.1, idio=0.0028, spot_share=0.3,
               leverage=100, first_limit=1_500_000, mm_rate="0.005", cap="0.00375"),
-    "B": Tier(turnover=3e8, touch=1.5e4, density=3.5e4, spread_bp=0.8, idio=0.0058, spot_share=0.3,
+    "B": Tier(turnover=3e8, touch=1.5e4, density=3.5e4, spread_bp=0.8, idio=0.0040, spot_share=0.3,
               leverage=50, first_limit=200_000, mm_rate="0.01", cap="0.0075"),
-    "C": Tier(turnover=5e7, touch=6e3, density=9e3, spread_bp=1.6, idio=0.0066, spot_share=0.25,
+    "C": Tier(turnover=5e7, touch=1e4, density=1.8e4, spread_bp=1.4, idio=0.0044, spot_share=0.25,
               leverage=50, first_limit=200_000, mm_rate="0.01", cap="0.01"),
-    "D": Tier(turnover=1.1e7, touch=2e3, density=2.4e3, spread_bp=3.0, idio=0.0074, spot_share=0.25,
+    "D": Tier(turnover=1.1e7, touch=4e3, density=5e3, spread_bp=2.6, idio=0.0048, spot_share=0.25,
               leverage=25, first_limit=100_000, mm_rate="0.02", cap="0.02"),
-    "E": Tier(turnover=2.5e6, touch=6e2, density=6e2, spread_bp=6.0, idio=0.0082, spot_share=0.25,
+    "E": Tier(turnover=2.5e6, touch=1.5e3, density=1.5e3, spread_bp=5.0, idio=0.0054, spot_share=0.25,
               leverage=25, first_limit=50_000, mm_rate="0.02", cap="0.02"),
 }  # fmt: skip
 
@@ -238,6 +238,8 @@ _ODDITIES = (
     _coin(
         "BEAM-TOKEN", 0.00079, tier="E", beta=0.7, perp="", perp_base="", spot="BEAMUSDT", spot_base="BEAM"
     ),
+    # the venue's own coin, in which fees can be deducted: spot only
+    _coin("MNT", 0.8, tier="D", mood=Mood.DULL, perp="", perp_base=""),
     _coin("HYPE", 25, tier="B", mood=Mood.HOT, beta=1.8, spot="", spot_base=""),
     _coin(
         "TSLA",

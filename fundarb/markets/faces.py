@@ -25,6 +25,9 @@ from fundarb.venue.feed import Listing, Point
 
 _STAT_HOURS = 4
 _SPOT_TURNOVER = 0.18
+_BIG_MOVE = 4.0
+"""Hourly moves of so many of a coin's own standard deviations make its book nervous."""
+_MOST_STRESS = 6.0
 _RATE = Decimal("1e-8")
 _CENT = Decimal("0.01")
 
@@ -91,7 +94,9 @@ class _Day(NamedTuple):
 
 
 class _Hour(NamedTuple):
-    """What one instrument needs inside one hour; ``area``: the premium's integral since the period began."""
+    """What one instrument needs inside one hour; ``area``: the premium's integral since the period began,
+    ``stress``: how nervous its book is, 1 in calm.
+    """
 
     hour: int
     path: Segment
@@ -103,6 +108,7 @@ class _Hour(NamedTuple):
     next_time: datetime
     interval: timedelta
     day: _Day
+    stress: float
 
 
 class Face:
@@ -146,7 +152,7 @@ class Face:
         """The market of this instrument at a moment."""
         known = self.inside(moment.hour)
         fair, index = self._fair(known, moment)
-        bid, bid_size, ask, ask_size, last = self.ladder.quote(fair, moment.tick)
+        bid, bid_size, ask, ask_size, last = self.ladder.quote(fair, moment.tick, stress=known.stress)
         prev, high, low, turnover, volume, interest = known.day
         fine = self.ladder.fine
         mark = fine.step * round(fair / fine.size)
@@ -205,8 +211,17 @@ class Face:
             next_time=self._grid.instant(since + hours),
             interval=timedelta(hours=hours),
             day=self._look_back(hour),
+            stress=self._stress(hour),
         )
         return self._hour
+
+    def _stress(self, hour: int) -> float:
+        """From the volatility of the hour and the move of the hour before: what comes is not known to a
+        book.
+        """
+        model = self.model
+        moved = abs(model.log_price(hour) - model.log_price(hour - 1)) / (_BIG_MOVE * model.coin.size.idio)
+        return min(max(1.0, model.volatility(hour), moved), _MOST_STRESS)
 
     def _look_back(self, hour: int) -> _Day:
         block = (hour + self.model.offset) // _STAT_HOURS

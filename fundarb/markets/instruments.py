@@ -23,7 +23,7 @@ def steps_of(coin: Coin) -> tuple[Decimal, Decimal, Decimal, Decimal]:
         return perp_tick, perp_step, spot_tick, spot_step
     tick = round(log10(coin.price * 1.5e-4))
     step = ceil(log10(0.12 / coin.price))
-    finer = 2 if key_number(coin.name) % 3 else 1
+    finer = (2, 2, 1, 2, 2, 1, 2, 2, 1, 2, 0, 1)[key_number(coin.name) % 12]
     coarser = 1 if key_number(coin.name) % 4 == 0 and 10.0 ** (tick + 1) < 1.2e-3 * coin.price else 0
     return _power(tick), _power(step), _power(tick + coarser), _power(step - finer)
 

@@ -68,11 +68,15 @@ class Ladder:
         self.fine = Grid.of(tick / 10)
         """Mark and index have one digit more than the tick."""
 
-    def quote(self, fair: float, moment: int) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
-        """Bid, its size, ask, its size and the last price around a fair price in a moment."""
-        width = round(fair * self._spread) or 1
+    def quote(
+        self, fair: float, moment: int, *, stress: float = 1.0
+    ) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
+        """Bid, its size, ask, its size and the last price around a fair price in a moment. ``stress`` widens
+        the spread and thins the book as a nervous market does.
+        """
+        width = round(fair * self._spread * stress) or 1
         ticks = floor(fair / self.tick.size - (width - 1) / 2.0) or 1
-        typical = self._touch / fair
+        typical = self._touch / fair / stress
         first, second, third = three_units(self._key, moment)
         tick, step = self.tick.step, self.step.step
         bid, ask = tick * ticks, tick * (ticks + width)
@@ -85,7 +89,7 @@ class Ladder:
         )
 
     def levels(
-        self, best: Decimal, size: Decimal, *, upward: bool, moment: int, count: int
+        self, best: Decimal, size: Decimal, *, upward: bool, moment: int, count: int, stress: float = 1.0
     ) -> tuple[Level, ...]:
         """Up to ``count`` levels from the best price away from the middle, thinning noise repeated for a
         moment.
@@ -93,7 +97,7 @@ class Ladder:
         ticks = round(best / self.tick.decimal(1))
         fair = float(best)
         gap = self.depth.gap_bp * 1e-4 * fair / self.tick.size
-        typical = self.depth.density * self.depth.gap_bp / (fair * self.step.size)
+        typical = self.depth.density * self.depth.gap_bp / (fair * self.step.size * stress)
         found = [Level(best, size)]
         salt = self._key ^ (0x5DEECE66D if upward else 0xB5297A4D)
         for number in range(1, min(count, MAX_LEVELS)):

@@ -1,11 +1,11 @@
 """How prices and premiums move: pure functions of (seed, coin, instant) in floats; Decimals begin one
 module up.
 
-Log price of a coin = its start + beta × market factor + its own walk + scripted events. Walks step hourly
-with heavy tails and volatility that clusters; inside an hour a Brownian bridge of four sines joins the two
-ends. The premium (perp ÷ spot − 1, per eight hours of funding) is a regime that lasts weeks, two faster
-drifts, noise and squeezes; the rate follows by the exchange's formula. Constants are fitted to how real
-coins behave (spread of levels, persistence, tails); ``tests/markets`` measures them.
+Log price of a coin = its start + beta × market factor + what all but BTC share + its own walk + scripted
+events. Walks step hourly with heavy tails and volatility that clusters; inside an hour a Brownian bridge of
+four sines joins the two ends. The premium (perp ÷ spot − 1, per eight hours of funding) is a regime that
+lasts weeks, two faster drifts, noise and squeezes; the rate follows by the exchange's formula. Constants are
+fitted to how real coins behave (spread of levels, persistence, tails); ``tests/markets`` measures them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ HOUR_MS = 3_600_000
 BP = 1e-4
 _CLAMP = 5 * BP
 _HARMONICS = tuple(2.0**0.5 / (k * pi) for k in (1, 2, 3, 4))
-_MARKET_SD = 0.0050
-_RARE = 2.6
+_MARKET_SD = 0.0043
+_ALTS_SD = 0.0038
+_FOLLOWS = 0.5
+"""Coins with a smaller beta than this (a metal, a stock) do not move with the other coins either."""
+_RARE, _LARGEST = 2.6, 3.0
 _DAY_SHAPE = (0.98, 1.08, 0.96, 0.83, 0.77, 0.77, 0.82, 0.87, 0.85, 0.80, 0.82, 0.80,
               0.91, 1.28, 1.60, 1.40, 1.16, 1.20, 1.13, 1.14, 1.05, 1.0, 1.0, 0.84)  # fmt: skip
 """|return| by hour of the day (UTC), relative to its mean."""
@@ -49,6 +52,9 @@ class Segment(NamedTuple):
     d: float
 
 
+_STILL = Segment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 class Path:
     """A random walk in hourly steps with clustered volatility and heavy tails.
 
@@ -60,13 +66,19 @@ class Path:
         self._sd = sd
         self._scale = scale
         self._walk = Walk(self._step)
+        self._last: tuple[int, Segment] | None = None
 
     def at(self, hour: int) -> float:
         """Its value at a whole hour."""
         return self._walk.at(hour)
 
     def segment(self, hour: int) -> Segment:
-        """One hour of it."""
+        """One hour of it; the last one is remembered, as many coins ask for the same."""
+        if self._last is None or self._last[0] != hour:
+            self._last = (hour, self._draw(hour))
+        return self._last[1]
+
+    def _draw(self, hour: int) -> Segment:
         row = self._shocks.row(hour)
         sd = self._sd * self._scale(hour) * 0.8
         start = self._walk.at(hour)
@@ -82,10 +94,10 @@ class Path:
 
     def _step(self, hour: int) -> float:
         row = self._shocks.row(hour)
-        burst = row[1]
-        size = exp(0.38 * burst - 0.07)
+        burst = min(row[1], _LARGEST)
+        size = exp(0.36 * burst - 0.065)
         if burst > _RARE:
-            size *= 1.9
+            size *= 1.5
         return self._sd * self._scale(hour) * size * row[0]
 
 
@@ -101,6 +113,7 @@ class Market:
         self._quick = Drift(f"{key}|vol-quick", 14)
         self._scale = Nodes(self._volatility)
         self.path = Path(f"{key}|path", _MARKET_SD, scale=self._scale.at)
+        self.alts = Path(f"{key}|alts", _ALTS_SD, scale=self._scale.at)
         self._premium = Drift(f"{key}|premium", 24 * 5)
         self._premium_quick = Drift(f"{key}|premium-quick", 20)
         self.premium = Nodes(self._common_premium)
@@ -111,10 +124,10 @@ class Market:
 
     def _volatility(self, hour: int) -> float:
         shape = _DAY_SHAPE[(hour + self.origin_hour) % 24]
-        return shape * exp(0.28 * self._slow.at(hour) + 0.25 * self._quick.at(hour) - 0.06)
+        return shape * exp(0.34 * self._slow.at(hour) + 0.48 * self._quick.at(hour) - 0.12)
 
     def _common_premium(self, hour: int) -> float:
-        level = 0.9 * self._premium.at(hour) + 0.5 * self._premium_quick.at(hour)
+        level = 1.1 * self._premium.at(hour) + 1.2 * self._premium_quick.at(hour)
         return level * BP + self.script.market_premium(hour)
 
 
@@ -132,12 +145,12 @@ class _Manner(NamedTuple):
 
 
 _MANNERS = {
-    Mood.MAJOR: _Manner(1.0, 0.9, 0.35, 1.0, 0.0, 0.0),
-    Mood.HOT: _Manner(2.0, 1.6, 0.8, 1.1, 0.10, 40.0),
-    Mood.NORMAL: _Manner(1.5, 1.4, 0.8, 1.0, 0.06, 25.0),
-    Mood.DULL: _Manner(1.0, 1.2, 0.9, 0.4, 0.03, 30.0),
-    Mood.THIN: _Manner(1.8, 2.2, 1.6, 0.4, 0.22, 90.0),
-    Mood.COLD: _Manner(2.2, 1.6, 0.8, 0.9, 0.05, 20.0),
+    Mood.MAJOR: _Manner(0.5, 1.2, 0.6, 0.9, 0.0, 0.0),
+    Mood.HOT: _Manner(1.0, 1.8, 1.0, 1.0, 0.05, 40.0),
+    Mood.NORMAL: _Manner(0.7, 1.7, 1.0, 1.0, 0.03, 25.0),
+    Mood.DULL: _Manner(0.5, 1.5, 1.1, 0.8, 0.015, 30.0),
+    Mood.THIN: _Manner(0.9, 2.3, 1.8, 0.8, 0.08, 90.0),
+    Mood.COLD: _Manner(1.0, 1.9, 1.0, 0.9, 0.03, 20.0),
 }
 
 
@@ -149,12 +162,12 @@ def _draw_level(mood: Mood) -> Callable[[Random], float]:
     leaves it.
     """
     table = {
-        Mood.MAJOR: ((0.62, -4.6, 0.8), (0.28, -1.0, 1.8), (0.10, 6.8, 0.8)),
-        Mood.HOT: ((0.45, 8.6, 1.3), (0.25, 2.0, 2.0), (0.30, -4.0, 1.5)),
-        Mood.NORMAL: ((0.50, -4.1, 1.5), (0.38, 0.5, 2.0), (0.08, 7.4, 1.0), (0.04, -8.0, 2.0)),
-        Mood.DULL: ((0.90, 0.5, 1.5), (0.10, -4.2, 1.0)),
-        Mood.THIN: ((0.72, 0.5, 2.0), (0.16, -7.0, 3.0), (0.12, 6.5, 1.5)),
-        Mood.COLD: ((0.75, -6.2, 1.6), (0.25, -3.0, 2.0)),
+        Mood.MAJOR: ((0.66, -4.4, 0.4), (0.26, -2.0, 1.5), (0.08, 6.4, 0.6)),
+        Mood.HOT: ((0.40, 8.0, 1.0), (0.28, 2.0, 2.0), (0.32, -3.6, 0.6)),
+        Mood.NORMAL: ((0.55, -4.0, 0.5), (0.36, -0.5, 2.0), (0.07, 6.8, 0.7), (0.02, -6.0, 1.0)),
+        Mood.DULL: ((0.82, -1.4, 1.2), (0.18, -3.8, 0.5)),
+        Mood.THIN: ((0.76, -0.8, 1.5), (0.17, -4.0, 1.0), (0.07, 6.0, 1.0)),
+        Mood.COLD: ((0.75, -4.9, 0.6), (0.25, -3.5, 1.0)),
     }[mood]
 
     def draw(random: Random) -> float:
@@ -184,6 +197,7 @@ class CoinModel:
             if follows == "BTC"
             else Path(f"{market.seed}|{follows}|path", coin.size.idio, scale=market.scale)
         )
+        self._shares = self._own is not None and coin.beta > _FOLLOWS
         self.base = coin.price * (0.9 + 0.2 * (key_number(f"{market.seed}|{follows}|base") / 2**64))
         manner = _MANNERS[coin.mood]
         self._manner = manner
@@ -207,11 +221,17 @@ class CoinModel:
     def _log_price(self, hour: int) -> float:
         total = self.coin.beta * self._market.path.at(hour) + self._market.script.price(self.coin.name, hour)
         total += self.coin.beta * self._market.script.market_price(hour)
+        if self._shares:
+            total += self._market.alts.at(hour)
         return total if self._own is None else total + self._own.at(hour)
 
     def price_at(self, hour: int) -> float:
         """The price in quote at a whole hour."""
         return self.base * exp(self.log_price(hour))
+
+    def volatility(self, hour: int) -> float:
+        """The volatility of an hour relative to normal."""
+        return self._market.scale(hour)
 
     def segment(self, hour: int) -> Segment:
         """One hour of the log price."""
@@ -221,13 +241,14 @@ class CoinModel:
         if self._own is None:
             return Segment(start, change, beta * common.a, beta * common.b, beta * common.c, beta * common.d)
         own = self._own.segment(hour)
+        alts = self._market.alts.segment(hour) if self._shares else _STILL
         return Segment(
             start,
             change,
-            beta * common.a + own.a,
-            beta * common.b + own.b,
-            beta * common.c + own.c,
-            beta * common.d + own.d,
+            beta * common.a + alts.a + own.a,
+            beta * common.b + alts.b + own.b,
+            beta * common.c + alts.c + own.c,
+            beta * common.d + alts.d + own.d,
         )
 
     # ------------------------------------------------------------------------------------------ premium

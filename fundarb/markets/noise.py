@@ -8,6 +8,7 @@ in a sequence.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from random import Random
 
@@ -153,8 +154,8 @@ class Walk:
 
     def __init__(self, step: Callable[[int], float]) -> None:
         self._step = step
-        self._ahead = [0.0]
-        self._behind = [0.0]
+        self._ahead = array("d", [0.0])
+        self._behind = array("d", [0.0])
 
     def at(self, index: int) -> float:
         """The sum of all steps from 0 to the index."""

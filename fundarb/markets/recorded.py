@@ -9,22 +9,22 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
-from math import exp, log
+from math import ceil, floor
 
 from fundarb.core.instants import from_ms
 from fundarb.core.market import Category, FundingRate, PerpInstrument, SpotInstrument
 from fundarb.markets.coins import TIERS, Tier
 from fundarb.markets.ladder import Depth, Ladder
-from fundarb.markets.model import BP, fine_sines
-from fundarb.markets.noise import Shocks, key_number
+from fundarb.markets.model import BP
+from fundarb.markets.noise import key_number
 from fundarb.markets.tape import Filters, Series, Settled, Tape, Terms, exact
 from fundarb.venue.feed import CoinRules, CollateralTier, Listing, Point, RiskTier
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _CLAMP = 5 * BP
-_HARMONICS = tuple(2.0**0.5 / (k * 3.141592653589793) for k in (1, 2, 3, 4))
-_RANGE_TO_SD = 1 / 1.67  # of a random walk: mean range = 1.6 standard deviations (Parkinson)
+_KNOWN = {"BTC": "A", "ETH": "A", "SOL": "A", "XRP": "B", "DOGE": "B", "BNB": "B", "WIF": "B", "HYPE": "B"}
+_UNKNOWN = "D"
 _MOMENT_MS = 500
 _RATE = Decimal("1e-8")
 _CENT = Decimal("0.01")
@@ -35,9 +35,11 @@ _OPEN_INTEREST = 0.35  # of a day's volume; the recordings do not have it
 
 
 class Recorded:
-    """One coin of a replay; ``constructed`` says that its spot is made up."""
+    """One coin of a replay; ``constructed`` says that its spot is made up. ``start_ms`` is where the replay
+    begins: the coin's class of turnover is judged by what was traded before.
+    """
 
-    def __init__(self, tape: Tape, terms: Terms) -> None:
+    def __init__(self, tape: Tape, terms: Terms, *, start_ms: int) -> None:
         self.symbol = tape.symbol
         self.base = tape.symbol.removesuffix("USDT")
         self.terms = terms
@@ -46,13 +48,12 @@ class Recorded:
         self._funding = tape.funding
         self._settled_ms = [row.ms for row in tape.funding]
         self._marks_at = {row.ms: row.mark for row in tape.funding if row.mark is not None}
-        self._noise = Shocks(f"replay|{tape.symbol}", 4)
         self.cap = Decimal(_CAP.get(tape.symbol, _USUAL_CAP))
-        size = self.size
+        self.size = _size(tape.perp, tape.symbol, start_ms=start_ms)
         key = key_number(f"replay|{tape.symbol}")
         self._ladders = {
-            Category.LINEAR: _ladder(terms.perp, size, share=1.0, key=key),
-            Category.SPOT: _ladder(terms.spot, size, share=size.spot_share, key=key ^ 1),
+            Category.LINEAR: _ladder(terms.perp, self.size, share=1.0, key=key),
+            Category.SPOT: _ladder(terms.spot, self.size, share=self.size.spot_share, key=key ^ 1),
         }
         self._premiums = _running_sum(tape.perp, tape.spot) if tape.spot is not None else array("d")
         self._days: dict[tuple[Category, int], tuple[Decimal, Decimal, Decimal, Decimal, Decimal]] = {}
@@ -62,16 +63,9 @@ class Recorded:
         """Where its shorter recording ends."""
         return min(self._perp.last_ms, self._spot.last_ms if self._spot is not None else self._perp.last_ms)
 
-    @property
-    def size(self) -> Tier:
-        """Its class of turnover, by the first day of the recording."""
-        series = self._perp
-        bars = min(len(series.highs), _DAY_MS // series.step_ms)
-        money = sum(series.volumes[n] * series.nodes[n] for n in range(bars))
-        for tier in TIERS.values():
-            if money >= tier.turnover / 4:
-                return tier
-        return TIERS["E"]
+    def series(self, category: Category) -> Series | None:
+        """The recorded bars of one of its markets; None for a constructed spot."""
+        return self._perp if category is Category.LINEAR else self._spot
 
     def ladder(self, category: Category) -> Ladder:
         """The quoting of one of its two markets."""
@@ -80,25 +74,22 @@ class Recorded:
     # ------------------------------------------------------------------------------------------ prices
 
     def fair(self, category: Category, ms: int) -> tuple[float, float]:
-        """Fair price and index (the spot) at an instant."""
-        perp = self._inside(self._perp, ms)
-        if self._spot is None:
-            spot = perp / (1.0 + self._implied_premium(ms))
-        else:
-            spot = _edges(self._spot, ms) * perp / _edges(self._perp, ms)
+        """Fair price and index (the spot) at an instant: those at the last edge of a bar."""
+        perp = self._perp.known(ms)
+        spot = perp / (1.0 + self._implied_premium(ms)) if self._spot is None else self._spot.known(ms)
         return (perp if category is Category.LINEAR else spot), spot
 
-    def _inside(self, series: Series, ms: int) -> float:
-        """The price inside a bar: a bridge between its edges, kept within its recorded range."""
-        bar, fraction = series.place(ms)
-        left, right = series.nodes[bar], series.nodes[bar + 1]
-        if fraction == 0.0:
-            return left
-        sd = log(series.highs[bar] / series.lows[bar]) * _RANGE_TO_SD
-        row, sines = self._noise.row(bar), fine_sines(fraction)
-        bridge = sd * sum(h * z * s for h, z, s in zip(_HARMONICS, row, sines, strict=True))
-        price = left * exp(log(right / left) * fraction + bridge)
-        return min(max(price, series.lows[bar]), series.highs[bar])
+    def mark_range(self, since_ms: int, until_ms: int) -> tuple[Decimal, Decimal] | None:
+        """Lowest and highest mark of the bars that ended in ``(since, until]``, by the perp's own
+        extremes.
+        """
+        series = self._perp
+        first, last = series.bar_at(since_ms), series.bar_at(until_ms)
+        if first == last:
+            return None
+        fine = self._ladders[Category.LINEAR].fine
+        low, high = min(series.lows[first:last]), max(series.highs[first:last])
+        return fine.decimal(floor(low / fine.size)), fine.decimal(ceil(high / fine.size))
 
     def _implied_premium(self, ms: int) -> float:
         """The premium that the last settled rate implies (its middle where the rate is the default)."""
@@ -111,23 +102,21 @@ class Recorded:
         return rate + (_CLAMP if rate > BP else -_CLAMP)
 
     def mark(self, ms: int) -> Decimal:
-        """The mark price: recorded where it was (settlements, full hours), else the perp times the nearest
-        ratio.
+        """The mark price: recorded where it was (settlements, edges of its bars), else the perp times the
+        last known ratio of the two.
         """
         known = self._marks_at.get(ms)
         if known is not None:
             return known
-        perp = self._inside(self._perp, ms)
         fine = self._ladders[Category.LINEAR].fine
-        marks = self._marks
+        marks, perp = self._marks, self._perp.known(ms)
         if marks is None or not marks.covers(ms):
             return fine.decimal(round(perp / fine.size))
-        hour, fraction = marks.place(ms)
-        if fraction == 0.0:
-            return exact(marks.nodes[hour])
-        # the ratio known at the last full hour: the next hour's is not known yet
-        ratio = marks.nodes[hour] / self._inside(self._perp, marks.first_ms + hour * marks.step_ms)
-        return fine.decimal(round(perp * ratio / fine.size))
+        bar = marks.bar_at(ms)
+        edge = marks.first_ms + bar * marks.step_ms
+        if edge == ms:
+            return exact(marks.nodes[bar])
+        return fine.decimal(round(perp * marks.nodes[bar] / self._perp.known(edge) / fine.size))
 
     def point(self, category: Category, ms: int) -> Point:
         """The market of one instrument at an instant."""
@@ -158,19 +147,19 @@ class Recorded:
     def _day(self, category: Category, ms: int) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
         """Figures of the finished bars of the last 24 hours: previous price, high, low, turnover, volume."""
         series = self._spot if category is Category.SPOT and self._spot is not None else self._perp
-        bar, _ = series.place(ms)
+        bar = series.bar_at(ms)
         found = self._days.get((category, bar))
         if found is None:
             if len(self._days) > 8:
                 self._days.clear()
             ladder = self._ladders[category]
             first = max(0, bar - _DAY_MS // series.step_ms)
-            bars = range(first, max(bar, first + 1))
+            bars, now = range(first, bar), series.nodes[bar]
             tick, volume = ladder.tick, sum(series.volumes[n] for n in bars)
             found = self._days[category, bar] = (
                 tick.decimal(max(1, round(series.nodes[first] / tick.size))),
-                tick.decimal(max(1, round(max(series.highs[n] for n in bars) / tick.size))),
-                tick.decimal(max(1, round(min(series.lows[n] for n in bars) / tick.size))),
+                tick.decimal(max(1, round(max((series.highs[n] for n in bars), default=now) / tick.size))),
+                tick.decimal(max(1, round(min((series.lows[n] for n in bars), default=now) / tick.size))),
                 _CENT * round(sum(series.volumes[n] * series.nodes[n] for n in bars) * 100),
                 ladder.step.decimal(round(volume / ladder.step.size)),
             )
@@ -227,15 +216,21 @@ def _running_sum(perp: Series, spot: Series) -> array[float]:
     """Sums of the premium at the edges of the perp's bars: entry n holds those of the first n edges."""
     sums, total = array("d", [0.0]), 0.0
     for number in range(len(perp.highs)):
-        total += perp.nodes[number] / _edges(spot, perp.first_ms + number * perp.step_ms) - 1.0
+        total += perp.nodes[number] / spot.known(perp.first_ms + number * perp.step_ms) - 1.0
         sums.append(total)
     return sums
 
 
-def _edges(series: Series, ms: int) -> float:
-    """The straight line between the edges of a bar."""
-    bar, fraction = series.place(ms)
-    return series.nodes[bar] + (series.nodes[bar + 1] - series.nodes[bar]) * fraction
+def _size(series: Series, symbol: str, *, start_ms: int) -> Tier:
+    """The class of turnover: by the day before the start, without one by what is generally known of the
+    coin.
+    """
+    last = series.bar_at(start_ms)
+    bars = range(max(0, last - _DAY_MS // series.step_ms), last)
+    if len(bars) * series.step_ms < _HOUR_MS:
+        return TIERS[_KNOWN.get(symbol.removesuffix("USDT"), _UNKNOWN)]
+    money = sum(series.volumes[n] * series.nodes[n] for n in bars) * _DAY_MS / (len(bars) * series.step_ms)
+    return next((tier for tier in TIERS.values() if money >= tier.turnover / 4), TIERS["E"])
 
 
 def _ladder(filters: Filters, size: Tier, *, share: float, key: int) -> Ladder:

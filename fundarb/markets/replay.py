@@ -1,11 +1,11 @@
 """The replay of recorded prices and funding as a market: Bybit's own bars and settled rates, without
 looking ahead.
 
-At the edge of a bar the price is the recorded one. Inside a bar it follows a Brownian bridge between the
-two edges, of the bar's own size: what it shows until an instant says nothing about where the bar will close
-(a bridge whose end is random is an ordinary random walk), so fills get a price of their moment and
-decisions learn nothing early. Settled rates are the recorded ones and appear at their instant; the running
-rate is computed from the premium so far, never from the rate to come.
+At the edge of a bar the price is the recorded one, and inside a bar it stays there: what the bar will do is
+not known before it ends, so neither a decision nor a fill can learn from it. The extremes of a finished bar
+count for the risk of what was held meanwhile (``mark_range``). Settled rates are the recorded ones and appear
+at their instant; the running rate is computed from the premium so far, never from the rate to come. Of the
+future only the settlement schedule and the end of the recording are known, as an exchange announces them.
 
 A coin without spot data may be given a *constructed* spot (mark less the premium that the last settled rate
 implies). Such coins are listed in ``constructed``: a run on them may claim leg and margin safety, never a
@@ -16,19 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from fundarb.core.instants import from_ms, iso, to_ms
 from fundarb.core.market import Book, Category, FundingRate, SettledFunding
 from fundarb.errors import ConfigError, Problem
-from fundarb.markets.bars import Sampled
+from fundarb.markets.bars import Sampled, fits, recorded_bars
 from fundarb.markets.ladder import MAX_LEVELS
 from fundarb.markets.recorded import Recorded, listings_of, rules_of
-from fundarb.markets.tape import Folder, Series, Tape, Terms
+from fundarb.markets.tape import Folder, Series, Settled, Tape, Terms
 from fundarb.venue.feed import Bar, BarKind, BarQuery, CoinRules, Happening, HappeningKind, Listing, Point
 
 _BOOK_MS = 5000
-_FINE, _COARSE = "5m", "1h"
+_FINE, _COARSE, _COARSER = "5m", "1h", "4h"
+_HOUR_MS = 3_600_000
 
 
 class ReplayMarket:
@@ -87,6 +89,10 @@ class ReplayMarket:
         ms = to_ms(at)
         return {symbol: coin.point(category, ms) for symbol, coin in self._coins.items()}
 
+    def mark_range(self, symbol: str, since: datetime, *, until: datetime) -> tuple[Decimal, Decimal] | None:
+        """Lowest and highest mark of the bars that have ended since an instant."""
+        return self._coins[symbol].mark_range(to_ms(since), to_ms(until))
+
     def book(self, category: Category, symbol: str, *, at: datetime, depth: int) -> Book:
         """The undisturbed book around the recorded price."""
         ms, coin = to_ms(at), self._coins[symbol]
@@ -119,10 +125,14 @@ class ReplayMarket:
     # ------------------------------------------------------------------------------------------ bars
 
     def bars(self, query: BarQuery) -> tuple[Bar, ...]:
-        """Bars sampled from what the market showed, oldest first."""
+        """The recorded bars where they are as fine as what is asked for, else sampled from what the market
+        showed; the last one ends when the query does. Oldest first.
+        """
         coin = self._coins[query.symbol]
         ladder = coin.ladder(query.category)
-        grid = ladder.tick if query.kind is BarKind.LAST else ladder.fine
+        series = coin.series(query.category)
+        if query.kind is BarKind.LAST and series is not None and fits(series, query):
+            return recorded_bars(series, query, tick=ladder.tick, step=ladder.step)
 
         def price(at: datetime) -> float:
             fair, index = coin.fair(query.category, to_ms(at))
@@ -132,6 +142,7 @@ class ReplayMarket:
                 return index
             return float(coin.mark(to_ms(at))) if query.kind is BarKind.MARK else fair
 
+        grid = ladder.tick if query.kind is BarKind.LAST else ladder.fine
         turnover = coin.point(query.category, to_ms(query.end)).turnover_24h
         return Sampled(price, grid, step=ladder.step, turnover=float(turnover)).bars(query)
 
@@ -157,11 +168,11 @@ def replay(
     missing = sorted(wanted - set(chosen))
     if not chosen or missing:
         raise _nothing(source, start, missing=missing)
-    funding, marks = source.funding(chosen), source.series("klines_mark", chosen, at_ms=at, interval=_COARSE)
+    funding, marks = source.funding(chosen), _marks(source, chosen, at=at)
     filters, tiers = source.filters(), source.tiers(chosen)
     coins = []
     for symbol in chosen:
-        if ("perp", symbol) not in filters or symbol not in funding:
+        if ("perp", symbol) not in filters or not _settles(funding.get(symbol, []), at):
             continue
         tape = Tape(
             symbol=symbol,
@@ -172,8 +183,22 @@ def replay(
         )
         perp = filters["perp", symbol]
         terms = Terms(perp=perp, spot=filters.get(("spot", symbol), perp), tiers=tuple(tiers.get(symbol, ())))
-        coins.append(Recorded(tape, terms))
+        coins.append(Recorded(tape, terms, start_ms=at))
+    if not coins:
+        raise _nothing(source, start, missing=missing)
     return ReplayMarket(coins, start)
+
+
+def _settles(rows: list[Settled], at: int) -> bool:
+    """Whether the recorded settlements of a coin reach back to the start: else its schedule is not known."""
+    return bool(rows) and rows[0].ms <= at + rows[0].hours * _HOUR_MS
+
+
+def _marks(source: Folder, symbols: Iterable[str], *, at: int) -> dict[str, Series]:
+    """Recorded marks, hourly where there are any, else every four hours."""
+    found = source.series("klines_mark", symbols, at_ms=at, interval=_COARSE)
+    missing = [symbol for symbol in symbols if symbol not in found]
+    return found | (source.series("klines_mark", missing, at_ms=at, interval=_COARSER) if missing else {})
 
 
 def _nothing(source: Folder, start: datetime, *, missing: list[str]) -> ConfigError:

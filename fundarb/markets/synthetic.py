@@ -26,6 +26,7 @@ from fundarb.venue.feed import Bar, BarKind, BarQuery, CoinRules, Happening, Lis
 _MOMENT_MS = 500
 _BOOK_MS = 5000
 _BOOKS_KEPT = 16
+_BOOK_SIZES = (1, 13, 26, MAX_LEVELS)
 _HOT_AT_START = 5
 _COOLING = 2
 
@@ -103,8 +104,10 @@ class SyntheticMarket:
         return {symbol: face.point(moment) for symbol, face in self._faces[category].items()}
 
     def book(self, category: Category, symbol: str, *, at: datetime, depth: int) -> Book:
-        """The undisturbed book; the last few are remembered, as matching asks for the same one again."""
-        count = depth if depth <= 1 else MAX_LEVELS
+        """The undisturbed book; the last few are remembered, as matching asks for the same one again. Levels
+        do not depend on how many are asked for, so that few are made where few will do.
+        """
+        count = next((size for size in _BOOK_SIZES if depth <= size), MAX_LEVELS)
         key = (category, symbol, to_ms(at), count)
         found = self._books.get(key)
         if found is None:
@@ -118,9 +121,9 @@ class SyntheticMarket:
     def _book(self, category: Category, symbol: str, *, at: datetime, count: int) -> Book:
         face, moment = self._faces[category][symbol], self.moment(at)
         point = face.point(moment)
-        slow = moment.ms // _BOOK_MS
+        slow, stress = moment.ms // _BOOK_MS, face.inside(moment.hour).stress
         sides = [
-            face.ladder.levels(price, size, upward=upward, moment=slow, count=count)
+            face.ladder.levels(price, size, upward=upward, moment=slow, count=count, stress=stress)
             if price is not None
             else ()
             for price, size, upward in ((point.bid, point.bid_size, False), (point.ask, point.ask_size, True))

@@ -8,7 +8,7 @@ here interprets a price.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from fundarb.errors import ConfigError, Problem
 
 _BAR_COLUMNS = ("ts", "open", "high", "low", "close", "volume")
+_BATCH = 20_000
 _STEPS = {"5m": 300_000, "1h": 3_600_000, "4h": 14_400_000}
 
 
@@ -42,11 +43,13 @@ class Series:
         """Whether an instant lies inside."""
         return self.first_ms <= ms < self.last_ms
 
-    def place(self, ms: int) -> tuple[int, float]:
-        """Number of the bar at an instant and the fraction of it that has passed; held at the ends."""
-        inside = min(max(ms, self.first_ms), self.last_ms - 1)
-        bar, rest = divmod(inside - self.first_ms, self.step_ms)
-        return bar, rest / self.step_ms
+    def bar_at(self, ms: int) -> int:
+        """Number of the bar at an instant; held at the ends. Of it only the open is known yet."""
+        return (min(max(ms, self.first_ms), self.last_ms - 1) - self.first_ms) // self.step_ms
+
+    def known(self, ms: int) -> float:
+        """The last price known at an instant: the open of its bar."""
+        return self.nodes[self.bar_at(ms)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,48 +114,53 @@ class Folder:
             ) from error
         self._parquet: Any = parquet
 
-    def columns(
-        self, name: str, columns: Sequence[str], *, symbols: Iterable[str] = ()
-    ) -> dict[str, list[Any]]:
-        """Columns of the rows of some symbols (all without ``symbols``) in the order of the file."""
+    def batches(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+        """Columns of a file in the order of its rows, a bounded number of rows at a time; nothing if there is
+        no such file.
+        """
         path = self.path / f"{name}.parquet"
-        wanted = list(symbols)
         if not path.is_file():
-            return {column: [] for column in columns}
-        filters = [("symbol", "in", wanted)] if wanted else None
+            return
         try:
-            table = self._parquet.read_table(path, columns=list(columns), filters=filters)
+            with self._parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
+                    yield {column: batch[column].to_pylist() for column in columns}
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(Problem("--replay", f"{path} cannot be read: {error}")) from error
-        return {column: table[column].to_pylist() for column in columns}
 
-    def rows(self, name: str, columns: Sequence[str], *, symbols: Iterable[str] = ()) -> list[dict[str, Any]]:
-        """The same as rows, for small files."""
-        found = self.columns(name, columns, symbols=symbols)
-        return [dict(zip(columns, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    def rows(self, name: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The same row by row."""
+        for batch in self.batches(name, columns):
+            for values in zip(*(batch[column] for column in columns), strict=True):
+                yield dict(zip(columns, values, strict=True))
 
     def series(self, name: str, symbols: Iterable[str], *, at_ms: int, interval: str) -> dict[str, Series]:
-        """Per symbol the stretch of bars around an instant; symbols without one are missing."""
-        step = _STEPS[interval]
-        columns = self.columns(name, (*_BAR_COLUMNS, "symbol", "interval"), symbols=symbols)
-        names, intervals = columns["symbol"], columns["interval"]
+        """Per symbol (all without ``symbols``) the stretch of bars around an instant; symbols without one are
+        missing.
+        """
+        wanted = frozenset(symbols)
         found: dict[str, Series] = {}
-        first = 0
-        for last in range(1, len(names) + 1):
-            if last < len(names) and names[last] == names[first] and intervals[last] == intervals[first]:
-                continue
-            if intervals[first] == interval:
-                stretch = _stretch(columns["ts"], first, last=last, at_ms=at_ms, step=step)
-                if stretch is not None:
-                    found[names[first]] = _series(columns, stretch, step=step)
-            first = last
+        stretch: _Stretch | None = None
+        for batch in self.batches(name, (*_BAR_COLUMNS, "symbol", "interval")):
+            bars = zip(*(batch[column] for column in _BAR_COLUMNS), strict=True)
+            for symbol, length, bar in zip(batch["symbol"], batch["interval"], bars, strict=True):
+                if length != interval or (wanted and symbol not in wanted):
+                    continue
+                if stretch is None or not stretch.continues(symbol, bar[0]):
+                    _keep(found, stretch, at_ms=at_ms)
+                    stretch = _Stretch(symbol, bar[0], step=_STEPS[interval])
+                stretch.add(bar)
+        _keep(found, stretch, at_ms=at_ms)
         return found
 
     def funding(self, symbols: Iterable[str]) -> dict[str, list[Settled]]:
         """Recorded settlements per symbol, oldest first."""
         columns = ("symbol", "ts", "rate", "interval_hours", "mark_price")
+        wanted = frozenset(symbols)
         found: dict[str, list[Settled]] = {}
-        for row in self.rows("funding", columns, symbols=symbols):
+        for row in self.rows("funding", columns):
+            if row["symbol"] not in wanted:
+                continue
             mark = row["mark_price"]
             settled = Settled(
                 row["ts"],
@@ -168,7 +176,9 @@ class Folder:
         columns = ("market", "market_ticker", "tick_size", "lot_size", "min_order_size")
         return {
             (row["market"], row["market_ticker"]): Filters(
-                exact(row["tick_size"]), exact(row["lot_size"]), exact(row["min_order_size"])
+                exact(row["tick_size"]),
+                exact(row["lot_size"]),
+                exact(row["min_order_size"] or row["lot_size"]),
             )
             for row in self.rows("instruments", columns)
             if row["tick_size"] and row["lot_size"]
@@ -176,16 +186,19 @@ class Folder:
 
     def covered(self, name: str) -> tuple[int, int] | None:
         """First and last bar of a file in milliseconds, over all symbols; None without any."""
-        times = self.columns(name, ("ts",))["ts"]
+        times = [
+            time for batch in self.batches(name, ("ts",)) for time in (min(batch["ts"]), max(batch["ts"]))
+        ]
         return (min(times), max(times)) if times else None
 
     def tiers(self, symbols: Iterable[str]) -> Mapping[str, list[tuple[Decimal, Decimal, Decimal]]]:
         """Risk tiers per symbol, lowest first: upper limit, maintenance rate, largest leverage."""
         columns = ("symbol", "tier", "max_notional", "maintenance_margin_rate", "max_leverage")
+        wanted = frozenset(symbols)
         found: dict[str, list[tuple[Decimal, Decimal, Decimal]]] = {}
-        for row in sorted(
-            self.rows("risk_tiers", columns, symbols=symbols), key=lambda item: int(item["tier"])
-        ):
+        for row in sorted(self.rows("risk_tiers", columns), key=lambda item: int(item["tier"])):
+            if row["symbol"] not in wanted:
+                continue
             tier = (
                 exact(row["max_notional"]),
                 exact(row["maintenance_margin_rate"]),
@@ -200,29 +213,36 @@ def exact(value: float) -> Decimal:
     return Decimal(repr(value)).normalize() + 0
 
 
-def _stretch(times: list[int], first: int, *, last: int, at_ms: int, step: int) -> tuple[int, int] | None:
-    """The rows ``[from, to)`` around an instant that follow each other without a gap; None if it lies in
-    none.
-    """
-    begin = first
-    for number in range(first + 1, last + 1):
-        if number < last and times[number] == times[number - 1] + step:
-            continue
-        if times[begin] <= at_ms < times[number - 1] + step:
-            return begin, number
-        begin = number
-    return None
+class _Stretch:
+    """Bars of one symbol that follow each other without a gap, while a file is being read."""
+
+    def __init__(self, symbol: str, first_ms: int, *, step: int) -> None:
+        self.symbol = symbol
+        self._first = first_ms
+        self._step = step
+        self._columns = tuple(array("d") for _ in range(5))
+
+    def continues(self, symbol: str, ms: int) -> bool:
+        """Whether a bar is the next one."""
+        return symbol == self.symbol and ms == self._first + self._step * len(self._columns[0])
+
+    def add(self, bar: tuple[Any, ...]) -> None:
+        """One more bar: its open, high, low, close and volume (none for marks)."""
+        for column, value in zip(self._columns, bar[1:], strict=True):
+            column.append(value or 0.0)
+
+    def series(self) -> Series:
+        """What was read."""
+        opens, highs, lows, closes, volumes = self._columns
+        opens.append(closes[-1])
+        return Series(
+            step_ms=self._step, first_ms=self._first, nodes=opens, highs=highs, lows=lows, volumes=volumes
+        )
 
 
-def _series(columns: dict[str, list[Any]], stretch: tuple[int, int], *, step: int) -> Series:
-    rows = slice(*stretch)
-    nodes = array("d", columns["open"][rows])
-    nodes.append(columns["close"][stretch[1] - 1])
-    return Series(
-        step_ms=step,
-        first_ms=columns["ts"][stretch[0]],
-        nodes=nodes,
-        highs=array("d", columns["high"][rows]),
-        lows=array("d", columns["low"][rows]),
-        volumes=array("d", [volume or 0.0 for volume in columns["volume"][rows]]),
-    )
+def _keep(found: dict[str, Series], stretch: _Stretch | None, *, at_ms: int) -> None:
+    """Keep a finished stretch if it lies around an instant."""
+    if stretch is not None:
+        series = stretch.series()
+        if series.covers(at_ms):
+            found[stretch.symbol] = series

@@ -35,6 +35,9 @@ _COUNTER = {
     "SPOT_REPAYMENT_BUY": "market",
 }
 
+COUNTER_ACCOUNTS = ("wallet", "market", "funding", "fees", "interest", "lender", "external")
+"""The accounts of a coin; together they are always zero."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -197,19 +200,6 @@ class Account:
         position.realised += amount
         position.realised_total += amount
         self.coin(coin).realised += amount
-
-    def verify(self) -> None:
-        """Check the whole log once (after a restore): every chain ties and ends in its wallet;
-        ``ValueError`` if not.
-        """
-        balances = dict(self.book.opening)
-        for row in self.book.log:
-            if balances.get(row.coin, ZERO) + row.change != row.balance:
-                raise ValueError(f"the transaction log of {row.coin} does not tie at {row.id}")
-            balances[row.coin] = row.balance
-        for name, coin in self.book.coins.items():
-            if balances.get(name, ZERO) != coin.wallet:
-                raise ValueError(f"the wallet of {name} is not what its transaction log says")
 
     def prune(self, before: datetime) -> None:
         """Forget rows from before an instant; what they came to becomes the opening balance."""

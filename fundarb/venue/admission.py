@@ -22,8 +22,8 @@ from fundarb.venue.fees import Fees
 from fundarb.venue.margin import Margin
 from fundarb.venue.market import Market
 from fundarb.venue.register import Register
-from fundarb.venue.rows import MarketUnit, Order, OrderSpec, OrderType
-from fundarb.venue.state import State
+from fundarb.venue.rows import CLOSING, MarketUnit, Order, OrderSpec, OrderType
+from fundarb.venue.state import Rules, State
 
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII)
 MAX_OPEN = 500
@@ -47,24 +47,35 @@ class Admission:
     """The gatekeeper of ``place`` and ``amend``."""
 
     def __init__(
-        self, state: State, market: Market, *, account: Account, register: Register, margin: Margin
+        self,
+        state: State,
+        rules: Rules,
+        *,
+        market: Market,
+        account: Account,
+        register: Register,
+        margin: Margin,
     ) -> None:
         """Introduce what it reads."""
+        self._rules = rules
         self._state = state
         self._market = market
         self._account = account
         self._register = register
         self._margin = margin
 
-    def admit(self, spec: OrderSpec, fees: Fees) -> Order:
-        """The order as it enters; ``Rejected`` with Bybit's code otherwise."""
+    def admit(self, spec: OrderSpec, fees: Fees, *, funded: bool = True) -> Order:
+        """The order as it enters; ``Rejected`` with Bybit's code otherwise. ``funded`` False asks about
+        everything but the margin of a perp order.
+        """
         listing = self._market.listing(spec.category, spec.symbol)
         self._check_link(spec)
         if isinstance(listing.instrument, PerpInstrument):
             self._perp_open(spec, listing.instrument)
             priced = self._perp_priced(spec, listing.instrument)
             self._perp_limits(spec, listing.instrument, priced=priced)
-            self._perp_funds(spec, priced, perp=listing.instrument, fees=fees)
+            if funded:
+                self._perp_funds(spec, priced, perp=listing.instrument, fees=fees)
             lock, coin = ZERO, ""
         else:
             self._spot_open(spec)
@@ -93,7 +104,7 @@ class Admission:
             created=self._state.now,
             updated=self._state.now,
             sequence=self._state.counter,
-            create_type="CreateByClosing" if spec.reduce_only else "CreateByUser",
+            create_type=CLOSING if spec.reduce_only else "CreateByUser",
             leverage=spec.leverage,
             locked=lock,
             locked_coin=coin,
@@ -140,6 +151,12 @@ class Admission:
         highest, lowest = self._market.price_limits(spec.category, spec.symbol)
         edge = highest if spec.side is Side.BUY else lowest
         if spec.order_type is OrderType.MARKET:
+            point = self._market.point(spec.category, spec.symbol)
+            if (point.ask if spec.side is Side.BUY else point.bid) is None:
+                refuse(
+                    110118,
+                    "The market order cannot be priced: there is nothing on the other side of the book.",
+                )
             return Priced(edge, quantity)
         if spec.price is None or spec.price <= 0 or not is_multiple(spec.price, perp.tick_size):
             refuse(10001, "Price invalid")
@@ -159,6 +176,8 @@ class Admission:
         after = abs(size + priced.quantity * spec.side.sign)
         if after <= abs(size):
             return
+        if perp.delivery_time is not None and perp.delivery_time - self._state.now <= self._rules.close_only:
+            refuse(30228, "No new positions during delisting.")
         mark = self._market.point(spec.category, spec.symbol).mark
         tier = self._margin.tier(spec.symbol, after * mark)
         if after * mark > tier.limit or self._margin.leverage(spec.symbol) > tier.max_leverage:
@@ -207,7 +226,7 @@ class Admission:
             if spec.quantity < spot.min_notional:
                 refuse(170140, "Order value exceeded lower limit.")
             return Priced(edge, spec.quantity, by_value=True)
-        self._spot_quantity(spec, spot)
+        self._spot_quantity(spec, spot, listing=listing)
         point = self._market.point(spec.category, spec.symbol)
         price = edge if market else self._spot_limit(spec, spot, highest=highest, lowest=lowest)
         reference = point.last if market else price
@@ -215,13 +234,16 @@ class Admission:
             refuse(170140, "Order value exceeded lower limit.")
         return Priced(price, spec.quantity)
 
-    def _spot_quantity(self, spec: OrderSpec, spot: SpotInstrument) -> None:
+    @staticmethod
+    def _spot_quantity(spec: OrderSpec, spot: SpotInstrument, *, listing: Listing) -> None:
         step = max(spot.qty_step, CASH_STEP)  # coins are booked in multiples of it
         if spec.quantity <= 0 or not is_multiple(spec.quantity, step):
             refuse(170137, "Order quantity has too many decimals.")
         if spec.quantity < spot.min_qty:
             refuse(170136, "Order quantity exceeded lower limit.")
         most = spot.max_market_qty if spec.order_type is OrderType.MARKET else spot.max_limit_qty
+        if spec.time_in_force is TimeInForce.POST_ONLY and listing.postonly_max_qty is not None:
+            most = min(most, listing.postonly_max_qty)
         if spec.quantity > most:
             refuse(170135, "Order quantity exceeded upper limit.")
 
@@ -259,6 +281,9 @@ class Admission:
         if lock > free:
             if not spec.leverage:
                 refuse(170131, "Insufficient balance.")
+            rule = self._market.coin_rules().get(coin)
+            if rule is None or self._account.coin(coin).borrowed + lock - max(free, ZERO) > rule.max_borrow:
+                refuse(170033, "Insufficient margin balance.")
             need = (lock - max(free, ZERO)) * usd * self._margin.borrow_im
             if need > totals.available:
                 refuse(170033, "Insufficient margin balance.")

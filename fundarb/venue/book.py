@@ -60,6 +60,19 @@ def take(levels: Levels, want: Want) -> list[Take]:
     return takes
 
 
+def settled(levels: Levels, takes: list[Take], *, want: Want, depth: int) -> bool:
+    """Whether a walk over the first ``depth`` levels would not go on over more of them."""
+    if len(levels) < depth:
+        return True
+    last = levels[-1].price
+    if (last > want.limit) if want.buying else (last < want.limit):
+        return True
+    if want.quantity is not None:
+        return sum((item.quantity for item in takes), ZERO) >= want.quantity
+    spent = sum((item.quantity * item.price for item in takes), ZERO)
+    return want.value is not None and want.value - spent < want.step * last
+
+
 def skip(levels: Levels, quantity: Decimal) -> Levels:
     """The side without its first ``quantity`` of base."""
     if quantity <= ZERO:

@@ -7,16 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NoReturn
 
 from fundarb.core.market import Category
 from fundarb.core.orders import OrderStatus, TimeInForce
+from fundarb.errors import Rejected
 from fundarb.venue.account import Account
 from fundarb.venue.admission import Admission, refuse
 from fundarb.venue.fees import Fees
 from fundarb.venue.matching import Matching
 from fundarb.venue.register import Register
 from fundarb.venue.rows import Ack, Directive, Order, OrderMatch, OrderSpec, OrderType, WalletView
-from fundarb.venue.state import Armed, DueKind, Rules, State
+from fundarb.venue.state import Amendment, Armed, DueKind, Rules, State
 from fundarb.venue.timeline import Timeline
 
 
@@ -45,6 +47,7 @@ class Desk:
         self._register = parts.register
         self._matching = parts.matching
         self._fees = parts.fees
+        timeline.amend = self._apply_amendment
 
     def place(self, spec: OrderSpec, directive: Directive | None = None) -> Ack:
         """Accept an order for matching after the delay, or ``Rejected``."""
@@ -56,6 +59,7 @@ class Desk:
         """Accept and match in one step, past every armed directive: somebody else's hand."""
         order = self._enter(spec, Directive())
         self._matching.match(order)
+        self._timeline.audit()
         return order
 
     def _accept(self, spec: OrderSpec, directive: Directive | None) -> Order:
@@ -78,12 +82,15 @@ class Desk:
             self._account.coin(order.locked_coin).locked += order.locked
         self._register.add(order)
         self._matching.announce(order)
+        self._timeline.audit()
         return order
 
-    def rehearse(self, spec: OrderSpec, look: Callable[[], WalletView]) -> WalletView:
-        """What ``look`` sees while the order would be open; leaves everything as it was."""
+    def rehearse(self, spec: OrderSpec, look: Callable[[], WalletView], *, funded: bool) -> WalletView:
+        """What ``look`` sees while the order would be open; leaves everything as it was. ``funded`` False
+        asks for it even where there is no money for the order.
+        """
         counter = self._state.counter
-        order = self._admission.admit(spec, self._fees)
+        order = self._admission.admit(spec, self._fees, funded=funded)
         self._register.add(order)
         try:
             return look()
@@ -106,64 +113,105 @@ class Desk:
     # ------------------------------------------------------------------------------------------ change
 
     def amend(self, order: Order, quantity: Decimal | None, *, price: Decimal | None) -> Ack:
-        """Give an open order another total quantity or price; it loses its place and meets the book again."""
-        if quantity is None and price is None:
-            refuse(
-                10001,
-                "params error: The order remains unchanged.",
-            )
-        if quantity is not None and quantity <= order.filled:
+        """Ask for another total quantity or price of an open limit order; until the matching hears of it the
+        order can fill as it is.
+        """
+        amendment = Amendment(quantity, price)
+        self._amended(order, amendment)
+        self._state.amendments.setdefault(order.order_id, []).append(amendment)
+        self._timeline.queue(DueKind.AMEND, self._state.now + self._rules.match_delay, subject=order.order_id)
+        return Ack(order.order_id, order.link_id)
+
+    def _apply_amendment(self, order: Order) -> None:
+        """The amendment has arrived. A smaller quantity keeps the order's place; anything else loses it, and
+        the order meets the book again. What is no longer possible leaves the order as it is.
+        """
+        waiting = self._state.amendments[order.order_id]
+        amendment = waiting.pop(0)
+        if not waiting:
+            del self._state.amendments[order.order_id]
+        if order.status.final:
+            return
+        try:
+            fresh = self._amended(order, amendment)
+        except Rejected:
+            self._matching.announce(order)
+            return
+        if order.locked_coin:
+            self._account.coin(order.locked_coin).locked += fresh.locked - order.locked
+            order.locked = fresh.locked
+        total = fresh.quantity + order.filled
+        keeps_place = fresh.price == order.price and total <= order.quantity
+        order.quantity, order.price = total, fresh.price
+        self._matching.announce(order)
+        if not keeps_place:
+            order.resting = False
+            self._matching.match(order)
+
+    def _amended(self, order: Order, amendment: Amendment) -> Order:
+        """What is left of the order with the change, as a new order; ``Rejected`` if it could not be one."""
+        wanted = order.quantity if amendment.quantity is None else amendment.quantity
+        limit = order.price if amendment.price is None else amendment.price
+        if (wanted, limit) == (order.quantity, order.price):
+            refuse(10001, "The order remains unchanged as the parameters entered match the existing ones.")
+        if order.order_type is OrderType.MARKET:
+            refuse(10001, "params error: a market order cannot be amended")
+        if wanted <= order.filled:
             refuse(10001, "Qty invalid")
+        return self._admitted_anew(order, wanted - order.filled, price=limit)
+
+    def _admitted_anew(self, order: Order, left: Decimal, *, price: Decimal | None) -> Order:
+        """What is left of an order as a new one; meanwhile the old one ties up neither coins nor margin."""
         spec = OrderSpec(
             category=order.category,
             symbol=order.symbol,
             side=order.side,
-            quantity=order.quantity if quantity is None else quantity,
+            quantity=left,
             order_type=order.order_type,
-            price=order.price if price is None else price,
+            price=price,
             time_in_force=order.time_in_force,
             reduce_only=order.reduce_only,
             leverage=order.leverage,
         )
         coin = self._account.coin(order.locked_coin) if order.locked_coin else None
+        quantity = order.quantity
+        order.quantity = order.filled
         if coin is not None:
             coin.locked -= order.locked
         try:
-            fresh = self._admission.admit(spec, self._fees)
+            return self._admission.admit(spec, self._fees)
         finally:
+            order.quantity = quantity
             if coin is not None:
                 coin.locked += order.locked
-        if coin is not None:
-            left = fresh.locked * (fresh.quantity - order.filled) / fresh.quantity
-            coin.locked += left - order.locked
-            order.locked = left
-        order.quantity, order.price, order.resting = fresh.quantity, fresh.price, False
-        self._matching.announce(order)
-        self._timeline.queue(DueKind.MATCH, self._state.now + self._rules.match_delay, subject=order.order_id)
-        return Ack(order.order_id, order.link_id)
 
     # ------------------------------------------------------------------------------------------ cancel
 
     def cancel(self, category: Category, symbol: str, *, order_id: str, link_id: str) -> Ack:
         """Ask for a cancel of an open order, or say with the right code why not."""
-        order = self._register.find(category, order_id, link_id=link_id)
-        spot = category is Category.SPOT
-        if order is None or order.symbol != symbol:
-            refuse(
-                170213 if spot else 110001,
-                "Order does not exist." if spot else "order not exists or too late to cancel",
-            )
-        if order.status is OrderStatus.FILLED:
-            refuse(
-                170139 if spot else 110001,
-                "Order has been filled." if spot else "order not exists or too late to cancel",
-            )
-        if order.status.final:
-            refuse(
-                170142 if spot else 110001,
-                "Order has been canceled." if spot else "order not exists or too late to cancel",
-            )
+        order = self.open_order(category, order_id, link_id=link_id, late="too late to cancel")
+        if order.symbol != symbol:
+            self._no_order(category, late="too late to cancel")
         return self._ask_cancel(order)
+
+    def open_order(self, category: Category, order_id: str, *, link_id: str, late: str) -> Order:
+        """An open order of a market; the order id wins. Contracts have one code for all that is wrong, spot
+        tells unknown, filled and cancelled apart.
+        """
+        order = self._register.find(category, order_id, link_id=link_id)
+        if order is None or (order.status.final and category is Category.LINEAR):
+            self._no_order(category, late=late)
+        if order.status is OrderStatus.FILLED:
+            refuse(170139, "Order has been filled.")
+        if order.status.final:
+            refuse(170142, "Order has been canceled.")
+        return order
+
+    @staticmethod
+    def _no_order(category: Category, *, late: str) -> NoReturn:
+        if category is Category.SPOT:
+            refuse(170213, "Order does not exist.")
+        refuse(110001, f"order not exists or {late}")
 
     def cancel_all(self, category: Category, symbol: str | None) -> tuple[Ack, ...]:
         """Ask for a cancel of every open order of a market or symbol."""

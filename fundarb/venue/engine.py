@@ -14,9 +14,10 @@ from decimal import Decimal
 
 from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import cash
-from fundarb.errors import Rejected
+from fundarb.errors import InvariantBroken, Rejected
 from fundarb.venue.account import Account, Entry
 from fundarb.venue.admission import Admission, refuse
+from fundarb.venue.audit import Audit
 from fundarb.venue.codec import decode, encode
 from fundarb.venue.desk import Counter, Desk
 from fundarb.venue.feed import MarketFeed
@@ -89,14 +90,28 @@ class Venue(Reads):
         self._forced = Forced(
             state, self._market, account=self._account, margin=self._margin, matching=self._matching
         )
-        parts = Parts(self._market, self._schedule, self._register, self._matching, self._forced)
+        self._audit = Audit(self._account, self._register)
+        parts = Parts(self._market, self._schedule, self._register, self._matching, self._forced, self._audit)
         self._timeline = Timeline(state, parts, script=self._market.feed.happenings())
         admission = Admission(
-            state, self._market, account=self._account, register=self._register, margin=self._margin
+            state,
+            self.rules,
+            market=self._market,
+            account=self._account,
+            register=self._register,
+            margin=self._margin,
         )
         counter = Counter(self._account, self._register, self._matching, self._fees)
         self._desk = Desk(state, self.rules, admission=admission, timeline=self._timeline, parts=counter)
-        hands = Hands(self._market, self._schedule, self._account, self._fees, self._forced, self._timeline)
+        hands = Hands(
+            self._market,
+            self._schedule,
+            self._account,
+            self._fees,
+            self._forced,
+            self._timeline,
+            self._margin,
+        )
         self.world = World(state, hands, desk=self._desk)
         self._market.listeners.append(lambda symbol: self._tell(Notice(Topic.MARKET, state.now, symbol)))
 
@@ -129,12 +144,12 @@ class Venue(Reads):
         """
         return self._desk.place(spec, directive)
 
-    def check(self, spec: OrderSpec) -> tuple[WalletView, WalletView]:
+    def check(self, spec: OrderSpec, *, funded: bool = True) -> tuple[WalletView, WalletView]:
         """Pre-check: the wallet before and as it would be with the order open; ``Rejected`` as ``place``
-        would.
+        would, but with ``funded`` False not for a lack of margin.
         """
         before = self._margin.wallet()
-        return before, self._desk.rehearse(spec, self._margin.wallet)
+        return before, self._desk.rehearse(spec, self._margin.wallet, funded=funded)
 
     def amend(
         self,
@@ -145,10 +160,10 @@ class Venue(Reads):
         quantity: Decimal | None = None,
         price: Decimal | None = None,
     ) -> Ack:
-        """Change total quantity or price of an open order."""
-        order = self._register.find(category, order_id, link_id=link_id)
-        if order is None or order.status.final:
-            refuse(170213 if category is Category.SPOT else 110001, "order not exists or too late to replace")
+        """Ask for another total quantity or price of an open order; takes effect at ``now + match_delay``.
+        ``Rejected``: 110001 or (spot) 170213, 170139, 170142 when there is no such open order.
+        """
+        order = self._desk.open_order(category, order_id, link_id=link_id, late="too late to replace")
         return self._desk.amend(order, quantity, price=price)
 
     def cancel(self, category: Category, symbol: str, *, order_id: str = "", link_id: str = "") -> Ack:
@@ -205,16 +220,19 @@ class Venue(Reads):
             refuse(10001, f"{coin} cannot be switched")
         self._account.coin(coin).collateral_switch = on
 
-    def settle_late(self, row: SettledFunding) -> bool:
-        """Book a settlement that became known only after its instant, for the size held *then*; False if
-        none was held.
+    def settle_late(self, row: SettledFunding, *, mark: Decimal | None = None) -> bool:
+        """Book a settlement that became known only after its instant, for the size held *then* and at the
+        ``mark`` of then (today's without one); False if none was held.
         """
-        return self._forced.settle_late(row)
+        booked = self._forced.settle_late(row, mark=mark)
+        self._audit.check()
+        return booked
 
     def prune(self, before: datetime) -> None:
         """Forget rows and closed orders from before an instant; balances and positions stay as they are."""
         self._account.prune(before)
         self._register.prune(before)
+        self._audit.restart()
 
     # ------------------------------------------------------------------------------------------ truth
 
@@ -239,6 +257,8 @@ class Venue(Reads):
             )
         venue = cls.__new__(cls)
         venue.rules = rules or decode(Rules, saved.get("rules"))
-        venue._build(feed, decode(State, saved.get("state")))  # noqa: SLF001 - its own constructor
-        venue._account.verify()  # noqa: SLF001
+        try:
+            venue._build(feed, decode(State, saved.get("state")))  # noqa: SLF001 - its own constructor
+        except InvariantBroken as error:
+            raise ValueError(str(error)) from error
         return venue

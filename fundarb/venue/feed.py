@@ -175,6 +175,18 @@ class MarketFeed(Protocol):
         """
 
 
+@runtime_checkable
+class RangeFeed(Protocol):
+    """Optional face of a source that knows more of the past than it could show while it was the present:
+    prices of bars. Risk is judged by it, so that a spike between two looks is not missed.
+    """
+
+    def mark_range(self, symbol: str, since: datetime, *, until: datetime) -> tuple[Decimal, Decimal] | None:
+        """The lowest and the highest mark in ``(since, until]`` as far as ``until`` can know; None: nothing
+        beyond the points.
+        """
+
+
 class BarKind(StrEnum):
     """Which price a bar is made of."""
 

@@ -1,10 +1,11 @@
-"""What the venue does to an account without being asked: funding, interest, liquidation, ADL, delisting,
-forced repayment.
+"""What the venue does to an account without being asked: funding, liquidation, ADL, delisting. Debts and
+their repayment are in ``loans``.
 
 Facts: Bybit V5 API. Signs: an execution row of type Funding has ``fee`` + = paid, the transaction log
 ``funding`` + = received. A liquidation takes whole positions, the one with the largest maintenance margin
 first, at the mark worsened by the tier's maintenance rate, until the account is below 100 %; a real venue
-may be a little kinder, never harsher in steps.
+may be a little kinder, never harsher in steps. Debts come last: they are paid until the account is safe or
+empty.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import ONE, ZERO, cash, ceil_to, floor_to, round_to
 from fundarb.core.orders import ExecKind, Side
 from fundarb.venue.account import Account, Entry
+from fundarb.venue.loans import Loans
 from fundarb.venue.margin import Margin
 from fundarb.venue.market import Market
 from fundarb.venue.matching import Matching, Trade
@@ -24,7 +26,6 @@ from fundarb.venue.state import State, slot
 
 SETTLEMENT_SAMPLES = 30
 _MINUTE = timedelta(minutes=1)
-_REPAY_FEE = Decimal("0.001")
 
 
 class Forced:
@@ -39,6 +40,7 @@ class Forced:
         self._account = account
         self._margin = margin
         self._matching = matching
+        self.loans = Loans(state, market, account=account, margin=margin, matching=matching)
 
     # ------------------------------------------------------------------------------------------ funding
 
@@ -48,8 +50,10 @@ class Forced:
         if size:
             self._pay(row, size)
 
-    def settle_late(self, row: SettledFunding) -> bool:
-        """Book a settlement after its instant, for the size held then, at today's mark and time."""
+    def settle_late(self, row: SettledFunding, *, mark: Decimal | None) -> bool:
+        """Book a settlement after its instant: the size held then, today's time, today's mark if none is
+        given.
+        """
         after = ZERO
         for fill in reversed(self._account.book.fills):
             if fill.time < row.time:
@@ -60,12 +64,13 @@ class Forced:
                 after += fill.quantity * fill.side.sign if fill.kind.trades else ZERO
         size = self._account.size(row.symbol) - after
         if size:
-            self._pay(row, size)
+            self._pay(row, size, mark=mark)
         return bool(size)
 
-    def _pay(self, row: SettledFunding, size: Decimal) -> None:
+    def _pay(self, row: SettledFunding, size: Decimal, *, mark: Decimal | None = None) -> None:
         perp = self._margin.perp(row.symbol)
-        mark = self._market.point(Category.LINEAR, row.symbol).mark
+        if mark is None:
+            mark = self._market.point(Category.LINEAR, row.symbol).mark
         received = cash(-size * mark * row.rate)
         side = Side.BUY if size > 0 else Side.SELL
         exec_id = self._account.unique("exec")
@@ -114,60 +119,6 @@ class Forced:
         self._matching.tell(Notice(Topic.EXECUTION, self._state.now, fill))
         self._matching.tell(Notice(Topic.WALLET, self._state.now, ""))
 
-    # ------------------------------------------------------------------------------------------ interest
-
-    def charge_interest(self) -> None:
-        """One hour's interest on every borrowed coin; the free allowance covers unrealised losses of perps
-        only.
-        """
-        rules = self._market.coin_rules()
-        for name, view in self._margin.wallet().coins.items():
-            rule = rules.get(name)
-            if view.borrowed <= 0 or rule is None:
-                continue
-            free = min(rule.free_borrow, max(-view.unrealised, ZERO))
-            interest = cash(max(view.borrowed - free, ZERO) * rule.hourly_borrow_rate)
-            if interest:
-                self._account.post(
-                    Entry(kind="INTEREST", coin=name, cash_flow=-interest, fee_rate=rule.hourly_borrow_rate)
-                )
-                self._matching.tell(Notice(Topic.WALLET, self._state.now, ""))
-
-    def borrow(self, coin: str, amount: Decimal) -> None:
-        """Spot borrowing: the wallet grows, so does the debt."""
-        self._account.post(Entry(kind="BORROW", coin=coin, cash_flow=amount, quantity=amount))
-        self._account.coin(coin).borrowed += amount
-
-    def wallet_moved(self) -> None:
-        """Tell subscribers that balances have changed."""
-        self._matching.tell(Notice(Topic.WALLET, self._state.now, ""))
-
-    def sell_collateral(self, coin: str, quantity: Decimal) -> None:
-        """Sell coins of the account for USDT at the fair price less a fee (no execution row: only the log
-        tells).
-        """
-        price = self._market.usd_price(coin) / self._market.usd_price("USDT")
-        quantity = floor_to(min(quantity, self._account.wallet(coin)), Decimal("1e-8"))
-        if quantity <= 0 or price <= 0:
-            return
-        self._matching.cancel_open(f"{coin}USDT", Category.SPOT, cancel_type="CancelByPrepareLiq")
-        proceeds = cash(quantity * price * (ONE - _REPAY_FEE))
-        symbol = f"{coin}USDT"
-        for name, flow in ((coin, -quantity), ("USDT", proceeds)):
-            self._account.post(
-                Entry(
-                    kind="SPOT_REPAYMENT_SELL",
-                    coin=name,
-                    cash_flow=flow,
-                    category=Category.SPOT.value,
-                    symbol=symbol,
-                    side=Side.SELL,
-                    quantity=flow,
-                    price=price,
-                )
-            )
-        self._matching.tell(Notice(Topic.WALLET, self._state.now, ""))
-
     # ------------------------------------------------------------------------------------------ liquidation
 
     def check_risk(self) -> Decimal:
@@ -177,10 +128,11 @@ class Forced:
         if rate < ONE:
             return rate
         self._matching.cancel_open(None, None, cancel_type="CancelByPrepareLiq")
+        self.loans.give_back()
         while self._rate() >= ONE:
             held = self._margin.held()
             if not held:
-                self._sell_everything()
+                self.loans.settle(lambda: self._rate() >= ONE)
                 break
             worst = max(held, key=lambda item: item.maintenance_margin)
             self.liquidate(worst.symbol)
@@ -190,37 +142,30 @@ class Forced:
         totals = self._margin.totals()
         return totals.rate(totals.maintenance)
 
-    def _sell_everything(self) -> None:
-        """Debts without positions: coins are sold, the dearest first, until nothing is owed."""
-        coins = self._margin.wallet().coins
-        for name, view in sorted(coins.items(), key=lambda item: -item[1].usd_value):
-            if name in {"USDT", "USDC"} or view.wallet <= 0 or self._rate() < ONE:
-                continue
-            self.sell_collateral(name, view.wallet)
-
     def liquidate(self, symbol: str) -> None:
         """Take the whole position over at the mark worsened by the maintenance rate (BustTrade)."""
         size = self._account.size(symbol)
         if not size:
             return
         self._matching.cancel_open(symbol, Category.LINEAR, cancel_type="CancelByPrepareLiq")
-        perp = self._margin.perp(symbol)
+        self._close(symbol, abs(size), price=self._worsened(symbol), kind=ExecKind.BUST)
+
+    def _worsened(self, symbol: str) -> Decimal:
+        """The mark moved against the position by the maintenance rate of its tier, on the tick."""
+        perp, size = self._margin.perp(symbol), self._account.size(symbol)
         mark = self._market.point(Category.LINEAR, symbol).mark
         rate = self._margin.tier(symbol, abs(size) * mark).mm_rate
-        worse = mark * (ONE - rate) if size > 0 else mark * (ONE + rate)
-        price = floor_to(worse, perp.tick_size) if size > 0 else ceil_to(worse, perp.tick_size)
-        self._close(symbol, abs(size), price=max(price, perp.tick_size), kind=ExecKind.BUST)
+        if size > 0:
+            return max(floor_to(mark * (ONE - rate), perp.tick_size), perp.tick_size)
+        return ceil_to(mark * (ONE + rate), perp.tick_size)
 
     def deleverage(self, symbol: str, fraction: Decimal) -> None:
-        """ADL: a fraction of the position is closed at the mark, free of charge."""
-        perp = self._margin.perp(symbol)
-        mark = round_to(self._market.point(Category.LINEAR, symbol).mark, perp.tick_size)
-        self._close(
-            symbol,
-            abs(self._account.size(symbol)) * fraction,
-            price=max(mark, perp.tick_size),
-            kind=ExecKind.ADL,
-        )
+        """ADL: a fraction of the position is closed free of charge at the bankruptcy price of whoever is
+        being liquidated, taken to be a maintenance margin beyond the mark: worse than the market, as nobody
+        there would take the other side over.
+        """
+        size = abs(self._account.size(symbol))
+        self._close(symbol, size * fraction, price=self._worsened(symbol), kind=ExecKind.ADL)
 
     def deliver(self, symbol: str) -> None:
         """Delisting: cancel, settle at the mean index of the last thirty minutes, close the instrument for

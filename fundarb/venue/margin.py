@@ -166,6 +166,19 @@ class Margin:
         """Account figures now."""
         return self._sum({}, self._needs())
 
+    def withdrawable(self, coin: str) -> Decimal:
+        """How much of a coin may leave: what no order ties up, no unrealised loss needs and no margin rests
+        on.
+        """
+        totals = self.totals()
+        free = self._account.free(coin) + min(totals.unrealised_by_coin.get(coin, ZERO), ZERO)
+        rules = self._market.coin_rules().get(coin)
+        weight = max((tier.ratio for tier in rules.tiers), default=ZERO) if rules is not None else ZERO
+        weight *= self._market.usd_price(coin)
+        if totals.initial > 0 and weight > 0:
+            free = min(free, totals.available / weight)
+        return max(free, ZERO)
+
     def wallet(self) -> WalletView:
         """The whole account with its coins."""
         views: dict[str, CoinView] = {}
@@ -204,7 +217,7 @@ class Margin:
             coin=name,
             wallet=coin.wallet,
             locked=coin.locked,
-            borrowed=max(coin.borrowed, -equity, ZERO),
+            borrowed=max(coin.borrowed, coin.locked - equity, ZERO),  # what orders tie up covers no losses
             spot_borrowed=coin.borrowed,
             accrued_interest=coin.accrued_interest,
             equity=equity,

@@ -7,9 +7,10 @@ status, and it knows nothing of accounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.market import Book, Category, Instrument, PerpInstrument, SpotInstrument
@@ -17,11 +18,13 @@ from fundarb.core.money import ONE, ZERO, ceil_to, floor_to, round_to
 from fundarb.core.pairing import readings
 from fundarb.errors import Rejected
 from fundarb.venue.book import Levels, scaled, skip
-from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, Point
+from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, Point, RangeFeed
 from fundarb.venue.filters import patched
 from fundarb.venue.state import State, Taken, slot
 
 MATCH_DEPTH = 200
+NEAR_DEPTH = 12
+"""Levels that are enough for most orders; books are made level by level."""
 _DEFAULT_BAND = Decimal("0.05")
 _NO_TIME = timedelta()
 _TICK = timedelta(microseconds=1)
@@ -51,6 +54,7 @@ class Market:
         self._bulk_cache: dict[Category, Mapping[str, Point]] = {}
         self._listing_cache: dict[tuple[Category, str], Listing] = {}
         self._instrument_cache: dict[Category, dict[str, SpotInstrument | PerpInstrument]] = {}
+        self._worst: Mapping[str, Decimal] = {}
         self.listeners: list[Callable[[str], None]] = []
 
     # ------------------------------------------------------------------------------------------ instruments
@@ -163,7 +167,7 @@ class Market:
 
     def _overlaid(self, category: Category, symbol: str) -> Point:
         over = self._over
-        at = over.frozen.get(symbol, self._state.now)
+        at = over.closed.get(slot(category, symbol)) or over.frozen.get(symbol, self._state.now)
         point = self.feed.point(category, symbol, at=at)
         instrument = self._listings[category][symbol].instrument
         factor = self.factor(instrument)
@@ -177,17 +181,46 @@ class Market:
                 ask=asks[0].price if asks else None,
                 ask_size=asks[0].quantity if asks else ZERO,
             )
-        if category is Category.LINEAR and (mark := over.marks.get(symbol)) is not None:
-            point = point._replace(mark=mark)
+        if category is Category.LINEAR:
+            mark = over.marks.get(symbol, self._worst.get(symbol))
+            point = point if mark is None else point._replace(mark=mark)
         return point
+
+    def worst_marks(self, sizes: Mapping[str, Decimal], since: datetime) -> Mapping[str, Decimal]:
+        """The marks since an instant that hurt these positions most, where the source knows of any."""
+        if not isinstance(self.feed, RangeFeed):
+            return {}
+        worst: dict[str, Decimal] = {}
+        for symbol, size in sizes.items():
+            span = self.feed.mark_range(symbol, since, until=self._state.now)
+            if span is not None:
+                factor = self.factor(self._listings[Category.LINEAR][symbol].instrument)
+                worst[symbol] = (span[0] if size > 0 else span[1]) * factor
+        return worst
+
+    @contextmanager
+    def stressed(self, marks: Mapping[str, Decimal]) -> Iterator[None]:
+        """Within it these marks count; the quotes do not change, and nobody is told."""
+        self._worst = marks
+        self._point_cache.clear()
+        try:
+            yield
+        finally:
+            self._worst = {}
+            self._point_cache.clear()
 
     def _disturbed(self, category: Category, symbol: str) -> bool:
         """Whether the best levels are not the feed's own."""
         over = self._over
-        if not over.books and not over.taken:
+        if not over.books and not over.taken and not over.closed:
             return False
         key = slot(category, symbol)
-        return key in over.books or f"{key}:bid" in over.taken or f"{key}:ask" in over.taken
+        return (
+            key in over.closed
+            or key in over.books
+            or f"{key}:bid" in over.taken
+            or f"{key}:ask" in over.taken
+        )
 
     def factor(self, instrument: Instrument) -> Decimal:
         """By how much the world has moved all prices of this coin."""
@@ -200,29 +233,42 @@ class Market:
         return ONE
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
-        """The book without what was taken from it."""
+        """The book without what was taken from it; that of a frozen symbol is as old as it is."""
         bids, asks = self._sides(category, symbol, depth=depth)
-        return Book(
-            category=category, symbol=symbol, bids=bids[:depth], asks=asks[:depth], as_of=self._state.now
-        )
+        as_of = self._over.frozen.get(symbol, self._state.now)
+        return Book(category=category, symbol=symbol, bids=bids[:depth], asks=asks[:depth], as_of=as_of)
 
     def _sides(self, category: Category, symbol: str, *, depth: int) -> tuple[Levels, Levels]:
         key = slot(category, symbol)
-        bid_gone, ask_gone = self.missing(f"{key}:bid"), self.missing(f"{key}:ask")
+        if key in self._over.closed:  # nobody quotes a contract that is no more
+            return (), ()
+        instrument = self._listings[category][symbol].instrument
+        bid_gone, ask_gone = (
+            ceil_to(self.missing(f"{key}:{side}"), instrument.qty_step) for side in ("bid", "ask")
+        )
         fixed = self._over.books.get(key)
         if fixed is not None:
             return skip(fixed.bids, bid_gone), skip(fixed.asks, ask_gone)
+        if not bid_gone and not ask_gone:
+            return self._raw(category, symbol, depth=depth)
+        bids: Levels = ()
+        asks: Levels = ()
+        for wanted in (depth + NEAR_DEPTH, max(depth, MATCH_DEPTH)):
+            bids, asks = self._raw(category, symbol, depth=wanted)
+            bids, asks = skip(bids, bid_gone), skip(asks, ask_gone)
+            if min(len(bids), len(asks)) > depth:
+                break
+        return bids, asks
+
+    def _raw(self, category: Category, symbol: str, *, depth: int) -> tuple[Levels, Levels]:
+        """Both sides of the feed's book, moved by the world's factor."""
+        raw = self.feed.book(category, symbol, at=self._over.frozen.get(symbol, self._state.now), depth=depth)
         instrument = self._listings[category][symbol].instrument
-        wanted = max(depth, MATCH_DEPTH) if bid_gone or ask_gone else depth
-        raw = self.feed.book(
-            category, symbol, at=self._over.frozen.get(symbol, self._state.now), depth=wanted
-        )
         factor = self.factor(instrument)
-        bids, asks = raw.bids, raw.asks
-        if factor != ONE:
-            bids = scaled(bids, factor, tick=instrument.tick_size, up=False)
-            asks = scaled(asks, factor, tick=instrument.tick_size, up=True)
-        return skip(bids, bid_gone), skip(asks, ask_gone)
+        if factor == ONE:
+            return raw.bids, raw.asks
+        tick = instrument.tick_size
+        return scaled(raw.bids, factor, tick=tick, up=False), scaled(raw.asks, factor, tick=tick, up=True)
 
     def missing(self, key: str) -> Decimal:
         """Base quantity that is still missing from one side (``category:symbol:bid|ask``)."""
@@ -288,11 +334,16 @@ class Market:
 
 
 def _scaled_point(point: Point, factor: Decimal, *, tick: Decimal) -> Point:
-    """All prices × factor; bid down and ask up to the tick."""
+    """All prices × factor; bid down and ask up to the tick. The day behind stays as it was, but holds
+    them.
+    """
+    last = max(round_to(point.last * factor, tick), tick)
     return point._replace(
         bid=None if point.bid is None else max(floor_to(point.bid * factor, tick), tick),
         ask=None if point.ask is None else ceil_to(point.ask * factor, tick),
-        last=max(round_to(point.last * factor, tick), tick),
+        last=last,
+        high_24h=max(point.high_24h, last),
+        low_24h=min(point.low_24h, last),
         mark=point.mark * factor,
         index=point.index * factor,
     )

@@ -16,9 +16,9 @@ from fundarb.core.market import Category, PerpInstrument, SpotInstrument
 from fundarb.core.money import ZERO, cash, floor_to
 from fundarb.core.orders import ExecKind, OrderStatus, Side, TimeInForce
 from fundarb.venue.account import Account, Entry
-from fundarb.venue.book import Take, Want, take
+from fundarb.venue.book import Take, Want, settled, take
 from fundarb.venue.fees import Charge, Fees
-from fundarb.venue.market import MATCH_DEPTH, Market
+from fundarb.venue.market import MATCH_DEPTH, NEAR_DEPTH, Market
 from fundarb.venue.register import Register, copy_of
 from fundarb.venue.rows import Fill, Notice, Order, OrderType, Topic
 from fundarb.venue.state import State
@@ -113,6 +113,7 @@ class Matching:
             order.resting = True
             if not takes:
                 self.announce(order)
+            self._trim(order)
             return
         self._cancel_rest(order)
 
@@ -126,8 +127,9 @@ class Matching:
         """A resting order looks at the book again."""
         if order.status.final or not order.resting:
             return
-        if order.reduce_only and not self._reducible(order):
-            self.finish(order, OrderStatus.CANCELLED, cancel_type="CancelByReduceOnly")
+        if not self._market.open_for_trading(order.category, order.symbol):
+            return
+        if not self._trim(order):
             return
         point = self._market.point(order.category, order.symbol)
         best = point.ask if order.side is Side.BUY else point.bid
@@ -143,6 +145,21 @@ class Matching:
         size = self._account.size(order.symbol)
         return abs(size) if size * order.side.sign < 0 else ZERO
 
+    def _trim(self, order: Order) -> bool:
+        """A resting reduce-only order shrinks with its position; False if it was cancelled, as there is
+        nothing left to reduce.
+        """
+        if not (order.resting and order.reduce_only):
+            return True
+        most = self._reducible(order)
+        if not most:
+            self.finish(order, OrderStatus.CANCELLED, cancel_type="CancelByReduceOnly")
+            return False
+        if order.leaves > most:
+            order.quantity = order.filled + most
+            self.announce(order)
+        return True
+
     def _wanted(self, order: Order) -> Decimal:
         """What may fill now, in the order's unit."""
         wanted = order.leaves
@@ -156,7 +173,6 @@ class Matching:
         if wanted <= 0:
             return []
         instrument = self._market.instruments(order.category)[order.symbol]
-        book = self._market.book(order.category, order.symbol, depth=MATCH_DEPTH)
         buying = order.side is Side.BUY
         want = Want(
             buying=buying,
@@ -165,7 +181,14 @@ class Matching:
             quantity=None if order.by_value else wanted,
             value=wanted if order.by_value else None,
         )
-        return take(book.asks if buying else book.bids, want)
+        takes: list[Take] = []
+        for depth in (NEAR_DEPTH, MATCH_DEPTH):
+            book = self._market.book(order.category, order.symbol, depth=depth)
+            levels = book.asks if buying else book.bids
+            takes = take(levels, want)
+            if settled(levels, takes, want=want, depth=depth):
+                break
+        return takes
 
     # ------------------------------------------------------------------------------------------ fills
 
@@ -223,6 +246,8 @@ class Matching:
     def _told(self, instrument: SpotInstrument | PerpInstrument) -> None:
         if isinstance(instrument, PerpInstrument):
             self.tell(Notice(Topic.POSITION, self._state.now, instrument.symbol))
+            for order in self._register.open(Category.LINEAR, instrument.symbol):
+                self._trim(order)
         self.tell(Notice(Topic.WALLET, self._state.now, ""))
 
     def book_trade(self, trade: Trade, order: Order | None = None) -> Charge:

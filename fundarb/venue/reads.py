@@ -116,6 +116,10 @@ class Reads:
         """Whether the world has halted a symbol."""
         return self._state.market.halted.get(slot(category, symbol), False)
 
+    def frozen_since(self, symbol: str) -> datetime | None:
+        """When the world stopped a symbol's quotes and marks; None while they move."""
+        return self._state.market.frozen.get(symbol)
+
     def coin_rules(self) -> Mapping[str, CoinRules]:
         """Collateral and borrowing, as they are now."""
         return self._market.coin_rules()

@@ -7,6 +7,7 @@ Only matching changes an order; this module keeps the indexes right and hands ou
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -92,6 +93,10 @@ class Register:
         key = order_id or self._by_link.get((category, link_id), "")
         found = self.orders.get(key)
         return found if found is not None and found.category is category else None
+
+    def every_open(self) -> Iterable[Order]:
+        """All open orders, oldest first; to be read at once, not kept."""
+        return self._open.values()
 
     def open(self, category: Category | None = None, symbol: str | None = None) -> list[Order]:
         """Open orders, oldest first."""

@@ -17,6 +17,9 @@ from fundarb.core.account import CoinBalance, PositionReport, Wallet
 from fundarb.core.market import Category
 from fundarb.core.orders import ExecKind, Execution, OrderReport, OrderStatus, Side, TimeInForce
 
+CLOSING = "CreateByClosing"
+"""The ``createType`` of a reduce-only order (Bybit V5 API)."""
+
 
 class OrderType(StrEnum):
     """Limit or market, with the wire's own words."""

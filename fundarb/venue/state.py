@@ -25,7 +25,8 @@ _VIP0_LINEAR = FeeRates(taker=VIP0_LINEAR.taker, maker=VIP0_LINEAR.maker)
 class Rules:
     """How this venue behaves; all of it settable, none of it kinder than the real one by default.
 
-    ``recovery``: how long taken liquidity needs to come back.
+    ``recovery``: how long taken liquidity needs to come back. ``close_only``: how long before its delivery a
+    contract takes no new positions.
     ``borrow_im``/``borrow_mm``: margin asked for a borrowed USD, as fractions.
     """
 
@@ -37,6 +38,7 @@ class Rules:
     borrow_im: Decimal = Decimal("0.1")
     borrow_mm: Decimal = Decimal("0.04")
     hourly_interest_minute: int = 5
+    close_only: timedelta = timedelta(minutes=30)
     keep_closed: int = 500
 
 
@@ -55,6 +57,7 @@ class DueKind(IntEnum):
     CANCEL = 5
     RESTING = 6
     RISK = 7
+    AMEND = 8
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,6 +176,14 @@ class Armed:
     directive: Directive
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """A change of an open order that was acknowledged and is on its way to the matching; None: as it is."""
+
+    quantity: Decimal | None
+    price: Decimal | None
+
+
 @dataclass(slots=True, kw_only=True)
 class KeyState:
     """The API key as the world has changed it; the server enforces it."""
@@ -186,7 +197,7 @@ class KeyState:
 @dataclass(slots=True, kw_only=True)
 class State:
     """The whole venue. ``counter`` numbers every event; ``script`` counts performed lines of the feed's
-    script.
+    script; ``amendments`` waits by order id; ``checked`` is when the account's risk was last looked at.
     """
 
     uid: str
@@ -201,6 +212,8 @@ class State:
     orders: dict[str, Order] = field(default_factory=dict)
     agenda: list[Due] = field(default_factory=list)
     armed: list[Armed] = field(default_factory=list)
+    checked: datetime | None = None
+    amendments: dict[str, list[Amendment]] = field(default_factory=dict)
     key: KeyState = field(default_factory=KeyState)
     delta_mode: bool = False
     margin_mode: str = "REGULAR_MARGIN"

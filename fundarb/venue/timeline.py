@@ -8,7 +8,7 @@ idle venue costs nothing to advance.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,11 +17,13 @@ from fundarb.core.instants import floor_hour
 from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import ZERO
 from fundarb.core.orders import OrderStatus
+from fundarb.venue.audit import Audit
 from fundarb.venue.feed import Happening, HappeningKind
 from fundarb.venue.forced import Forced
 from fundarb.venue.market import Market
 from fundarb.venue.matching import Matching
 from fundarb.venue.register import Register
+from fundarb.venue.rows import Order
 from fundarb.venue.schedule import Schedule
 from fundarb.venue.state import CollateralRule, Due, DueKind, State, slot
 
@@ -30,6 +32,7 @@ _HOUR = timedelta(hours=1)
 _RESTING_STEP = timedelta(seconds=5)
 _RISK_STEPS = ((Decimal("0.1"), timedelta(minutes=15)), (Decimal("0.3"), timedelta(minutes=5)))
 _RISK_SHORT = timedelta(minutes=1)
+_OF_ORDERS = frozenset({DueKind.MATCH, DueKind.CANCEL, DueKind.AMEND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Parts:
     register: Register
     matching: Matching
     forced: Forced
+    audit: Audit
 
 
 class Timeline:
@@ -52,6 +56,9 @@ class Timeline:
         self._parts = parts
         self._script = script
         self._rows: dict[str, SettledFunding] = {}
+        self.amend: Callable[[Order], None] = _nothing
+        """What an amendment does when its time has come; set by the desk."""
+        self.audit = parts.audit.check
 
     # ------------------------------------------------------------------------------------------ time
 
@@ -62,6 +69,7 @@ class Timeline:
         while (due := self._next(to)) is not None:
             state.now = max(state.now, due.at)
             self._perform(due)
+            self.audit()
         if state.now != to:
             state.now = to
             if self._parts.register.any_open:
@@ -154,7 +162,7 @@ class Timeline:
 
     def _perform(self, due: Due) -> None:
         state, parts = self._state, self._parts
-        if due.kind in {DueKind.MATCH, DueKind.CANCEL}:
+        if due.kind in _OF_ORDERS:
             heapq.heappop(state.agenda)
             self._order_due(due)
         elif due.kind is DueKind.FUNDING:
@@ -162,7 +170,7 @@ class Timeline:
         elif due.kind is DueKind.INTEREST:
             state.next_interest += _HOUR
             if self._at_risk():
-                parts.forced.charge_interest()
+                parts.forced.loans.charge_interest()
         elif due.kind is DueKind.RISK:
             self.check_risk()
         elif due.kind is DueKind.RESTING:
@@ -177,6 +185,8 @@ class Timeline:
         order = self._parts.register.orders[due.subject]
         if due.kind is DueKind.MATCH:
             self._parts.matching.match(order)
+        elif due.kind is DueKind.AMEND:
+            self.amend(order)
         else:
             self._parts.matching.finish(order, OrderStatus.CANCELLED, cancel_type="CancelByUser")
 
@@ -190,7 +200,14 @@ class Timeline:
 
     def check_risk(self) -> None:
         """Liquidate what must be, and come back the sooner the closer it is."""
-        rate = self._parts.forced.check_risk()
+        forced, market = self._parts.forced, self._parts.market
+        rate = forced.check_risk()
+        held = {item.symbol: item.size for item in self._state.account.positions.values() if item.size}
+        since, self._state.checked = self._state.checked, self._state.now
+        if held and since is not None and (worst := market.worst_marks(held, since)):
+            with market.stressed(worst):
+                rate = max(rate, forced.check_risk())
+        self.audit()
         step = next((step for bound, step in _RISK_STEPS if rate < bound), _RISK_SHORT)
         self._state.next_risk = self._state.now + step
 
@@ -198,6 +215,7 @@ class Timeline:
         """Every resting order looks at the book."""
         for order in self._parts.register.open():
             self._parts.matching.touch_resting(order)
+        self.audit()
 
     def _happen(self, line: Happening) -> None:
         over = self._state.market
@@ -208,3 +226,7 @@ class Timeline:
         elif line.kind is HappeningKind.COLLATERAL and line.value is not None:
             over.collateral[line.symbol] = CollateralRule(line.value > 0, line.value)
         self._parts.market.touch(line.symbol)
+
+
+def _nothing(_: Order) -> None:
+    """No desk is there yet."""

@@ -23,6 +23,7 @@ from fundarb.venue.desk import Desk
 from fundarb.venue.fees import Fees
 from fundarb.venue.filters import patched
 from fundarb.venue.forced import Forced
+from fundarb.venue.margin import Margin
 from fundarb.venue.market import Market
 from fundarb.venue.rows import MarketUnit, Order, OrderSpec, OrderType
 from fundarb.venue.schedule import Schedule
@@ -42,6 +43,7 @@ class Hands:
     fees: Fees
     forced: Forced
     timeline: Timeline
+    margin: Margin
 
 
 class World:
@@ -128,12 +130,16 @@ class World:
     # ------------------------------------------------------------------------------------------ funding
 
     def funding_rate(self, symbol: str, rate: Decimal | None) -> None:
-        """Fix the running rate (fraction per interval) until further notice; None lets it follow the
-        market.
+        """Fix the running rate (fraction per interval, within the symbol's cap) until further notice; None
+        lets it follow the market.
         """
         self._known(Category.LINEAR, symbol)
-        if rate is not None and abs(rate) >= ONE:
-            raise ValueError(f"rate: {rate} is not a fraction")
+        if rate is not None:
+            cap = self._hands.schedule.running(symbol).cap
+            if abs(rate) >= ONE:
+                raise ValueError(f"rate: {rate} is not a fraction")
+            if cap is not None and abs(rate) > cap:
+                raise ValueError(f"rate: {rate} is beyond the cap of {symbol}, {cap}")
         self._hands.schedule.take_over(symbol)
         if rate is None:
             self._over.rates.pop(symbol, None)
@@ -159,6 +165,7 @@ class World:
         row = SettledFunding(symbol=symbol, rate=rate, time=self._state.now)
         self._hands.schedule.remember(row)
         self._hands.forced.settle_funding(row)
+        self._hands.timeline.check_risk()
 
     # ------------------------------------------------------------------------------------------ instruments
 
@@ -218,11 +225,13 @@ class World:
         if not ZERO < fraction <= ONE:
             raise ValueError(f"fraction: {fraction} is not in (0, 1]")
         self._hands.forced.deleverage(symbol, fraction)
+        self._hands.timeline.check_risk()
 
     def liquidate(self, symbol: str) -> None:
         """Take the position over as in a liquidation."""
         self._holds(symbol)
         self._hands.forced.liquidate(symbol)
+        self._hands.timeline.check_risk()
 
     def collateral(self, coin: str, *, on: bool, ratio: Decimal | None = None) -> None:
         """Switch a coin as collateral off or on, or give it one flat ratio."""
@@ -232,29 +241,40 @@ class World:
         self._moved("")
 
     def borrow(self, coin: str, amount: Decimal) -> None:
-        """Borrow coins as spot margin trading would."""
-        self._hands.forced.borrow(coin, _amount(amount))
+        """Borrow coins as spot margin trading would: within the coin's limit and the available margin."""
+        owed = self._hands.account.coin(coin).borrowed if coin in self._hands.account.book.coins else ZERO
+        price, rule = self._hands.market.usd_price(coin), self._hands.market.coin_rules().get(coin)
+        if rule is None or price <= 0:
+            raise ValueError(f"coin: {coin} cannot be borrowed")
+        if owed + _amount(amount) > rule.max_borrow:
+            raise ValueError(f"amount: at most {max(rule.max_borrow - owed, ZERO)} {coin} can be borrowed")
+        margin = self._hands.margin
+        if amount * price * margin.borrow_im > margin.totals().available:
+            raise ValueError(f"amount: the margin does not suffice for a debt of {amount} {coin}")
+        self._hands.forced.loans.borrow(coin, amount)
         self._hands.timeline.check_risk()
 
     def auto_repay(self, coin: str, fraction: Decimal) -> None:
-        """The venue sells a fraction of a coin to repay (no execution row, only the transaction log)."""
+        """The venue sells a fraction of a coin to repay (no execution row, only the transaction log).
+        Borrowed coins are not sold, they are given back.
+        """
         if not ZERO < fraction <= ONE:
             raise ValueError(f"fraction: {fraction} is not in (0, 1]")
         wallet = self._hands.account.wallet(coin)
         if wallet <= 0 or self._hands.market.usd_price(coin) <= 0:
             raise ValueError(f"coin: nothing of {coin} can be sold")
-        self._hands.forced.sell_collateral(coin, wallet * fraction)
+        self._hands.forced.loans.sell_collateral(coin, fraction=fraction)
         self._hands.timeline.check_risk()
 
     def transfer(self, coin: str, amount: Decimal) -> None:
         """Deposit (+) or withdraw (−); a withdrawal beyond what is free is a ``ValueError``."""
         if not amount or not is_multiple(amount, CASH_STEP):
             raise ValueError(f"amount: {amount} is not a multiple of {CASH_STEP}")
-        if amount < 0 and self._hands.account.free(coin) + amount < 0:
-            raise ValueError(f"amount: only {self._hands.account.free(coin)} {coin} are free")
+        if amount < 0 and (free := self._hands.margin.withdrawable(coin)) + amount < 0:
+            raise ValueError(f"amount: only {free} {coin} are free")
         kind = "TRANSFER_IN" if amount > 0 else "TRANSFER_OUT"
         self._hands.account.post(Entry(kind=kind, coin=coin, cash_flow=amount, quantity=amount))
-        self._hands.forced.wallet_moved()
+        self._hands.forced.loans.wallet_moved()
         self._hands.timeline.check_risk()
 
     def manual_order(self, category: Category, symbol: str, *, side: Side, quantity: Decimal) -> Order:

@@ -239,11 +239,11 @@ def test_debts_without_positions_are_paid_by_selling_coins() -> None:
 
 
 def test_adl_shrinks_the_short_and_leaves_the_spot() -> None:
-    """ADL of 40 %: an AdlTrade without link id, at the mark, free of charge."""
+    """ADL of 40 %: an AdlTrade without link id, a maintenance margin beyond the mark, free of charge."""
     at, _ = short("1", USDT="50000", BTC="1")
     at.world.adl("BTCUSDT", D("0.4"))
     fill = at.all_fills()[-1]
-    assert (fill.kind, fill.quantity, fill.price, fill.fee) == (ExecKind.ADL, D("0.4"), D(50_000), D(0))
+    assert (fill.kind, fill.quantity, fill.price, fill.fee) == (ExecKind.ADL, D("0.4"), D(50_500), D(0))
     assert fill.link_id == ""
     assert at.position("BTCUSDT").size == D("-0.6")
     assert at.wallet().coins["BTC"].wallet == 1

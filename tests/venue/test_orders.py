@@ -184,6 +184,15 @@ def test_taken_liquidity_is_missing_and_comes_back() -> None:
     assert at.book(LINEAR, "BTCUSDT").bids[0] == Level(D(49_995), D(1))
 
 
+def test_liquidity_comes_back_in_whole_steps() -> None:
+    """While it recovers, a level shows a quantity that could be ordered, never more than is really back."""
+    at = venue(rules=Rules(recovery=timedelta(seconds=30)))
+    sent(at, limit(LINEAR, SELL, "1.5", "49900"))
+    at.advance(START + 16 * SECOND + timedelta(milliseconds=7))
+    assert at.book(LINEAR, "BTCUSDT").bids[0] == Level(D(49_995), D("0.300"))
+    assert at.point(LINEAR, "BTCUSDT").bid_size == D("0.300")
+
+
 def test_ioc_fills_what_it_can_and_cancels_the_rest() -> None:
     """Spot ends PartiallyFilledCanceled, linear Cancelled with a fill; without any fill
     EC_NoImmediateQtyToFill.

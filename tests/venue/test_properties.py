@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fundarb.core.market import Category
+from fundarb.core.market import Category, Level
 from fundarb.core.money import CASH_STEP, cash, is_multiple
 from fundarb.core.orders import ExecKind, Side, TimeInForce
 from fundarb.errors import Rejected
 from fundarb.venue.book import Want, scaled, skip, take
+from fundarb.venue.codec import encode
 from fundarb.venue.engine import Rules, Venue
 from fundarb.venue.rows import Directive, OrderSpec, OrderType
 from tests.venue.test_account import ties
@@ -39,11 +41,13 @@ class Bench:
 def bench() -> Bench:
     """Two coins, a fee that does not come out even, a matching delay."""
     feed = ToyFeed(
-        listed=(spot(), perp(), spot("ETHUSDT"), perp("ETHUSDT")),
-        prices={"BTCUSDT": D(50_000), "ETHUSDT": D(3000)},
+        listed=(spot(), perp(), spot("ETHUSDT"), perp("ETHUSDT"), spot("MNTUSDT")),
+        prices={"BTCUSDT": D(50_000), "ETHUSDT": D(3000), "MNTUSDT": D(2000)},
         size=D("0.777"),
     )
-    at = venue(feed, Rules(match_delay=timedelta(milliseconds=200)), USDT="60000", BTC="0.5", ETH="3")
+    at = venue(
+        feed, Rules(match_delay=timedelta(milliseconds=200)), USDT="60000", BTC="0.5", ETH="3", MNT="0.1"
+    )
     at.world.fees(SPOT, taker=D("0.0018"), maker=D("0.00067"))
     return Bench(at, feed)
 
@@ -116,19 +120,55 @@ VERBS = (
     lambda at: at.world.manual_close("BTCUSDT"),
     lambda at: at.world.jump("BTCUSDT", D("1.35")),
     lambda at: at.world.delist("ETHUSDT", at.now + timedelta(hours=1)),
+    lambda at: at.world.liquidate("ETHUSDT"),
+    lambda at: at.world.adl("ETHUSDT", D(1)),
+    lambda at: at.world.fees(SPOT, mnt=True),
+    lambda at: at.world.fees(LINEAR, maker=D("-0.0001"), mnt=True),
+    lambda at: at.world.collateral("BTC", on=False),
+    lambda at: at.world.collateral("ETH", on=True, ratio=D("0.4")),
+    lambda at: at.world.transfer("BTC", D("0.12345678")),
+    lambda at: at.world.usd(D("0.93")),
+    lambda at: at.world.mark("BTCUSDT", D(71_234)),
+    lambda at: at.world.mark("BTCUSDT", None),
+    lambda at: at.world.freeze("ETHUSDT", on=True),
+    lambda at: at.world.halt(LINEAR, "BTCUSDT", on=True),
+    lambda at: at.world.halt(LINEAR, "BTCUSDT", on=False),
+    lambda at: at.world.filters(LINEAR, "ETHUSDT", fields={"qtyStep": "0.1", "minNotionalValue": "50"}),
+    lambda at: at.world.book(SPOT, "ETHUSDT", bids=(Level(D(2900), D(2)),), asks=()),
+    lambda at: at.set_leverage("BTCUSDT", D(3)),
+    lambda at: at.set_collateral_switch("BTC", on=False),
     lambda at: at.cancel_all(SPOT),
+    lambda at: at.cancel_all(LINEAR, "BTCUSDT"),
 )
 
-STEPS = st.lists(
-    st.one_of(
-        orders(),
-        st.builds(_wait, st.integers(1, 700)),
-        st.builds(_move, st.sampled_from(SYMBOLS), st.integers(80, 125)),
-        st.sampled_from(VERBS).map(_verb),
-    ),
-    min_size=1,
-    max_size=14,
+
+@st.composite
+def amendments(draw: st.DrawFn) -> Step:
+    """Another quantity and price for the latest open order of a market."""
+    category = draw(st.sampled_from(Category))
+    quantity = draw(st.none() | st.integers(1, 3000).map(lambda n: n * D("0.001")))
+    percent = draw(st.none() | st.integers(94, 106))
+
+    def act(on: Bench) -> None:
+        found = on.at.open_orders(category)
+        if not found:
+            return
+        price = None if percent is None or found[0].price is None else found[0].price * percent / 100
+        if price is not None:
+            price = price.quantize(D("0.1"))
+        _verb(lambda at: at.amend(category, order_id=found[0].order_id, quantity=quantity, price=price))(on)
+
+    return act
+
+
+STEP = st.one_of(
+    orders(),
+    amendments(),
+    st.builds(_wait, st.integers(1, 700)),
+    st.builds(_move, st.sampled_from(SYMBOLS), st.integers(80, 125)),
+    st.sampled_from(VERBS).map(_verb),
 )
+STEPS = st.lists(STEP, min_size=1, max_size=14)
 
 
 @settings(max_examples=60)
@@ -137,6 +177,19 @@ def test_money_is_conserved_and_every_log_ties(steps: list[Step]) -> None:
     """After any sequence the chains tie, bookings are cash, locks equal open orders, and executions explain
     positions.
     """
+    conserved(steps)
+
+
+@pytest.mark.proof
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEP, min_size=15, max_size=40))
+def test_money_is_conserved_over_long_lives(steps: list[Step]) -> None:
+    """The same over lives of up to forty acts."""
+    conserved(steps)
+
+
+def conserved(steps: list[Step]) -> None:
+    """Live through the steps; the books tie at the end, and the venue audits itself after each event."""
     on = bench()
     for step in steps:
         step(on)
@@ -190,14 +243,19 @@ def test_realised_profit_is_what_the_executions_say(steps: list[Step]) -> None:
 @settings(max_examples=30)
 @given(STEPS, st.integers(0, 13))
 def test_the_same_calls_give_the_same_log_with_or_without_a_restart(steps: list[Step], cut: int) -> None:
-    """Byte for byte, also when the venue is written down and restored on the way."""
+    """State and event stream byte for byte, also when the venue is written down and restored on the way."""
     one, two = bench(), bench()
+    told: tuple[list[str], list[str]] = ([], [])
+    one.at.subscribe(lambda notice: told[0].append(json.dumps(encode(notice))))
+    two.at.subscribe(lambda notice: told[1].append(json.dumps(encode(notice))))
     for number, step in enumerate(steps):
         step(one)
         step(two)
         if number == cut:
             two.at = Venue.restore(two.feed, json.loads(json.dumps(two.at.snapshot())))
+            two.at.subscribe(lambda notice: told[1].append(json.dumps(encode(notice))))
     assert json.dumps(one.at.snapshot()) == json.dumps(two.at.snapshot())
+    assert told[0] == told[1]
 
 
 quantities = st.integers(1, 5000).map(lambda n: n * D("0.001"))
