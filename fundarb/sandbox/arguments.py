@@ -102,6 +102,17 @@ class Arguments:
         """A number as a string, None where it is absent or null."""
         return self.number(name) if self.has(name) else None
 
+    def nullable(self, name: str) -> Decimal | None:
+        """A number as a string or null; it must be there."""
+        if not self.has(name) and name not in self._value:
+            raise self.fail(name, "is missing")
+        return self.number_or_none(name)
+
+    def some_of(self, *names: str) -> None:
+        """Refuse an object that has none of these."""
+        if not any(self.has(name) for name in names):
+            raise self.fail(names[0], f"one of {', '.join(names)} must be given")
+
     def instant(self, name: str) -> datetime:
         """An ISO 8601 instant with its zone."""
         return self.parsed(name, instant)

@@ -118,6 +118,10 @@ class Keyring:
             expires=state.expires,
         )
 
+    def signed(self, text: bytes, signature: str) -> bool:
+        """Whether a signature is the key's own under a text."""
+        return hmac.compare_digest(sign(self._secret, text).encode(), signature.encode())
+
     def check(
         self, signed: Signed | None, state: KeyState, *, now: datetime, now_ms: int, address: str
     ) -> ApiKey:
@@ -139,7 +143,7 @@ class Keyring:
                 f"req_timestamp[{stamp}],server_timestamp[{now_ms}],recv_window[{window}]",
             )
         text = f"{signed.timestamp}{signed.key}{signed.window}".encode("latin-1") + signed.payload
-        if not hmac.compare_digest(sign(self._secret, text).encode(), signed.signature.encode("latin-1")):
+        if not self.signed(text, signed.signature):
             raise WireError(10004, "error sign! please check your signature generation algorithm.")
         key = self.key(state)
         if key.expires is not None and now >= key.expires:

@@ -7,30 +7,54 @@ A wrong verb or argument is answered with 400 ``{"error", "path"}`` and changes 
 from __future__ import annotations
 
 import json
+from asyncio import Lock
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fundarb.core.instants import to_ms
+from fundarb.sandbox import wire
 from fundarb.sandbox.arguments import Arguments, ControlError
+from fundarb.sandbox.arming import fitting
 from fundarb.sandbox.desk import Desk
+from fundarb.sandbox.house import House
 from fundarb.sandbox.rows import coin_row, execution_row, optional, order_row, position_row, transaction_row
-from fundarb.sandbox.timekeeping import duration
+from fundarb.sandbox.timekeeping import LONGEST_STEP, duration
 from fundarb.sandbox.world import perform
 from fundarb.venue.rows import Order
 
 _MAX_BODY = 64 * 1024 * 1024  # a snapshot of a long run is large
 
 
-class Control:
-    """The functions behind the routes; one request at a time, like everything here."""
+class _Json(JSONResponse):
+    """JSON in ASCII: no text that was ever let in can make an answer impossible."""
 
-    def __init__(self, desk: Desk) -> None:
+    def render(self, content: Any) -> bytes:
+        """The bytes of the body."""
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+class Control:
+    """The functions behind the routes; one request at a time, like everything here.
+
+    ``stride`` is how far time may move before ``passing`` must tell the streams of what has been (None: at
+    once to the end).
+    """
+
+    def __init__(
+        self, desk: Desk, *, stride: Callable[[], timedelta | None], passing: Callable[[], Awaitable[None]]
+    ) -> None:
         self._desk = desk
         self._house = desk.house
+        self._stride = stride
+        self._passing = passing
+        self._moving = Lock()
 
     def app(self) -> Starlette:
         """The routes as an application."""
@@ -44,15 +68,37 @@ class Control:
                 Route("/sandbox/snapshot", self.snapshot, methods=["POST"]),
                 Route("/sandbox/restore", self.restore, methods=["POST"]),
             ],
-            exception_handlers={ControlError: _refused},
+            exception_handlers={ControlError: _refused, HTTPException: _not_here},
         )
 
     async def clock(self, request: Request) -> Response:
         """GET: what time it is. POST: move a virtual clock."""
         if request.method == "GET":
             now = self._desk.catch_up()
-            return JSONResponse({"now": to_ms(now), "clock": self._house.clock.kind.value})
+            return _Json({"now": to_ms(now), "clock": self._house.clock.kind.value})
         body = await _body(request)
+        async with self._moving:
+            target = self._target(body)
+            while (step := self._stride()) is not None and self._house.venue.now + step < target:
+                self._desk.catch_up(self._house.venue.now + step)
+                await self._passing()
+            return _Json(self._arrived(target))
+
+    def moved(self, body: bytes) -> wire.Response:
+        """The same move, for a request that came the short way."""
+        try:
+            status, answer = 200, self._moved(body)
+        except ControlError as error:
+            status, answer = error.status, _said(error)
+        return wire.Response(status, wire.compact(answer).encode(), content_type=b"application/json")
+
+    def _moved(self, body: bytes) -> dict[str, Any]:
+        if self._moving.locked():
+            raise ControlError("the clock is being moved", "", status=409)
+        return self._arrived(self._target(_arguments(body)))
+
+    def _target(self, body: Arguments) -> datetime:
+        """Where a request wants a virtual clock to be."""
         if not self._house.clock.virtual:
             raise ControlError(
                 "this sandbox runs on the real clock; start it with --clock virtual", "", status=409
@@ -60,13 +106,22 @@ class Control:
         now = self._desk.catch_up()
         if body.has("advance") == body.has("to"):
             raise ControlError('give either "advance" or "to"', "advance")
-        target = now + body.parsed("advance", duration) if body.has("advance") else body.instant("to")
+        name = "advance" if body.has("advance") else "to"
+        try:
+            target = now + body.parsed(name, duration) if name == "advance" else body.instant(name)
+        except OverflowError:
+            raise ControlError("is beyond the calendar", name) from None
         body.done()
         if target < now:
-            raise ControlError("time does not go backwards", "to")
+            raise ControlError("time does not go backwards", name)
+        if target - now > LONGEST_STEP:
+            raise ControlError(f"a step is {LONGEST_STEP.days} days at most; make several", name)
+        return target
+
+    def _arrived(self, target: datetime) -> dict[str, Any]:
         now = self._desk.catch_up(target)
         self._house.settled_reads()
-        return JSONResponse({"now": to_ms(now)})
+        return {"now": to_ms(now)}
 
     async def faults(self, request: Request) -> Response:
         """POST arms a fault, GET lists them, DELETE removes all."""
@@ -85,11 +140,12 @@ class Control:
                 }
                 for rule in book.armed()
             ]
-            return JSONResponse({"faults": rows})
+            return _Json({"faults": rows})
         body = await _body(request)
+        fitting(body)
         ident = book.arm(body, self._desk.catch_up())
         self._house.settled_reads()
-        return JSONResponse({"id": ident}, status_code=201)
+        return _Json({"id": ident}, status_code=201)
 
     async def fault(self, request: Request) -> Response:
         """DELETE one fault."""
@@ -102,31 +158,17 @@ class Control:
         self._desk.catch_up()
         perform(self._house, body)
         self._house.settled_reads()
-        return JSONResponse({"now": to_ms(self._house.venue.now)})
+        return _Json({"now": to_ms(self._house.venue.now)})
 
-    async def truth(self, _request: Request) -> Response:
-        """GET: everything the venue knows, and every request it saw."""
-        now = self._desk.catch_up()
-        venue = self._house.venue
-        return JSONResponse(
-            {
-                "now": to_ms(now),
-                "uid": venue.uid,
-                "orders": [_order(order) for order in venue.all_orders()],
-                "executions": [
-                    {"category": fill.category.value, **execution_row(fill)} for fill in venue.all_fills()
-                ],
-                "positions": [position_row(view) for view in venue.positions()],
-                "wallets": [coin_row(coin) for coin in venue.wallet().coins.values()],
-                "transaction_log": [transaction_row(tx) for tx in venue.all_transactions()],
-                "requests": self._house.log.rows(),
-            }
-        )
+    async def truth(self, request: Request) -> Response:
+        """GET: everything the venue knows, and every request it saw; ``detail=1``: more about each order."""
+        self._desk.catch_up()
+        return _Json(known(self._house, detailed=request.query_params.get("detail") == "1"))
 
     async def snapshot(self, _request: Request) -> Response:
         """POST: the complete state."""
         self._desk.catch_up()
-        return JSONResponse({"snapshot": self._house.snapshot()})
+        return _Json({"snapshot": self._house.snapshot()})
 
     async def restore(self, request: Request) -> Response:
         """POST: become what a snapshot says."""
@@ -136,10 +178,28 @@ class Control:
         if not isinstance(state, dict):
             raise ControlError("must be what POST /sandbox/snapshot gave", "snapshot")
         try:
-            self._house.restore(state)
-        except (ValueError, KeyError, TypeError) as error:
+            now = self._desk.restore(state)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ControlError(f"cannot be restored: {error}", "snapshot") from error
-        return JSONResponse({"now": to_ms(self._desk.catch_up())})
+        return _Json({"now": to_ms(now)})
+
+
+def known(house: House, *, detailed: bool = False) -> dict[str, Any]:
+    """What ``/sandbox/truth`` tells, as JSON values."""
+    venue = house.venue
+    row = _detailed if detailed else _order
+    return {
+        "now": to_ms(venue.now),
+        "uid": venue.uid,
+        "orders": [row(order) for order in venue.all_orders()],
+        "executions": [
+            {"category": fill.category.value, **execution_row(fill)} for fill in venue.all_fills()
+        ],
+        "positions": [position_row(view) for view in venue.positions()],
+        "wallets": [coin_row(coin) for coin in venue.wallet().coins.values()],
+        "transaction_log": [transaction_row(tx) for tx in venue.all_transactions()],
+        "requests": house.log.rows(),
+    }
 
 
 def _order(order: Order) -> dict[str, Any]:
@@ -151,31 +211,52 @@ def _order(order: Order) -> dict[str, Any]:
         "symbol": order.symbol,
         "side": order.side.value,
         "qty": row["qty"],
-        "price": optional(order.price),
         "cumExecQty": row["cumExecQty"],
         "avgPrice": row["avgPrice"],
         "status": order.status.value,
-        "reduceOnly": order.reduce_only,
         "created": to_ms(order.created),
-        "updated": to_ms(order.updated),
     }
+
+
+def _detailed(order: Order) -> dict[str, Any]:
+    """What an audit needs beside it."""
+    more = {"price": optional(order.price), "reduceOnly": order.reduce_only, "updated": to_ms(order.updated)}
+    return {**_order(order), **more}
 
 
 async def _body(request: Request) -> Arguments:
     """The JSON object of a request."""
     raw = bytearray()
-    async for part in request.stream():
-        raw += part
-        if len(raw) > _MAX_BODY:
-            raise ControlError("body is too large", "", status=413)
     try:
-        value = json.loads(raw)
+        async for part in request.stream():
+            raw += part
+            if len(raw) > _MAX_BODY:
+                raise ControlError("body is too large", "", status=413)
+    except ClientDisconnect as gone:
+        raise ControlError("the body did not come to its end", "") from gone
+    return _arguments(bytes(raw))
+
+
+def _arguments(body: bytes) -> Arguments:
+    try:
+        value = wire.decoded(body)
     except (ValueError, RecursionError) as error:
         raise ControlError(f"body is not valid JSON: {error}", "") from error
     return Arguments(value)
 
 
+def _said(error: ControlError) -> dict[str, Any]:
+    return {"error": error.message, "path": error.path}
+
+
+async def _not_here(_request: Request, error: Exception) -> Response:
+    """An unknown path or a wrong method, said as everything else is."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return _Json({"error": error.detail, "path": ""}, status_code=error.status_code, headers=error.headers)
+
+
 async def _refused(_request: Request, error: Exception) -> Response:
     if not isinstance(error, ControlError):
         raise error
-    return JSONResponse({"error": error.message, "path": error.path}, status_code=error.status)
+    return _Json(_said(error), status_code=error.status)

@@ -16,6 +16,7 @@ from fundarb.core.instants import to_ms
 from fundarb.errors import Rejected
 from fundarb.sandbox.auth import ApiKey, Signed, require
 from fundarb.sandbox.endpoints.common import Endpoint
+from fundarb.sandbox.endpoints.market import all_tickers
 from fundarb.sandbox.endpoints.table import TABLE
 from fundarb.sandbox.faults import Effect, FaultBook, Plan
 from fundarb.sandbox.house import Call, House
@@ -33,7 +34,7 @@ class Raw:
     signature.
     """
 
-    __slots__ = ("address", "body", "method", "misfit", "parameters", "path", "signed")
+    __slots__ = ("address", "body", "headers", "method", "misfit", "parameters", "path", "signed")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Raw:
         self.path = path
         self.body = body
         self.address = address
+        self.headers = headers
         self.signed = Signed.of(headers, body if method == "POST" else query)
         self.parameters: Parameters | None = None
         self.misfit: WireError | None = None
@@ -93,7 +95,20 @@ class Desk:
             due, _, raw = heapq.heappop(self._late)
             house.venue.advance(due)
             self._serve(raw, _NO_FAULT)
-        return house.move(target) if until is not None else house.present()
+        if until is None:
+            return house.present()
+        now = house.move(target)
+        for category in house.habit.step():
+            all_tickers(house, category)
+        return now
+
+    def restore(self, state: object) -> datetime:
+        """Become what a snapshot says; requests that were still on their way belong to the other world.
+        ``ValueError``, ``KeyError`` or ``TypeError`` for a bad snapshot, with nothing changed.
+        """
+        self.house.restore(state)
+        self._late.clear()
+        return self.catch_up()
 
     # ------------------------------------------------------------------------------------------ requests
 
@@ -156,7 +171,10 @@ class Desk:
         return self._noted(raw, Reply(response), outcome=outcome)
 
     def _noted(self, raw: Raw, reply: Reply, *, outcome: str) -> Reply:
-        self.house.note((raw.method, raw.path), raw.signed, link_id=raw.word("orderLinkId"), outcome=outcome)
+        links = raw.parameters.said("orderLinkId") if raw.parameters is not None else ()
+        self.house.note(
+            (raw.method, raw.path), raw.signed, link_id=",".join(links)[:_LINKS_KEPT], outcome=outcome
+        )
         return reply
 
     def _spoilt(self, effect: Effect, response: Response | None) -> Response:
@@ -179,16 +197,17 @@ class Desk:
         now_ms = to_ms(house.wire_now())
         key: ApiKey | None = None
         headers: tuple[tuple[bytes, bytes], ...] = ()
+        granted: int | None = None
         if endpoint.private:
             key = self._admit(raw, endpoint)
             allowance = self._count(endpoint, raw)
-            headers = _limit_headers(allowance, now_ms)
+            headers, granted = _limit_headers(allowance, now_ms), allowance.granted
             if allowance.exceeded:
                 return replace(refused(_TOO_MANY, now_ms), headers=headers)
         if raw.parameters is None:
             raise raw.misfit or WireError(10001, "params error")
         self._maintained(raw.path, now_ms)
-        call = self._call(raw, raw.parameters, plan=plan, key=key)
+        call = self._call(raw, raw.parameters, plan=plan, admitted=(key, granted))
         response = answered(self._asked(endpoint, call, plan=plan), now_ms)
         if raw.method == "POST":
             house.served_text.clear()
@@ -199,7 +218,9 @@ class Desk:
             call = replace(call, parameters=call.parameters.without("cursor"))
         return reshaped(endpoint.handler(self.house, call), plan)
 
-    def _call(self, raw: Raw, parameters: Parameters, *, plan: Plan, key: ApiKey | None) -> Call:
+    def _call(
+        self, raw: Raw, parameters: Parameters, *, plan: Plan, admitted: tuple[ApiKey | None, int | None]
+    ) -> Call:
         now = self.house.venue.now
         fraction, rejected = plan.fill(), plan.first("reject_async")
         directive = None
@@ -212,7 +233,8 @@ class Desk:
             path=raw.path,
             parameters=parameters,
             now=now,
-            key=key,
+            key=admitted[0],
+            granted=admitted[1],
             cutoff=plan.cutoff(now),
             directive=directive,
         )
@@ -235,7 +257,9 @@ class Desk:
     def _count(self, endpoint: Endpoint, raw: Raw) -> Allowance:
         category = "spot" if raw.word("category") == "spot" else "linear"
         limit = endpoint.limit[1] if category == "spot" else endpoint.limit[0]
-        return self.house.limits.take(f"{raw.path}|{category}", limit, now=self.house.clock.monotonic())
+        count = raw.parameters.size if endpoint.batch and raw.parameters is not None else 1
+        now = self.house.clock.monotonic()
+        return self.house.limits.take(f"{raw.path}|{category}", limit, now=now, count=count)
 
     def _maintained(self, path: str, now_ms: int) -> None:
         if path in _OPEN_IN_MAINTENANCE:
@@ -245,6 +269,7 @@ class Desk:
 
 
 _SECOND = timedelta(seconds=1)
+_LINKS_KEPT = 20 * 37
 _TOO_MANY = WireError(10006, "Too many visits. Exceeded the API Rate Limit.")
 _NO_FAULT = FaultBook().plan("", "", parameters=None)
 

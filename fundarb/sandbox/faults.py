@@ -25,7 +25,9 @@ _SIDES = ("Buy", "Sell")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Which requests a rule means; None matches everything, ``path`` is exact (``/v5/order/create``)."""
+    """Which requests a rule means; None matches everything, ``path`` is exact (``/v5/order/create``). A rule
+    with a ``topic`` means messages of a stream, never requests.
+    """
 
     method: str | None
     path: str | None
@@ -33,10 +35,13 @@ class Match:
     symbol: str | None
     link_id: str | None
     side: str | None
+    topic: str | None = None
 
     def fits(self, method: str, path: str, *, parameters: Parameters | None) -> bool:
-        """Whether a request is meant. A request whose parameters cannot be read has none."""
-        if self.method not in {None, method} or self.path not in {None, path}:
+        """Whether a request is meant: of a batch one fitting order is enough. A request whose parameters
+        cannot be read has none.
+        """
+        if self.topic is not None or self.method not in {None, method} or self.path not in {None, path}:
             return False
         wanted = (
             ("category", self.category),
@@ -45,7 +50,7 @@ class Match:
             ("side", self.side),
         )
         return all(
-            value is None or (parameters is not None and parameters.peek(name) == value)
+            value is None or (parameters is not None and value in parameters.said(name))
             for name, value in wanted
         )
 
@@ -78,6 +83,14 @@ class Rule:
     armed_at: datetime
     seen: int = 0
     fired: int = 0
+
+    def strikes(self) -> bool:
+        """Count one match; whether the fault happens to it."""
+        self.seen += 1
+        if self.seen < self.nth or (self.times and self.fired >= self.times):
+            return False
+        self.fired += 1
+        return True
 
 
 @dataclass(slots=True)
@@ -161,13 +174,8 @@ class FaultBook:
             return _NOTHING
         plan = Plan()
         for rule in list(self._rules.values()):
-            if not rule.match.fits(method, path, parameters=parameters):
-                continue
-            rule.seen += 1
-            if rule.seen < rule.nth or (rule.times and rule.fired >= rule.times):
-                continue
-            rule.fired += 1
-            plan.effects.append((rule, rule.effect))
+            if rule.match.fits(method, path, parameters=parameters) and rule.strikes():
+                plan.effects.append((rule, rule.effect))
         return plan
 
 
@@ -181,6 +189,7 @@ def _match(match: Arguments) -> Match:
         path=path,
         category=match.word("category", _CATEGORIES) if match.has("category") else None,
         symbol=match.text("symbol") if match.has("symbol") else None,
+        topic=match.text("topic") if match.has("topic") else None,
         link_id=match.text("link_id") if match.has("link_id") else None,
         side=match.word("side", _SIDES) if match.has("side") else None,
     )
@@ -195,9 +204,9 @@ def _usual_times(effect: Effect) -> int:
 
 def _effect(do: Arguments) -> Effect:
     verb = do.text("verb")
-    read = _VERBS.get(verb)
+    read = FAULTS.get(verb)
     if read is None:
-        raise do.fail("verb", f"must be one of {', '.join(sorted(_VERBS))}")
+        raise do.fail("verb", f"must be one of {', '.join(sorted(FAULTS))}")
     effect = read(verb, do)
     do.done()
     return effect
@@ -260,7 +269,7 @@ def _ban(verb: str, do: Arguments) -> Effect:
     return Effect(verb=verb, count=do.whole("seconds", 600, low=1, high=86_400))
 
 
-_VERBS: Mapping[str, Callable[[str, Arguments], Effect]] = {
+FAULTS: Mapping[str, Callable[[str, Arguments], Effect]] = {
     "drop_request": _lost,
     "apply_then_lose": _lost,
     "apply_after": _later,
@@ -276,6 +285,7 @@ _VERBS: Mapping[str, Callable[[str, Arguments], Effect]] = {
     "reorder": _plain,
     "loop_cursor": _plain,
     "delay": _milliseconds,
+    "mute": _plain,
     "rate_limit": _plain,
     "ban": _ban,
 }

@@ -8,6 +8,7 @@ before it is answered. Nothing here speaks HTTP.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from typing import Any
 
 from fundarb.core.instants import floor_hour, from_ms, to_ms
 from fundarb.core.market import Category
+from fundarb.core.money import dec
 from fundarb.sandbox.auth import ApiKey, Keyring, Signed
 from fundarb.sandbox.faults import FaultBook
 from fundarb.sandbox.limits import Limits
@@ -29,13 +31,14 @@ from fundarb.venue.rows import Directive, Notice, PositionView, Topic, WalletVie
 _READS_KEPT = 50_000
 _PAST_KEPT = 5_000
 _TICK_CACHE = 4
-SNAPSHOT_SCHEMA = "fundarb.sandbox/1"
+_A_HABIT = 2
+SNAPSHOT_SCHEMA = "fundarb.sandbox/2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request on its way through an end point. ``cutoff``: a lagging read sees nothing younger than
-    this.
+    this. ``granted``: how many orders of a batch the request limit lets through, None for all.
     """
 
     method: str
@@ -45,6 +48,7 @@ class Call:
     key: ApiKey | None = None
     cutoff: datetime | None = None
     directive: Directive | None = None
+    granted: int | None = None
 
     def visible(self, instant: datetime) -> bool:
         """Whether something that happened then is to be seen by this read."""
@@ -80,10 +84,36 @@ class DayText:
 
     turnover: Decimal
     interest: Decimal
+    high: Decimal
+    low: Decimal
     prev: float
     interest_size: float
     head: str
+    high_text: str
+    low_text: str
     tail: str
+
+
+class Habit:
+    """Whether somebody asks for all tickers of a market after every step of a virtual clock: then they are
+    made ready with the step, instead of while he waits.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._asked: set[Category] = set()
+        self._steps: dict[Category, int] = dict.fromkeys(Category, 0)
+
+    def ask(self, category: Category) -> None:
+        """All tickers of a market were asked for."""
+        self._asked.add(category)
+
+    def step(self) -> tuple[Category, ...]:
+        """The clock has moved; the markets that were asked for after each of the last two steps."""
+        for category in Category:
+            self._steps[category] = self._steps[category] + 1 if category in self._asked else 0
+        self._asked.clear()
+        return tuple(category for category, steps in self._steps.items() if steps >= _A_HABIT)
 
 
 class RequestLog:
@@ -140,10 +170,34 @@ class Past:
 
 @dataclass(slots=True, kw_only=True)
 class Setting:
-    """Platform settings that are no business of the venue; part of a snapshot."""
+    """Platform settings that are no business of the venue; part of a snapshot. ``jumps``: when the world
+    moved a coin's prices (milliseconds), by one of its symbols, and by which factor. ``announced``: when it
+    announced a delisting, by symbol (the script's own are in the feed).
+    """
 
     skew_ms: int = 0
     maintenance: list[tuple[int, int]] = field(default_factory=list)
+    jumps: list[tuple[int, str, Decimal]] = field(default_factory=list)
+    announced: dict[str, datetime] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "skew_ms": self.skew_ms,
+            "maintenance": [list(window) for window in self.maintenance],
+            "jumps": [[at, symbol, str(factor)] for at, symbol, factor in self.jumps],
+            "announced": {symbol: to_ms(at) for symbol, at in self.announced.items()},
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Setting:
+        """From JSON values; ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+        return cls(
+            skew_ms=int(state["skew_ms"]),
+            maintenance=[(int(begin), int(end)) for begin, end in state["maintenance"]],
+            jumps=[(int(at), str(symbol), dec(factor)) for at, symbol, factor in state["jumps"]],
+            announced={str(symbol): from_ms(int(at)) for symbol, at in state["announced"].items()},
+        )
 
 
 class House:
@@ -158,11 +212,18 @@ class House:
         self.log = RequestLog()
         self.past = Past()
         self.setting = Setting()
-        self.announced: dict[str, datetime] = {}
-        """When the world announced a delisting, by symbol; the script's are in the feed."""
         self.funding_texts: dict[str, tuple[datetime, str]] = {}
         self.day_texts: dict[tuple[Category, str], DayText] = {}
+        self.habit = Habit()
         self.served_text: dict[tuple[str, datetime], str] = {}
+        self.restarts = 0
+        """How often the world has restarted the platform."""
+        self.listeners: list[Callable[[Notice], None]] = []
+        """Who is told every event of the venue, whichever venue a restore puts in its place."""
+        self.streamed_update: Callable[[Category, str], int | None] = _nobody_streams
+        """The number of the last update of a symbol's order book stream, brought up to date; None if nobody
+        watches it.
+        """
         self.clock = Timekeeper(options.clock, options.start)
         self.start = self.clock.now()
         self.feed: MarketFeed = options.market(self.start)
@@ -203,6 +264,16 @@ class House:
         for category in Category:
             self.venue.points(category)
 
+    def shown_wallet(self, call: Call) -> WalletView:
+        """The wallet as a read sees it, lagging or not."""
+        past = self.past.at(call.cutoff) if call.cutoff is not None else None
+        return past[0] if past is not None else self.venue.wallet()
+
+    def shown_positions(self, call: Call) -> tuple[PositionView, ...]:
+        """The positions with a size as a read sees them, lagging or not."""
+        past = self.past.at(call.cutoff) if call.cutoff is not None else None
+        return past[1] if past is not None else self.venue.positions()
+
     def settled_reads(self) -> None:
         """Keep what lagging reads need; called after every request."""
         wanted = any(rule.effect.verb in {"lag_reads", "stale_reads"} for rule in self.faults.armed())
@@ -225,6 +296,8 @@ class House:
         self.past.heard(notice)
         if notice.topic is Topic.MARKET:
             self.forget_texts()
+        for listener in self.listeners:
+            listener(notice)
 
     def note(self, call: tuple[str, str], signed: Signed | None, *, link_id: str, outcome: str) -> None:
         """Write one request into the log."""
@@ -240,10 +313,7 @@ class House:
             "start": to_ms(self.start),
             "seed": self.options.seed,
             "replay": self.options.replay,
-            "setting": {
-                "skew_ms": self.setting.skew_ms,
-                "maintenance": [list(window) for window in self.setting.maintenance],
-            },
+            "setting": self.setting.state(),
             "venue": self.venue.snapshot(),
         }
 
@@ -252,7 +322,7 @@ class House:
         changed.
 
         A virtual clock goes (back) to the snapshot's instant; on a real clock the venue then catches up
-        with the present.
+        with the present. Armed faults stay armed; bans and counted requests are forgotten.
         """
         if not isinstance(state, dict) or state.get("schema") != SNAPSHOT_SCHEMA:
             msg = f"not a sandbox snapshot of this version ({SNAPSHOT_SCHEMA})"
@@ -265,14 +335,16 @@ class House:
             msg = "the snapshot is incomplete"
             raise ValueError(msg)  # noqa: TRY004 - every bad snapshot alike
         feed = self.feed if from_ms(start) == self.start else self.options.market(from_ms(start))
-        venue = Venue.restore(feed, inner, rules=self.options.venue_rules())
-        self.setting = Setting(
-            skew_ms=int(setting["skew_ms"]),
-            maintenance=[(int(begin), int(end)) for begin, end in setting["maintenance"]],
-        )
+        venue, found = Venue.restore(feed, inner, rules=self.options.venue_rules()), Setting.of(setting)
+        self.setting = found
         self.start, self.feed, self.venue = from_ms(start), feed, venue
         self.happenings = feed.happenings()
         self.past = Past()
+        self.limits.forget()
         self.forget_texts()
         self.clock.restart_at(venue.now)
         venue.subscribe(self._heard)
+
+
+def _nobody_streams(_category: Category, _symbol: str) -> int | None:
+    return None

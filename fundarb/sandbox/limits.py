@@ -19,11 +19,14 @@ _IP_BAN = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a limit: for the ``X-Bapi-Limit`` headers. ``wait`` is zero unless the limit is hit."""
+    """What is left of a limit: for the ``X-Bapi-Limit`` headers. ``wait`` is zero unless the limit is hit;
+    ``granted`` says how many orders of a request it lets through.
+    """
 
     limit: int
     left: int
     wait: timedelta
+    granted: int = 1
 
     @property
     def exceeded(self) -> bool:
@@ -59,16 +62,25 @@ class Limits:
         times.append(now)
         return False
 
-    def take(self, name: str, limit: int, *, now: timedelta) -> Allowance:
-        """Count one request of an end point."""
+    def forget(self) -> None:
+        """Begin anew: nothing counted, nobody shut out."""
+        self._by_endpoint.clear()
+        self._by_address.clear()
+        self._banned_until.clear()
+
+    def take(self, name: str, limit: int, *, now: timedelta, count: int = 1) -> Allowance:
+        """Count one request of an end point, or each order of a batch: what is over the limit is not
+        granted, and without a single one granted the request is refused.
+        """
         times = self._by_endpoint.setdefault(name, deque())
         _forget(times, now - _SECOND)
-        if len(times) >= limit:
-            if self.enforced:
-                return Allowance(limit, 0, times[0] + _SECOND - now)
+        granted = min(count, limit - len(times)) if self.enforced else count
+        if granted <= 0:
+            return Allowance(limit, 0, times[0] + _SECOND - now, 0)
+        times.extend([now] * granted)
+        while len(times) > limit:
             times.popleft()
-        times.append(now)
-        return Allowance(limit, limit - len(times), timedelta())
+        return Allowance(limit, limit - len(times), timedelta(), granted)
 
 
 def _forget(times: deque[timedelta], before: timedelta) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from fundarb.core.account import Transaction
 from fundarb.core.instants import to_ms
 from fundarb.core.market import Category
-from fundarb.core.money import plain
+from fundarb.core.money import ZERO, cash, plain
 from fundarb.core.orders import ExecKind, OrderStatus
+from fundarb.sandbox.closings import Closing
 from fundarb.venue.rows import CoinView, Fill, Order, OrderType, PositionView, WalletView
 
 Row = dict[str, Any]
 _FEE_RATE_STEP = Decimal("0.000001")
+_PRICE_STEP = Decimal("1e-10")
 
 
 def ms_text(instant: datetime | None, missing: str = "") -> str:
@@ -39,94 +41,126 @@ def link_of(category: Category, order_id: str, *, link_id: str) -> str:
     return str(int(order_id) + 1)
 
 
+class _Standing(NamedTuple):
+    """How an order stands: now, or as a lagging read still shows it."""
+
+    status: OrderStatus
+    filled: Decimal
+    value: Decimal
+    fees: Mapping[str, Decimal]
+    leaves: Decimal
+    updated: datetime
+    cancel_type: str = "UNKNOWN"
+    reject_reason: str = "EC_NoError"
+
+
+_NOT_OFFERED: Row = {
+    "slLimitPrice": "0",
+    "stopOrderType": "",
+    "lastPriceOnCreated": "",
+    "takeProfit": "",
+    "smpType": "None",
+    "triggerDirection": 0,
+    "blockTradeId": "",
+    "orderIv": "",
+    "tpTriggerBy": "",
+    "positionIdx": 0,
+    "smpGroup": 0,
+    "triggerPrice": "",
+    "tpLimitPrice": "0",
+    "slTriggerBy": "",
+    "closeOnTrigger": False,
+    "slippageToleranceType": "UNKNOWN",
+    "placeType": "",
+    "stopLoss": "",
+    "smpOrderId": "",
+    "slippageTolerance": "0",
+    "triggerBy": "",
+    "extraFees": "",
+}
+"""Fields of an order that always say the same here: no conditions, no take profit, no hedge mode."""
+
+
 def order_row(order: Order, fills: tuple[Fill, ...] | None = None) -> Row:
     """A row of order/realtime and order/history.
 
     With ``fills`` the order is shown as it was when only those had happened: the past that a lagging read
     still shows.
     """
-    status, filled, value, fees = order.status, order.filled, order.filled_value, dict(order.fees)
-    leaves, updated = order.leaves, order.updated
-    if fills is not None:
-        filled, value, fees, updated = _as_of(order, fills)
-        status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW
-        leaves = order.quantity - (value if order.by_value else filled)
-    linear = order.category is Category.LINEAR
-    price = order.price if order.price is not None else Decimal(0)
-    fee_total = sum(fees.values(), Decimal(0))
-    row: Row = {
+    now = _present(order) if fills is None else _past(order, fills)
+    price = order.price or ZERO
+    return {
+        **_NOT_OFFERED,
+        **_unfilled(order, now, price=price),
+        **_own_fields(order),
         "symbol": order.symbol,
         "orderType": order.order_type.value,
         "orderLinkId": link_of(order.category, order.order_id, link_id=order.link_id),
-        "slLimitPrice": "0",
         "orderId": order.order_id,
-        "cancelType": order.cancel_type if fills is None else "UNKNOWN",
-        "avgPrice": plain((value / filled).quantize(Decimal("1e-10"))) if filled else "",
-        "stopOrderType": "",
-        "lastPriceOnCreated": "",
-        "orderStatus": status.value,
-        "createType": order.create_type if linear else "",
-        "takeProfit": "",
-        "cumExecValue": plain(value),
-        "tpslMode": "",
-        "smpType": "None",
-        "triggerDirection": 0,
-        "blockTradeId": "",
-        "cumFeeDetail": {coin: plain(amount) for coin, amount in fees.items()},
-        "rejectReason": order.reject_reason if fills is None else "EC_NoError",
-        "isLeverage": "" if linear else ("1" if order.leverage else "0"),
+        "cancelType": now.cancel_type,
+        "avgPrice": plain((now.value / now.filled).quantize(_PRICE_STEP)) if now.filled else "",
+        "orderStatus": now.status.value,
+        "cumExecValue": plain(now.value),
+        "cumFeeDetail": {coin: plain(amount) for coin, amount in now.fees.items()},
+        "rejectReason": now.reject_reason,
         "price": plain(price),
-        "orderIv": "",
         "createdTime": ms_text(order.created),
-        "tpTriggerBy": "",
-        "positionIdx": 0,
         "timeInForce": order.time_in_force.value,
-        "leavesValue": plain(leaves if order.by_value else leaves * price),
-        "updatedTime": ms_text(updated),
+        "updatedTime": ms_text(now.updated),
         "side": order.side.value,
-        "smpGroup": 0,
-        "triggerPrice": "",
-        "tpLimitPrice": "0",
-        "cumExecFee": plain(fee_total),
-        "slTriggerBy": "",
-        "leavesQty": plain(Decimal(0) if order.by_value else leaves),
-        "closeOnTrigger": False,
-        "slippageToleranceType": "UNKNOWN",
-        "placeType": "",
-        "cumExecQty": plain(filled),
+        "cumExecFee": plain(sum(now.fees.values(), ZERO)),
+        "cumExecQty": plain(now.filled),
         "reduceOnly": order.reduce_only,
         "qty": plain(order.quantity),
-        "stopLoss": "",
-        "smpOrderId": "",
-        "slippageTolerance": "0",
-        "triggerBy": "",
-        "extraFees": "",
     }
-    return row if linear else _as_spot(order, row)
 
 
-def _as_spot(order: Order, row: Row) -> Row:
-    """Spot rows have no ``tpslMode`` and say what a market order's quantity counts."""
-    del row["tpslMode"]
-    return {**row, "marketUnit": _market_unit(order)}
+def _present(order: Order) -> _Standing:
+    return _Standing(
+        status=order.status,
+        filled=order.filled,
+        value=order.filled_value,
+        fees=order.fees,
+        leaves=order.leaves,
+        updated=order.updated,
+        cancel_type=order.cancel_type,
+        reject_reason=order.reject_reason,
+    )
 
 
-def _market_unit(order: Order) -> str:
-    if order.order_type is OrderType.LIMIT:
-        return ""
-    return "quoteCoin" if order.by_value else "baseCoin"
-
-
-def _as_of(order: Order, fills: tuple[Fill, ...]) -> tuple[Decimal, Decimal, dict[str, Decimal], datetime]:
+def _past(order: Order, fills: tuple[Fill, ...]) -> _Standing:
     fees: dict[str, Decimal] = {}
     for fill in fills:
-        fees[fill.fee_coin] = fees.get(fill.fee_coin, Decimal(0)) + fill.fee
-    return (
-        sum((fill.quantity for fill in fills), Decimal(0)),
-        sum((fill.value for fill in fills), Decimal(0)),
-        fees,
-        max((fill.time for fill in fills), default=order.created),
+        fees[fill.fee_coin] = fees.get(fill.fee_coin, ZERO) + fill.fee
+    filled = sum((fill.quantity for fill in fills), ZERO)
+    value = sum((fill.value for fill in fills), ZERO)
+    return _Standing(
+        status=OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW,
+        filled=filled,
+        value=value,
+        fees=fees,
+        leaves=order.quantity - (value if order.by_value else filled),
+        updated=max((fill.time for fill in fills), default=order.created),
     )
+
+
+def _unfilled(order: Order, now: _Standing, *, price: Decimal) -> Row:
+    """What is left: of an order by value only money, no quantity."""
+    if order.by_value:
+        return {"leavesQty": "0", "leavesValue": plain(now.leaves)}
+    return {"leavesQty": plain(now.leaves), "leavesValue": plain(now.leaves * price)}
+
+
+def _own_fields(order: Order) -> Row:
+    """Perp rows have a ``tpslMode``; spot rows have none and say what a market order's quantity counts."""
+    if order.category is Category.LINEAR:
+        return {"createType": order.create_type, "tpslMode": "", "isLeverage": ""}
+    unit = "quoteCoin" if order.by_value else "baseCoin"
+    return {
+        "createType": "",
+        "isLeverage": "1" if order.leverage else "0",
+        "marketUnit": unit if order.order_type is OrderType.MARKET else "",
+    }
 
 
 def execution_row(fill: Fill) -> Row:
@@ -167,6 +201,32 @@ def execution_row(fill: Fill) -> Row:
     }
 
 
+def closed_row(item: Closing, leverage: Decimal) -> Row:
+    """A row of position/closed-pnl; ``side`` is that of the closing order."""
+    last = item.last
+    return {
+        "symbol": last.symbol,
+        "orderType": last.order_type,
+        "leverage": plain(leverage),
+        "updatedTime": ms_text(item.updated),
+        "side": last.side.value,
+        "orderId": last.order_id,
+        "closedPnl": plain(item.pnl),
+        "openFee": plain(cash(item.open_fee)),
+        "closeFee": plain(cash(item.close_fee)),
+        "avgEntryPrice": plain((item.entry_value / item.quantity).quantize(_PRICE_STEP)),
+        "avgExitPrice": plain((item.exit_value / item.quantity).quantize(_PRICE_STEP)),
+        "qty": plain(last.order_quantity),
+        "closedSize": plain(item.quantity),
+        "cumEntryValue": plain(cash(item.entry_value)),
+        "cumExitValue": plain(cash(item.exit_value)),
+        "createdTime": ms_text(item.created),
+        "orderPrice": plain(last.order_price),
+        "execType": last.kind.value,
+        "fillCount": str(item.fills),
+    }
+
+
 def position_row(view: PositionView) -> Row:
     """A row of position/list: size without a sign, the sign is the side."""
     flat = view.size == 0
@@ -178,7 +238,7 @@ def position_row(view: PositionView) -> Row:
         "symbol": view.symbol,
         "side": side,
         "size": plain(abs(view.size)),
-        "avgPrice": "0" if view.entry_price is None else plain(view.entry_price.quantize(Decimal("1e-10"))),
+        "avgPrice": "0" if view.entry_price is None else plain(view.entry_price.quantize(_PRICE_STEP)),
         "positionValue": "" if flat else plain(abs(view.value)),
         "tradeMode": 0,
         "positionStatus": view.status,
@@ -201,9 +261,7 @@ def position_row(view: PositionView) -> Row:
         "unrealisedPnl": "" if flat else plain(view.unrealised),
         "curRealisedPnl": plain(view.realised),
         "cumRealisedPnl": plain(view.realised_total),
-        "breakEvenPrice": ""
-        if view.entry_price is None
-        else plain(view.entry_price.quantize(Decimal("1e-10"))),
+        "breakEvenPrice": "" if view.entry_price is None else plain(view.entry_price.quantize(_PRICE_STEP)),
         "seq": view.sequence or -1,
         "isReduceOnly": view.reduce_only,
         "mmrSysUpdatedTime": "",

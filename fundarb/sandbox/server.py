@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -20,13 +21,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from fundarb.errors import ConfigError, Problem
-from fundarb.sandbox.app import SandboxApp, Transports
+from fundarb.sandbox.app import SandboxApp
+from fundarb.sandbox.connections import KeptWebSocket, Register, WatchedHttp
 from fundarb.sandbox.desk import Desk
 from fundarb.sandbox.house import House
 from fundarb.sandbox.options import LOOPBACK, ClockKind, SandboxOptions
@@ -36,6 +36,7 @@ _GRACE_SECONDS = 1
 _KEEP_ALIVE_SECONDS = 75
 _START_SECONDS = 60
 _STOP_SECONDS = 20
+_MOST_FRAME = 64 * 1024
 READY = "fundarb sandbox listening on "
 
 
@@ -47,6 +48,7 @@ def serve(options: SandboxOptions) -> None:
         sys.stdout.flush()
 
     service = _Service(options)
+    _allow_many_connections()
     gc.freeze()  # the market never goes away: no collection need look at it again
     service.run(ready)
 
@@ -127,16 +129,36 @@ def start_process(options: SandboxOptions) -> Running:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with signals left to us and a word when it listens."""
+    """uvicorn, with signals left to us, a word when it listens, and an end without waiting for a tick."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, connections: Register, *, listening: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._connections = connections
         self._listening = listening
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._listening()
+
+    async def main_loop(self) -> None:
+        """Once a second look for requests that take too long; until ``end``."""
+        while not self.should_exit:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 1)
+            self._connections.second()
+
+    def end(self) -> None:
+        """Stop serving soon: open connections are cut. Safe from any thread."""
+        self.should_exit = self.force_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._ended.set)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -151,10 +173,18 @@ class _Service:
         _check(options)
         self.house = House(options)
         self._options = options
-        self._transports: Transports = {}
+        self._connections = Register()
         self._server: _Server | None = None
         if options.state is not None and options.state.exists():
             _load(self.house, options.state)
+            if options.start not in {None, self.house.start}:
+                raise ConfigError(
+                    Problem(
+                        "--start",
+                        f"the world in {options.state} began at {self.house.start:%Y-%m-%dT%H:%M:%SZ}",
+                        "leave --start out, or give another --state",
+                    )
+                )
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Serve until told to end. The market is looked at once before, so that the first client need not
@@ -163,21 +193,27 @@ class _Service:
         desk = Desk(self.house)
         desk.catch_up()
         self.house.look()
+        app = SandboxApp(desk, self._connections.transports)
+        known = {"register": self._connections, "door": app}
         config = uvicorn.Config(
-            SandboxApp(desk, self._transports),
-            http=_protocol(self._transports),
-            ws="none",
+            app,
+            http=type("Http", (WatchedHttp,), known),
+            ws=type("WebSocket", (KeptWebSocket,), known),
+            ws_max_size=_MOST_FRAME,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         with _listener(self._options) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            self._server = _Server(config, lambda: ready(url))
+            self._server = _Server(config, self._connections, listening=lambda: ready(url))
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(self._serve(listener))
         if self._options.state is not None:
@@ -195,11 +231,16 @@ class _Service:
         await server.serve(sockets=[listener])
 
     def end(self) -> None:
-        """Stop serving soon: open connections are cut. Safe from any thread."""
-        server = self._server
-        if server is not None:
-            server.should_exit = True
-            server.force_exit = True
+        """Stop serving soon. Safe from any thread."""
+        if self._server is not None:
+            self._server.end()
+
+
+def _allow_many_connections() -> None:
+    """Thousands of clients need as many file descriptors: take what the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems say "unlimited" and mean less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check(options: SandboxOptions) -> None:
@@ -234,24 +275,6 @@ def _listener(options: SandboxOptions) -> contextlib.closing[socket.socket]:
         problem = f"cannot listen on {host}:{options.port}: {error.strerror}"
         raise ConfigError(Problem("--port", problem, "choose another, or 0")) from error
     return contextlib.closing(listener)
-
-
-def _protocol(transports: Transports) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, keeping a list of open connections so that one can be cut."""
-    base: Any = AutoHTTPProtocol
-
-    class Protocol(base):  # type: ignore[misc]
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            if self.client is not None:
-                transports[self.client] = transport
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.client is not None:
-                transports.pop(self.client, None)
-            super().connection_lost(exc)
-
-    return Protocol
 
 
 def _load(house: House, path: Path) -> None:

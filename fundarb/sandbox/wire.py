@@ -31,13 +31,20 @@ class WireError(Exception):
     """
 
     def __init__(
-        self, code: int, message: str, *, status: int = 200, result: Mapping[str, Any] | None = None
+        self,
+        code: int,
+        message: str,
+        *,
+        status: int = 200,
+        result: Mapping[str, Any] | None = None,
+        ext: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what the envelope will carry."""
+        """Keep what the envelope will carry; ``ext`` is its ``retExtInfo``."""
         self.code = code
         self.message = message
         self.status = status
         self.result = result or {}
+        self.ext = ext or {}
         super().__init__(f"{code} {message}")
 
 
@@ -59,21 +66,27 @@ class Response:
     content_type: bytes = b"application/json; charset=utf-8"
 
 
+TOO_LARGE = Response(413, b'{"error":"body is too large","path":""}')
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A handler's result. ``text`` is the JSON of the result where a handler has built it itself (hot
-    paths).
+    paths). ``ext`` is ``retExtInfo``: an object nearly everywhere, the *string* ``"{}"`` at two end points.
     """
 
     result: Mapping[str, Any] | None = None
     text: str | None = None
     message: str = "OK"
-    ext: Mapping[str, Any] = field(default_factory=dict)
+    ext: Mapping[str, Any] | str = field(default_factory=dict)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
 
 def compact(value: Any) -> str:
     """JSON without blanks, as the exchange sends it."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def envelope(code: int, message: str, *, result: str, now_ms: int, ext: str = "{}") -> bytes:
@@ -86,13 +99,14 @@ def envelope(code: int, message: str, *, result: str, now_ms: int, ext: str = "{
 def answered(answer: Answer, now_ms: int) -> Response:
     """A success."""
     text = answer.text if answer.text is not None else compact(answer.result or {})
-    ext = compact(dict(answer.ext)) if answer.ext else "{}"
+    ext = compact(answer.ext) if answer.ext else "{}"
     return Response(200, envelope(0, answer.message, result=text, now_ms=now_ms, ext=ext), 0)
 
 
 def refused(error: WireError, now_ms: int) -> Response:
     """A refusal."""
-    body = envelope(error.code, error.message, result=compact(dict(error.result)), now_ms=now_ms)
+    result, ext = compact(error.result), compact(error.ext)
+    body = envelope(error.code, error.message, result=result, now_ms=now_ms, ext=ext)
     return Response(error.status, body, error.code)
 
 
@@ -116,7 +130,10 @@ class Parameters:
     def of_query(cls, query: bytes) -> Parameters:
         """Decode a query string; of a repeated name the last one counts."""
         try:
-            return cls(dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=False)))
+            pairs = parse_qsl(
+                query.decode("ascii"), keep_blank_values=True, strict_parsing=False, errors="strict"
+            )
+            return cls(dict(pairs))
         except (UnicodeDecodeError, ValueError) as error:
             raise bad_parameter("params error: query cannot be decoded") from error
 
@@ -126,7 +143,7 @@ class Parameters:
         if not body.strip():
             return cls({})
         try:
-            values = json.loads(body, parse_constant=_no_constant)
+            values = decoded(body)
         except (ValueError, RecursionError) as error:
             raise bad_parameter("params error: body is not valid JSON") from error
         if not isinstance(values, dict):
@@ -141,6 +158,15 @@ class Parameters:
         """A string as it was sent, unchecked; None where there is none. For logs and fault rules only."""
         value = self._values.get(name)
         return value if isinstance(value, str) else None
+
+    def said(self, name: str) -> tuple[str, ...]:
+        """Every string sent under a name, unchecked: the request's own, and those of the orders of a
+        batch.
+        """
+        inner = self._values.get("request")
+        batch = inner if isinstance(inner, list) else []
+        values = [self._values.get(name), *(item.get(name) for item in batch if isinstance(item, dict))]
+        return tuple(value for value in values if isinstance(value, str) and value)
 
     def text(self, name: str, default: str = "") -> str:
         """A string, ``default`` where absent. Numbers are refused: the exchange takes amounts as strings
@@ -212,6 +238,22 @@ class Parameters:
         """The same parameters but for one."""
         return Parameters({key: value for key, value in self._values.items() if key != name})
 
+    def batch(self, most: int) -> tuple[Parameters, ...]:
+        """The orders of a batch request, each with the category of the whole; one to ``most`` of them."""
+        items = self._values.get("request")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise bad_parameter("params error: request must be a list of objects")
+        if not 1 <= len(items) <= most:
+            raise bad_parameter(f"params error: a batch holds 1 to {most} orders")
+        category = {"category": self._values.get("category")}
+        return tuple(Parameters({**item, **category}) for item in items)
+
+    @property
+    def size(self) -> int:
+        """How many orders a request holds: one, unless it is a batch."""
+        items = self._values.get("request")
+        return max(1, len(items)) if isinstance(items, list) else 1
+
     def cursor(self) -> str:
         """The page cursor, decoded once more: the exchange hands cursors out URL-encoded, clients send both
         forms.
@@ -238,6 +280,16 @@ class Parameters:
         if end is not None:
             return end - default, end
         return now - default, now
+
+
+def decoded(body: bytes) -> Any:
+    """JSON whose every string can be written down again: UTF-8, no half of a surrogate pair, no NaN;
+    ``ValueError`` (or ``RecursionError``) otherwise.
+    """
+    value = json.loads(body.decode(), parse_constant=_no_constant)
+    if b"\\u" in body:  # the only way in for half a pair: raw bytes were decoded strictly
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -5,15 +5,18 @@ settings.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 
 from fundarb.core.instants import to_ms
-from fundarb.core.market import Category, Level
+from fundarb.core.market import Category, Level, PerpInstrument, SpotInstrument
 from fundarb.core.orders import Side
 from fundarb.errors import Rejected
 from fundarb.sandbox.arguments import Arguments, ControlError
+from fundarb.sandbox.auth import FULL_PERMISSIONS
 from fundarb.sandbox.house import House
+from fundarb.venue.filters import patched
 
 Verb = Callable[[House, Arguments], Callable[[], object]]
 """Reads all arguments first and gives back what to do, so that a wrong argument changes nothing."""
@@ -41,14 +44,30 @@ def _category(body: Arguments) -> Category:
     return Category(body.word("category", ("spot", "linear")))
 
 
+def _coin(house: House, body: Arguments) -> str:
+    """A coin that this venue deals in: of a spot pair, a settle coin, or one that has collateral rules."""
+    coin, pairs = body.text("coin"), house.venue.instruments(Category.SPOT).values()
+    if coin not in {
+        *house.venue.coin_rules(),
+        *(name for item in pairs for name in (item.base_coin, item.quote_coin)),
+    }:
+        raise body.fail("coin", f"{coin!r} is no coin of this venue")
+    return coin
+
+
 def _mark(house: House, body: Arguments) -> Callable[[], object]:
-    symbol, price = body.text("symbol"), body.number_or_none("price")
+    symbol, price = body.text("symbol"), body.nullable("price")
     return lambda: house.venue.world.mark(symbol, price)
 
 
 def _jump(house: House, body: Arguments) -> Callable[[], object]:
     symbol, factor = body.text("symbol"), body.number("factor")
-    return lambda: house.venue.world.jump(symbol, factor)
+
+    def move() -> None:
+        house.venue.world.jump(symbol, factor)
+        house.setting.jumps.append((to_ms(house.venue.now), symbol, factor))
+
+    return move
 
 
 def _levels(body: Arguments, name: str) -> tuple[Level, ...] | None:
@@ -72,7 +91,7 @@ def _ticker_patch(house: House, body: Arguments) -> Callable[[], object]:
 
 
 def _funding_rate(house: House, body: Arguments) -> Callable[[], object]:
-    symbol, rate = body.text("symbol"), body.number_or_none("rate")
+    symbol, rate = body.text("symbol"), body.nullable("rate")
     return lambda: house.venue.world.funding_rate(symbol, rate)
 
 
@@ -104,7 +123,7 @@ def _delist(house: House, body: Arguments) -> Callable[[], object]:
 
     def announce() -> None:
         house.venue.world.delist(symbol, at)
-        house.announced[symbol] = house.venue.now
+        house.setting.announced[symbol] = house.venue.now
 
     return announce
 
@@ -116,28 +135,53 @@ def _halt(house: House, body: Arguments) -> Callable[[], object]:
 
 def _filters(house: House, body: Arguments) -> Callable[[], object]:
     category, symbol, fields = _category(body), body.text("symbol"), body.fields("fields")
-    return lambda: house.venue.world.filters(category, symbol, fields=fields)
+
+    def change() -> None:
+        item = house.venue.instruments(category).get(symbol)
+        if item is not None:
+            _sensible(patched(item, fields), fields)
+        house.venue.world.filters(category, symbol, fields=fields)
+
+    return change
+
+
+def _sensible(item: SpotInstrument | PerpInstrument, fields: Mapping[str, str]) -> None:
+    """``ValueError`` for filters that contradict each other."""
+    place = f"fields.{next(iter(fields), '')}"
+    if item.min_qty > min(item.max_limit_qty, item.max_market_qty):
+        msg = f"{place}: the smallest quantity would be above the largest"
+        raise ValueError(msg)
+    if isinstance(item, PerpInstrument):
+        if item.rate_floor is not None and item.rate_cap is not None and item.rate_floor > item.rate_cap:
+            msg = f"{place}: the lowest funding rate would be above the highest"
+            raise ValueError(msg)
+        if item.listed_interval % timedelta(hours=1):
+            msg = "fields.fundingInterval: must be whole hours, in minutes"
+            raise ValueError(msg)
 
 
 def _fees(house: House, body: Arguments) -> Callable[[], object]:
-    category, symbol = _category(body), body.text("symbol", "")
+    body.some_of("taker", "maker", "mnt")
+    category, symbol = _category(body), body.text("symbol") if body.has("symbol") else None
     taker, maker = body.number_or_none("taker"), body.number_or_none("maker")
     mnt = body.flag("mnt") if body.has("mnt") else None
-    return lambda: house.venue.world.fees(category, taker=taker, maker=maker, mnt=mnt, symbol=symbol)
+    if symbol == "":
+        raise body.fail("symbol", "must not be empty")
+    return lambda: house.venue.world.fees(category, taker=taker, maker=maker, mnt=mnt, symbol=symbol or "")
 
 
 def _collateral(house: House, body: Arguments) -> Callable[[], object]:
-    coin, on, ratio = body.text("coin"), body.flag("on"), body.number_or_none("ratio")
+    coin, on, ratio = _coin(house, body), body.flag("on"), body.number_or_none("ratio")
     return lambda: house.venue.world.collateral(coin, on=on, ratio=ratio)
 
 
 def _borrow(house: House, body: Arguments) -> Callable[[], object]:
-    coin, amount = body.text("coin"), body.number("amount")
+    coin, amount = _coin(house, body), body.number("amount")
     return lambda: house.venue.world.borrow(coin, amount)
 
 
 def _auto_repay(house: House, body: Arguments) -> Callable[[], object]:
-    coin, fraction = body.text("coin"), body.number("fraction")
+    coin, fraction = _coin(house, body), body.number("fraction")
     return lambda: house.venue.world.auto_repay(coin, fraction)
 
 
@@ -147,7 +191,7 @@ def _usd(house: House, body: Arguments) -> Callable[[], object]:
 
 
 def _transfer(house: House, body: Arguments) -> Callable[[], object]:
-    coin, amount = body.text("coin"), body.number("amount")
+    coin, amount = _coin(house, body), body.number("amount")
     return lambda: house.venue.world.transfer(coin, amount)
 
 
@@ -164,7 +208,15 @@ def _manual_close(house: House, body: Arguments) -> Callable[[], object]:
     return lambda: house.venue.world.manual_close(symbol)
 
 
+def _address(body: Arguments, text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise body.fail("ip", f"{text!r} is no IP address") from None
+
+
 def _key(house: House, body: Arguments) -> Callable[[], object]:
+    body.some_of("expire", "permissions", "ip", "read_only")
     expire: datetime | None = None
     if body.has("expire"):
         expire = house.venue.now if body.raw("expire") is True else body.instant("expire")
@@ -172,8 +224,11 @@ def _key(house: House, body: Arguments) -> Callable[[], object]:
     if body.has("permissions"):
         inner = body.raw("permissions")
         groups = Arguments(inner, body.place("permissions"))
+        for name in inner:
+            if name not in FULL_PERMISSIONS:
+                raise groups.fail(name, f"is no permission; there are {', '.join(FULL_PERMISSIONS)}")
         permissions = {name: list(groups.texts(name)) for name in inner}
-    addresses = list(body.texts("ip")) if body.has("ip") else None
+    addresses = [_address(body, text) for text in body.texts("ip")] if body.has("ip") else None
     read_only = body.flag("read_only") if body.has("read_only") else None
     return lambda: house.venue.world.key(
         expire=expire, permissions=permissions, addresses=addresses, read_only=read_only
@@ -197,7 +252,11 @@ def _maintenance(house: House, body: Arguments) -> Callable[[], object]:
 
 
 def _restart(house: House, _body: Arguments) -> Callable[[], object]:
-    return house.venue.forget_recent
+    def again() -> None:
+        house.venue.forget_recent()
+        house.restarts += 1
+
+    return again
 
 
 VERBS: Mapping[str, Verb] = {

@@ -26,3 +26,12 @@ def real() -> Iterator[OverHttp]:
     """A server on the wall clock, without request limits."""
     with over_http(clock=ClockKind.REAL, start=None, limits=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def untouched() -> Iterator[OverHttp]:
+    """A server on a virtual clock for tests in which every request is refused: they all see the same
+    world.
+    """
+    with over_http() as client:
+        yield client

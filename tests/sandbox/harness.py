@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -18,10 +18,12 @@ import requests
 from fundarb.core.instants import to_ms
 from fundarb.markets.coins import catalogue
 from fundarb.markets.synthetic import SyntheticMarket
+from fundarb.sandbox.arguments import Arguments
 from fundarb.sandbox.desk import Desk, Raw, Reply
 from fundarb.sandbox.house import House
 from fundarb.sandbox.options import ClockKind, SandboxOptions
 from fundarb.sandbox.server import start_in_thread
+from fundarb.sandbox.world import perform
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 START_MS = to_ms(START)
@@ -98,6 +100,18 @@ class InProcess:
     def rows(self, path: str, **params: object) -> list[Any]:
         """The list of a GET that must succeed."""
         return listed(self.get(path, **params))
+
+    def world(self, verb: str, **arguments: object) -> None:
+        """A world verb of the control API."""
+        perform(self.house, Arguments({"verb": verb, **arguments}))
+
+    def fault(self, do: Json, **match: object) -> str:
+        """Arm a fault; its id."""
+        return self.house.faults.arm(Arguments({"match": match, "do": do}), self.house.venue.now)
+
+    def wait(self, **span: float) -> None:
+        """Let venue time pass; everything due until then has happened."""
+        self.desk.catch_up(self.house.venue.now + timedelta(**span))
 
     def buy(self, symbol: str = "BTCUSDT", qty: str = "0.01", **more: object) -> Json:
         """A spot market buy in base units."""

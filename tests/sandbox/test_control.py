@@ -39,11 +39,11 @@ def test_the_clock_moves_only_when_told(http: OverHttp) -> None:
         ({"advance": "1h", "fast": True}, "fast"),
     ],
 )
-def test_wrong_clock_orders(http: OverHttp, body: Json, path: str) -> None:
+def test_wrong_clock_orders(untouched: OverHttp, body: Json, path: str) -> None:
     """Each is 400 with its place, and time stands where it stood."""
-    response = http.control("clock", body)
+    response = untouched.control("clock", body)
     assert (response.status_code, response.json()["path"]) == (400, path)
-    assert http.get("market/time")["time"] == START_MS
+    assert untouched.get("market/time")["time"] == START_MS
 
 
 def test_a_real_clock_cannot_be_moved(real: OverHttp) -> None:
@@ -236,26 +236,26 @@ def test_restart_wipes_what_realtime_remembers(http: OverHttp) -> None:
         ({"verb": "skew", "ms": "1"}, "ms"),
     ],
 )
-def test_wrong_world_orders_change_nothing(http: OverHttp, body: Json, path: str) -> None:
+def test_wrong_world_orders_change_nothing(untouched: OverHttp, body: Json, path: str) -> None:
     """Each is 400 with error and path, and the truth is what it was."""
-    before = http.truth()
-    response = http.control("world", body)
+    before = untouched.truth()
+    response = untouched.control("world", body)
     assert response.status_code == 400, response.text
     assert response.json()["path"] == path
     assert response.json()["error"]
-    after = http.truth()
+    after = untouched.truth()
     assert before == after
 
 
-def test_control_bodies_that_are_no_json(http: OverHttp) -> None:
+def test_control_bodies_that_are_no_json(untouched: OverHttp) -> None:
     """Not JSON, not an object, an unknown path, a wrong method: 4xx, never a crash."""
-    url = f"{http.url}/sandbox/world"
-    assert http.session.post(url, data=b"{", timeout=10).status_code == 400
-    assert http.session.post(url, data=b"[1]", timeout=10).status_code == 400
-    assert http.session.post(url, data=b"\xff\xfe", timeout=10).status_code == 400
-    assert http.session.get(url, timeout=10).status_code == 405
-    assert http.session.get(f"{http.url}/sandbox/nothing", timeout=10).status_code == 404
-    assert http.session.get(f"{http.url}/elsewhere", timeout=10).status_code == 404
+    url = f"{untouched.url}/sandbox/world"
+    assert untouched.session.post(url, data=b"{", timeout=10).status_code == 400
+    assert untouched.session.post(url, data=b"[1]", timeout=10).status_code == 400
+    assert untouched.session.post(url, data=b"\xff\xfe", timeout=10).status_code == 400
+    assert untouched.session.get(url, timeout=10).status_code == 405
+    assert untouched.session.get(f"{untouched.url}/sandbox/nothing", timeout=10).status_code == 404
+    assert untouched.session.get(f"{untouched.url}/elsewhere", timeout=10).status_code == 404
 
 
 def test_truth_has_everything(http: OverHttp) -> None:

@@ -118,24 +118,6 @@ def test_the_real_clock_matches_with_a_delay(real: OverHttp) -> None:
     assert int(row["updatedTime"]) - int(row["createdTime"]) >= 2
 
 
-def test_many_connections_at_once(http: OverHttp) -> None:
-    """Three hundred keep-alive connections stay open side by side and each is answered."""
-    port = int(http.url.rsplit(":", 1)[1])
-    peers = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(300)]
-    try:
-        for _ in range(2):
-            for peer in peers:
-                peer.sendall(b"GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n")
-            for peer in peers:
-                answer = b""
-                while not answer.endswith(b"}"):
-                    answer += peer.recv(4000)
-                assert answer.startswith(b"HTTP/1.1 200")
-    finally:
-        for peer in peers:
-            peer.close()
-
-
 @pytest.mark.parametrize(
     "data",
     [

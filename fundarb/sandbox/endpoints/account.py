@@ -1,6 +1,4 @@
-"""The account: who the key is, wallet, fees, transaction log, collateral, settings; positions and their
-leverage.
-"""
+"""The account: who the key is, wallet, fees, transaction log, collateral, settings."""
 
 from __future__ import annotations
 
@@ -11,14 +9,14 @@ from typing import Any
 
 from fundarb.core.account import Transaction
 from fundarb.core.instants import iso, to_ms
-from fundarb.core.market import Category, PerpInstrument
-from fundarb.core.money import dec, plain
+from fundarb.core.market import Category
+from fundarb.core.money import plain
 from fundarb.sandbox.auth import ApiKey
-from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, paged, traded_category
+from fundarb.sandbox.endpoints.common import category_of, known_symbol, paged
 from fundarb.sandbox.house import Call, House
-from fundarb.sandbox.rows import position_row, transaction_row, wallet_row
+from fundarb.sandbox.rows import transaction_row, wallet_row
 from fundarb.sandbox.wire import Answer, WireError, bad_parameter
-from fundarb.venue.rows import CoinView, PositionView, WalletView
+from fundarb.venue.rows import CoinView
 
 _WEEK = timedelta(days=7)
 _DAY = timedelta(days=1)
@@ -88,7 +86,7 @@ def account_info(house: House, _call: Call) -> Answer:
 def wallet_balance(house: House, call: Call) -> Answer:
     """GET /v5/account/wallet-balance: coins without a balance only when asked for by name."""
     call.parameters.choice("accountType", ("UNIFIED",))
-    view, _ = _then(house, call)
+    view = house.shown_wallet(call)
     asked = tuple(name.strip() for name in call.parameters.text("coin").split(",") if name.strip())
     coins = {
         name: coin for name, coin in view.coins.items() if (name in asked if asked else _worth_showing(coin))
@@ -97,21 +95,16 @@ def wallet_balance(house: House, call: Call) -> Answer:
         if not _COIN.fullmatch(name):
             raise bad_parameter("params error: coin invalid")
         if name not in coins:
-            coins[name] = _empty(name, collateral=name in house.venue.coin_rules())
+            coins[name] = empty_coin(name, collateral=name in house.venue.coin_rules())
     return Answer({"list": [wallet_row(view, coins)]})
-
-
-def _then(house: House, call: Call) -> tuple[WalletView, tuple[PositionView, ...]]:
-    """Wallet and positions as a read sees them, lagging or not."""
-    past = house.past.at(call.cutoff) if call.cutoff is not None else None
-    return past or (house.venue.wallet(), house.venue.positions())
 
 
 def _worth_showing(coin: CoinView) -> bool:
     return any((coin.wallet, coin.equity, coin.borrowed, coin.locked, coin.accrued_interest))
 
 
-def _empty(name: str, *, collateral: bool) -> CoinView:
+def empty_coin(name: str, *, collateral: bool) -> CoinView:
+    """A coin of which there is nothing."""
     zero = Decimal(0)
     return CoinView(
         coin=name,
@@ -242,70 +235,3 @@ def set_delta_mode(house: House, call: Call) -> Answer:
     """POST /v5/account/set-delta-mode."""
     house.venue.delta_mode = call.parameters.choice("deltaEnable", ("0", "1")) == "1"
     return Answer({})
-
-
-def position_list(house: House, call: Call) -> Answer:
-    """GET /v5/position/list: with a symbol always answered, flat included; with a settle coin only what has
-    a size.
-    """
-    category = category_of(call)
-    if category is None:
-        return listed(call, [])
-    if category is Category.SPOT:
-        raise bad_parameter("params error: category invalid")
-    parameters = call.parameters
-    limit = parameters.limit(20, 200)
-    _, open_now = _then(house, call)
-    if parameters.has("symbol"):
-        symbol = known_symbol(house, category, call=call)
-        view = next((item for item in open_now if item.symbol == symbol), None)
-        return listed(call, [position_row(view or house.venue.position(symbol))])
-    settle = parameters.text("settleCoin")
-    if not settle:
-        raise bad_parameter("params error: symbol or settleCoin is required")
-    views = [view for view in open_now if _settle_coin(house, view.symbol) == settle]
-    if len(views) <= limit and not parameters.has("cursor"):
-        return listed(call, [position_row(view) for view in views])
-    return paged(call, views, limit=limit, name=lambda view: view.symbol, row=position_row)
-
-
-def _settle_coin(house: House, symbol: str) -> str:
-    item = house.venue.listing(Category.LINEAR, symbol).instrument
-    return item.settle_coin if isinstance(item, PerpInstrument) else ""
-
-
-def set_leverage(house: House, call: Call) -> Answer:
-    """POST /v5/position/set-leverage: both sides alike in one-way mode."""
-    category = traded_category(call)
-    if category is Category.SPOT:
-        raise bad_parameter("params error: category invalid")
-    symbol = known_symbol(house, category, call=call)
-    try:
-        buy, sell = (
-            dec(call.parameters.required("buyLeverage")),
-            dec(call.parameters.required("sellLeverage")),
-        )
-    except ValueError as error:
-        raise bad_parameter("params error: leverage invalid") from error
-    if buy != sell:
-        raise bad_parameter("buy leverage must equal sell leverage")
-    if buy < 1:
-        raise WireError(110013, "cannot set leverage below minLeverage")
-    house.venue.set_leverage(symbol, buy)
-    return Answer({})
-
-
-def switch_mode(house: House, call: Call) -> Answer:
-    """POST /v5/position/switch-mode: one-way is the only mode here."""
-    category = traded_category(call)
-    if category is Category.SPOT:
-        raise bad_parameter("params error: category invalid")
-    parameters = call.parameters
-    if parameters.has("symbol"):
-        known_symbol(house, category, call=call)
-    elif not parameters.has("coin"):
-        raise bad_parameter("params error: symbol or coin is required")
-    mode = parameters.integer("mode", -1, low=-1, high=3)
-    if mode == 0:
-        raise WireError(110025, "Position mode is not modified")
-    raise bad_parameter("params error: mode invalid, this sandbox knows one-way mode (0) only")

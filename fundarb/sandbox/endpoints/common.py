@@ -12,6 +12,7 @@ from fundarb.core.market import Category
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.paging import page
 from fundarb.sandbox.wire import Answer, bad_parameter
+from fundarb.venue.rows import Order
 
 _T = TypeVar("_T")
 Handler = Callable[[House, Call], Answer]
@@ -30,6 +31,8 @@ class Endpoint:
     handler: Handler
     group: str | None = None
     limit: tuple[int, int] = (50, 50)
+    batch: bool = False
+    """Whether the limit counts each order of its ``request`` list."""
 
     @property
     def private(self) -> bool:
@@ -56,6 +59,29 @@ def known_symbol(house: House, category: Category, *, call: Call) -> str:
     symbol = call.parameters.required("symbol")
     house.venue.listing(category, symbol)
     return symbol
+
+
+def find_order(house: House, call: Call, *, category: Category) -> Order | None:
+    """The order that ``orderId`` or else ``orderLinkId`` names, an invented link id included."""
+    order_id, link_id = call.parameters.text("orderId"), call.parameters.text("orderLinkId")
+    if order_id:
+        return house.venue.find_order(category, order_id=order_id)
+    order = house.venue.find_order(category, link_id=link_id)
+    if order is None and category is Category.SPOT and link_id.isascii() and link_id.isdigit():
+        order = house.venue.find_order(category, order_id=str(int(link_id) - 1))
+        return order if order is not None and not order.link_id else None
+    return order
+
+
+def order_meant(house: House, call: Call, *, category: Category) -> str:
+    """The order id of a write that changes or cancels an order: one of both ids is required; what is not
+    found is left to the venue to refuse in its own words.
+    """
+    order_id, link_id = call.parameters.text("orderId"), call.parameters.text("orderLinkId")
+    if not order_id and not link_id:
+        raise bad_parameter("params error: orderId or orderLinkId is required")
+    order = find_order(house, call, category=category)
+    return order.order_id if order is not None else order_id or link_id
 
 
 def listed(call: Call, rows: list[Any], *, cursor: str = "", category: bool = True) -> Answer:

@@ -1,14 +1,13 @@
-"""Public market data: time, instruments, tickers, books, funding history, klines, risk limits, status,
+"""Public market data: time, instruments, tickers, books, funding history, risk limits, status,
 announcements.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from fundarb.core.instants import from_ms, to_ms
+from fundarb.core.instants import to_ms
 from fundarb.core.market import Category, PerpInstrument
 from fundarb.core.money import plain
 from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, traded_category
@@ -17,15 +16,9 @@ from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.instrument_rows import linear_instrument, risk_tier, spot_instrument
 from fundarb.sandbox.paging import page
 from fundarb.sandbox.wire import Answer, bad_parameter, compact
-from fundarb.venue.feed import BarFeed, BarKind, BarQuery, HappeningKind
+from fundarb.venue.feed import HappeningKind
 
 _STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
-_MINUTES = {
-    **{str(minutes): minutes for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
-    "D": 1440,
-    "W": 10_080,
-    "M": 43_200,
-}
 _RISK_PAGE = 15
 _FUNDING_LOOK_BACK = timedelta(days=400)
 _MOST_LEVELS = 1000
@@ -75,11 +68,17 @@ def tickers(house: House, call: Call) -> Answer:
         house.venue.point(category, symbol)
         rows = ticker_rows(house, category, symbol=symbol)
         return Answer(text=f'{{"category":"{category}","list":[{rows}]}}')
+    house.habit.ask(category)
+    return Answer(text=all_tickers(house, category))
+
+
+def all_tickers(house: House, category: Category) -> str:
+    """All tickers of a market, made once for an instant."""
     text = house.served_text.get((category.value, house.venue.now))
     if text is None:
         rows = ticker_rows(house, category)
         text = house.remember_text(category.value, f'{{"category":"{category}","list":[{rows}]}}')
-    return Answer(text=text)
+    return text
 
 
 def orderbook(house: House, call: Call) -> Answer:
@@ -87,13 +86,14 @@ def orderbook(house: House, call: Call) -> Answer:
     category = traded_category(call)
     symbol = known_symbol(house, category, call=call)
     depth = call.parameters.integer("limit", _DEFAULT_LEVELS[category], low=1, high=_MOST_LEVELS)
+    streamed = house.streamed_update(category, symbol)
     book = house.venue.book(category, symbol, depth=depth)
-    ms = to_ms(house.wire_now())
+    ms, cts = to_ms(house.wire_now()), to_ms(book.as_of)
     bids = ",".join([f'["{plain(level.price)}","{plain(level.quantity)}"]' for level in book.bids])
     asks = ",".join([f'["{plain(level.price)}","{plain(level.quantity)}"]' for level in book.asks])
-    update = ms // 100
+    update = cts // 10 if streamed is None else streamed
     return Answer(
-        text=f'{{"s":{compact(symbol)},"b":[{bids}],"a":[{asks}],"ts":{ms},"u":{update},"seq":{update},"cts":{to_ms(book.as_of)}}}'
+        text=f'{{"s":{compact(symbol)},"b":[{bids}],"a":[{asks}],"ts":{ms},"u":{update},"seq":{cts},"cts":{cts}}}'
     )
 
 
@@ -129,51 +129,6 @@ def _funding_start(start: datetime | None, until: datetime, *, limit: int) -> da
     return until - min(timedelta(hours=8) * (limit + 1), _FUNDING_LOOK_BACK)
 
 
-def kline(house: House, call: Call) -> Answer:
-    """GET /v5/market/kline."""
-    return _bars(house, call, kind=BarKind.LAST)
-
-
-def mark_kline(house: House, call: Call) -> Answer:
-    """GET /v5/market/mark-price-kline."""
-    return _bars(house, call, kind=BarKind.MARK)
-
-
-def index_kline(house: House, call: Call) -> Answer:
-    """GET /v5/market/index-price-kline."""
-    return _bars(house, call, kind=BarKind.INDEX)
-
-
-def premium_kline(house: House, call: Call) -> Answer:
-    """GET /v5/market/premium-index-price-kline."""
-    return _bars(house, call, kind=BarKind.PREMIUM)
-
-
-def _bars(house: House, call: Call, *, kind: BarKind) -> Answer:
-    parameters = call.parameters
-    category = Category(parameters.choice("category", ("spot", "linear"), default="linear"))
-    symbol = known_symbol(house, category, call=call)
-    if category is Category.SPOT and kind is not BarKind.LAST:
-        raise bad_parameter("params error: category invalid")
-    word = parameters.choice("interval", tuple(_MINUTES))
-    step = timedelta(minutes=_MINUTES[word])
-    limit = parameters.limit(200, 1000)
-    now = house.venue.now
-    start, end = parameters.instant("start"), parameters.instant("end")
-    if start is not None and end is not None and end < start:
-        raise bad_parameter("params error: end must not be before start")
-    last = min(end if end is not None else now, now)
-    first = start if start is not None else last - step * limit
-    rows: list[list[str]] = []
-    if isinstance(house.feed, BarFeed) and first <= last:
-        query = BarQuery(category=category, symbol=symbol, kind=kind, step=step,
-                         start=max(first, last - step * limit), end=last)  # fmt: skip
-        for bar in house.feed.bars(query)[-limit:]:
-            row = [str(to_ms(bar.start)), plain(bar.open), plain(bar.high), plain(bar.low), plain(bar.close)]
-            rows.append([*row, plain(bar.volume), plain(bar.turnover)] if kind is BarKind.LAST else row)
-    return Answer({"symbol": symbol, "category": category.value, "list": rows[::-1]})
-
-
 def risk_limit(house: House, call: Call) -> Answer:
     """GET /v5/market/risk-limit: without a symbol fifteen symbols a page."""
     category = category_of(call)
@@ -191,6 +146,7 @@ def risk_limit(house: House, call: Call) -> Answer:
             everything, cursor=call.parameters.cursor(), limit=_RISK_PAGE, name=lambda name: name
         )
         symbols = list(part)
+        cursor = cursor if symbols[-1:] != everything[-1:] else ""
     rows = [
         risk_tier(symbol, number, tier=tier)
         for symbol in symbols
@@ -243,7 +199,7 @@ def announcements(house: House, call: Call) -> Answer:
 
 
 def _delistings(house: House) -> list[dict[str, Any]]:
-    announced = dict(house.announced)
+    announced = dict(house.setting.announced)
     for happening in house.happenings:
         if happening.kind is HappeningKind.DELIST_ANNOUNCED and happening.at <= house.venue.now:
             announced.setdefault(happening.symbol, happening.at)
@@ -266,26 +222,3 @@ def _delistings(house: House) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: -int(row["dateTimestamp"]))
-
-
-def recent_trades(house: House, call: Call) -> Answer:
-    """GET /v5/market/recent-trade: the last price, as the one trade that the venue can vouch for."""
-    category = traded_category(call)
-    symbol = known_symbol(house, category, call=call)
-    call.parameters.integer("limit", 60, low=1, high=1000)
-    point = house.venue.point(category, symbol)
-    ms = to_ms(house.venue.now)
-    side = "Sell" if point.bid is not None and point.last <= point.bid else "Buy"
-    size = max(point.bid_size, point.ask_size, Decimal(0))
-    row = {
-        "execId": f"{from_ms(ms):%Y%m%d%H%M%S}-{symbol}",
-        "symbol": symbol,
-        "price": plain(point.last),
-        "size": plain(size),
-        "side": side,
-        "time": str(ms),
-        "isBlockTrade": False,
-        "isRPITrade": False,
-        "seq": str(ms // 100),
-    }
-    return Answer({"category": category.value, "list": [row]})

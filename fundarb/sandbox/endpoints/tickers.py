@@ -19,9 +19,9 @@ from fundarb.sandbox.wire import compact
 from fundarb.venue.feed import Point
 
 _HOUR = timedelta(hours=1)
-_NO_BID = '"","bid1Size":""'
-_NO_ASK = '"","ask1Size":""'
 Text = Callable[[Decimal], str]
+Item = tuple[str, Point, DayText]
+Own = Callable[[Item, Text], str]
 
 
 def ticker_rows(house: House, category: Category, *, symbol: str | None = None) -> str:
@@ -42,28 +42,25 @@ def plain_text(value: Decimal) -> str:
     return format(value, "f")
 
 
-def _ordinary(row: str) -> bool:
-    """Whether ``str`` has left no exponent in a row (a false alarm only costs the slow way)."""
-    return "E-" not in row and "E+" not in row
-
-
 def _day(house: House, category: Category, *, item: SpotInstrument | PerpInstrument, point: Point) -> DayText:
-    """The parts that change a few times a day, remembered for as long as the market hands out the same
-    figures (the house forgets them when the world changes an instrument).
+    """The parts that change a few times a day, made when the market hands out new figures (the house forgets
+    them when the world changes an instrument).
     """
     key = (category, item.symbol)
-    known = house.day_texts.get(key)
-    if known is None or known.turnover is not point.turnover_24h or known.interest is not point.open_interest:
-        prev = plain_text(point.prev_24h)
-        known = house.day_texts[key] = DayText(
-            turnover=point.turnover_24h,
-            interest=point.open_interest,
-            prev=float(point.prev_24h) or 1.0,
-            interest_size=float(point.open_interest),
-            head=f'{{"symbol":"{item.symbol}","prevPrice24h":"{prev}","price24hPcnt":"',
-            tail=_tail(item, point),
-        )
-    return known
+    prev = plain_text(point.prev_24h)
+    house.day_texts[key] = found = DayText(
+        turnover=point.turnover_24h,
+        interest=point.open_interest,
+        high=point.high_24h,
+        low=point.low_24h,
+        prev=float(point.prev_24h) or 1.0,
+        interest_size=float(point.open_interest),
+        head=f'{{"symbol":"{item.symbol}","prevPrice24h":"{prev}","price24hPcnt":"',
+        high_text=plain_text(point.high_24h),
+        low_text=plain_text(point.low_24h),
+        tail=_tail(item, point),
+    )
+    return found
 
 
 def _tail(item: SpotInstrument | PerpInstrument, point: Point) -> str:
@@ -81,58 +78,80 @@ def _tail(item: SpotInstrument | PerpInstrument, point: Point) -> str:
 
 
 def _moving(point: Point, day: DayText, *, text: Text) -> str:
-    """What moves in both markets: the touch (an empty side has empty strings), the last price, the range."""
+    """What moves in both markets: the touch (an empty side has empty strings), the last price, the range.
+    What is the same object as before is not made into text again.
+    """
     bid, bid_size, ask, ask_size, last, _, _, _, _, _, high, low, _ = point
-    left = f'"{text(bid)}","bid1Size":"{text(bid_size)}"' if bid is not None else _NO_BID
-    right = f'"{text(ask)}","ask1Size":"{text(ask_size)}"' if ask is not None else _NO_ASK
+    bid_text = ask_text = left = right = ""
+    if bid is not None:
+        bid_text, left = text(bid), text(bid_size)
+    if ask is not None:
+        ask_text, right = text(ask), text(ask_size)
+    last_text = bid_text if last is bid else ask_text if last is ask else text(last)
     return (
-        f'{day.head}{float(last) / day.prev - 1.0:.4f}","bid1Price":{left},"ask1Price":{right},'
-        f'"lastPrice":"{text(last)}","highPrice24h":"{text(high)}","lowPrice24h":"{text(low)}"'
+        f'{float(last) / day.prev - 1.0:.4f}","bid1Price":"{bid_text}","bid1Size":"{left}",'
+        f'"ask1Price":"{ask_text}","ask1Size":"{right}","lastPrice":"{last_text}",'
+        f'"highPrice24h":"{day.high_text if high is day.high else text(high)}",'
+        f'"lowPrice24h":"{day.low_text if low is day.low else text(low)}"'
     )
+
+
+def _rows(
+    house: House,
+    category: Category,
+    *,
+    points: Mapping[str, Point],
+    own: Own,
+) -> dict[str, str]:
+    """A row for every point; ``own`` writes what only this market has. ``str`` leaves an exponent in very
+    small numbers: such a row is written again the slow way.
+    """
+    instruments, days = house.venue.instruments(category), house.day_texts
+    rows = {}
+    for symbol, point in points.items():
+        day = days.get((category, symbol))
+        if day is None or day.turnover is not point.turnover_24h or day.interest is not point.open_interest:
+            day = _day(house, category, item=instruments[symbol], point=point)
+        row = f"{_moving(point, day, text=str)},{own((symbol, point, day), str)}"
+        if "E" in row:
+            row = f"{_moving(point, day, text=plain_text)},{own((symbol, point, day), plain_text)}"
+        rows[symbol] = f"{day.head}{row},{day.tail}"
+    return rows
 
 
 def _spot_rows(house: House, points: Mapping[str, Point]) -> dict[str, str]:
     instruments, rules = house.venue.instruments(Category.SPOT), house.venue.coin_rules()
-    rows = {}
-    for symbol, point in points.items():
+
+    def own(row: Item, text: Text) -> str:
+        """Only coins that are collateral have a USD index."""
+        symbol, point, _ = row
         item = instruments[symbol]
         indexed = item.base_coin in rules and item.quote_coin == "USDT"
-        day = _day(house, Category.SPOT, item=item, point=point)
-        row = _spot_row(point, day, indexed=indexed, text=str)
-        rows[symbol] = row if _ordinary(row) else _spot_row(point, day, indexed=indexed, text=plain_text)
-    return rows
+        return f'"usdIndexPrice":"{text(point.index) if indexed else ""}"'
 
-
-def _spot_row(point: Point, day: DayText, *, indexed: bool, text: Text) -> str:
-    """A row; only coins that are collateral have a USD index."""
-    usd = text(point.index) if indexed else ""
-    return f'{_moving(point, day, text=text)},"usdIndexPrice":"{usd}",{day.tail}'
+    return _rows(house, Category.SPOT, points=points, own=own)
 
 
 def _linear_rows(house: House, points: Mapping[str, Point], *, symbol: str | None) -> dict[str, str]:
-    instruments, venue = house.venue.instruments(Category.LINEAR), house.venue
+    venue = house.venue
     fundings: Mapping[str, FundingRate]
     if symbol is None:
         fundings = venue.fundings()
     else:
-        item = instruments[symbol]
+        item = venue.instruments(Category.LINEAR)[symbol]
         perpetual = isinstance(item, PerpInstrument) and item.perpetual
         fundings = {symbol: venue.funding(symbol)} if perpetual else {}
-    rows = {}
-    for name, point in points.items():
-        day = _day(house, Category.LINEAR, item=instruments[name], point=point)
-        funding = _funding(house, name, funding=fundings.get(name))
-        row = _linear_row(point, day, funding=funding, text=str)
-        rows[name] = row if _ordinary(row) else _linear_row(point, day, funding=funding, text=plain_text)
-    return rows
 
+    def own(row: Item, text: Text) -> str:
+        name, point, day = row
+        mark = point.mark
+        return (
+            f'"indexPrice":"{text(point.index)}","markPrice":"{text(mark)}",'
+            f'"openInterestValue":"{day.interest_size * float(mark):.2f}",'
+            f"{_funding(house, name, funding=fundings.get(name))}"
+        )
 
-def _linear_row(point: Point, day: DayText, *, funding: str, text: Text) -> str:
-    mark = text(point.mark)
-    return (
-        f'{_moving(point, day, text=text)},"indexPrice":"{text(point.index)}","markPrice":"{mark}",'
-        f'"openInterestValue":"{day.interest_size * float(mark):.2f}",{funding},{day.tail}'
-    )
+    return _rows(house, Category.LINEAR, points=points, own=own)
 
 
 def _funding(house: House, symbol: str, *, funding: FundingRate | None) -> str:

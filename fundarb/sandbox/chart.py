@@ -1,0 +1,132 @@
+"""What the market has shown so far: bars and public trades, the jumps that the world made included; it must
+never look ahead.
+
+The feed knows the past without the world's hand; every price of a coin from before a jump is as it was, every
+later one is multiplied.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from heapq import nlargest
+from typing import NamedTuple
+from zlib import crc32
+
+from fundarb.core.instants import from_ms, to_ms
+from fundarb.core.market import Category
+from fundarb.core.money import ONE, floor_to, round_to
+from fundarb.core.orders import ExecKind, Side
+from fundarb.core.pairing import readings
+from fundarb.sandbox.house import House
+from fundarb.venue.feed import Bar, BarFeed, BarKind, BarQuery, Point
+
+PRINT_EVERY = timedelta(seconds=5)
+"""The market makes one public trade so often."""
+_PRINT_EVERY_MS = PRINT_EVERY // timedelta(milliseconds=1)
+
+
+class Print(NamedTuple):
+    """One public trade; ``side`` is the taker's."""
+
+    at: datetime
+    price: Decimal
+    size: Decimal
+    side: Side
+    ident: str
+
+
+def factor_at(house: House, category: Category, *, symbol: str, at: datetime) -> Decimal:
+    """By how much the world had moved a coin's prices by then."""
+    if not house.setting.jumps:
+        return ONE
+    own, ms, factor = _coins(house, category, symbol=symbol), to_ms(at), ONE
+    for moved_ms, moved, by in house.setting.jumps:
+        kinds = [kind for kind in Category if moved in house.venue.instruments(kind)]
+        if moved_ms <= ms and any(own & _coins(house, kind, symbol=moved) for kind in kinds):
+            factor *= by
+    return factor
+
+
+def _coins(house: House, category: Category, *, symbol: str) -> set[str]:
+    return {coin for coin, _ in readings(house.venue.instruments(category)[symbol].base_coin)}
+
+
+# ------------------------------------------------------------------------------------------------ bars
+
+
+def bars(house: House, query: BarQuery) -> list[Bar]:
+    """Bars oldest first; none from a market that keeps none."""
+    if not isinstance(house.feed, BarFeed):
+        return []
+    found = list(house.feed.bars(query))
+    if not house.setting.jumps or query.kind is BarKind.PREMIUM:
+        return found
+    return [_moved(house, query, bar=bar) for bar in found]
+
+
+def _moved(house: House, query: BarQuery, *, bar: Bar) -> Bar:
+    """A bar as it looks after the jumps before and inside it."""
+    before = factor_at(house, query.category, symbol=query.symbol, at=bar.start - timedelta(milliseconds=1))
+    after = factor_at(house, query.category, symbol=query.symbol, at=min(bar.start + query.step, query.end))
+    if before == after == ONE:
+        return bar
+    tick = house.venue.instruments(query.category)[query.symbol].tick_size
+    tick = tick if query.kind is BarKind.LAST else tick / 100
+    first, last = round_to(bar.open * before, tick), round_to(bar.close * after, tick)
+    return bar._replace(
+        open=first,
+        close=last,
+        high=max(first, last, round_to(bar.high * max(before, after), tick)),
+        low=min(first, last, round_to(bar.low * min(before, after), tick)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ trades
+
+
+def prints(house: House, category: Category, *, symbol: str, count: int) -> list[Print]:
+    """The latest public trades, newest first: one of the market every five seconds, and our own fills among
+    them.
+    """
+    venue = house.venue
+    frozen = venue.frozen_since(symbol)
+    now_ms = to_ms(venue.now if frozen is None else min(frozen, venue.now))
+    newest = now_ms // _PRINT_EVERY_MS * _PRINT_EVERY_MS
+    instants = [from_ms(newest - number * _PRINT_EVERY_MS) for number in range(count)]
+    oldest = instants[-1]
+    own = [
+        Print(
+            fill.time,
+            fill.price,
+            fill.quantity,
+            (Side.SELL if fill.side is Side.BUY else Side.BUY) if fill.maker else fill.side,
+            fill.exec_id,
+        )
+        for fill in venue.fills(category, oldest, until=venue.now)
+        if fill.symbol == symbol and fill.kind is ExecKind.TRADE
+    ]
+    market = [_print(house, category, symbol=symbol, at=at) for at in instants]
+    return nlargest(count, [*own, *market], key=lambda item: item.at)
+
+
+def _print(house: House, category: Category, *, symbol: str, at: datetime) -> Print:
+    """The market's trade of an instant: its last price, and a size that is always the same for that
+    instant.
+    """
+    item = house.venue.instruments(category)[symbol]
+    point = house.feed.point(category, symbol, at=at)
+    price = round_to(point.last * factor_at(house, category, symbol=symbol, at=at), item.tick_size)
+    ident = f"{crc32(symbol.encode()):08x}-{to_ms(at):013d}"
+    share = Decimal(1 + crc32(ident.encode()) % 100) / 100
+    size = max(floor_to(_touch(point) * share, item.qty_step), item.qty_step)
+    return Print(at, max(price, item.tick_size), size, _taker(point), ident)
+
+
+def _touch(point: Point) -> Decimal:
+    return point.bid_size if _taker(point) is Side.SELL else point.ask_size
+
+
+def _taker(point: Point) -> Side:
+    """Who took: a trade at or below the bid was a sale."""
+    return Side.SELL if point.bid is not None and point.last <= point.bid else Side.BUY

@@ -1,0 +1,128 @@
+"""Positions: what is held, at what leverage, and what closing it has earned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from fundarb.core.market import Category, PerpInstrument
+from fundarb.core.money import ZERO, dec
+from fundarb.sandbox.closings import Closing, closings
+from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, paged, traded_category
+from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.rows import closed_row, position_row
+from fundarb.sandbox.wire import Answer, WireError, bad_parameter
+from fundarb.venue.rows import PositionView
+
+_WEEK = timedelta(days=7)
+
+
+def position_list(house: House, call: Call) -> Answer:
+    """GET /v5/position/list: with a symbol always answered, flat included; with a settle coin only what has
+    a size.
+    """
+    category = category_of(call)
+    if category is None:
+        return listed(call, [])
+    if category is Category.SPOT:
+        raise bad_parameter("params error: category invalid")
+    parameters = call.parameters
+    limit = parameters.limit(20, 200)
+    if parameters.has("symbol"):
+        return listed(call, [position_row(_position(house, call))])
+    settle = parameters.text("settleCoin")
+    if not settle:
+        raise bad_parameter("params error: symbol or settleCoin is required")
+    views = [view for view in house.shown_positions(call) if _settle_coin(house, view.symbol) == settle]
+    if len(views) <= limit and not parameters.has("cursor"):
+        return listed(call, [position_row(view) for view in views])
+    return paged(call, views, limit=limit, name=lambda view: view.symbol, row=position_row)
+
+
+def _position(house: House, call: Call) -> PositionView:
+    """One symbol's position; a lagging read that knows none yet sees it flat."""
+    now = house.venue.position(known_symbol(house, Category.LINEAR, call=call))
+    if call.cutoff is None:
+        return now
+    then = next((view for view in house.shown_positions(call) if view.symbol == now.symbol), None)
+    return then or replace(
+        now,
+        size=ZERO,
+        entry_price=None,
+        value=ZERO,
+        liquidation_price=None,
+        initial_margin=ZERO,
+        maintenance_margin=ZERO,
+        unrealised=ZERO,
+        adl_rank=0,
+    )
+
+
+def _settle_coin(house: House, symbol: str) -> str:
+    item = house.venue.listing(Category.LINEAR, symbol).instrument
+    return item.settle_coin if isinstance(item, PerpInstrument) else ""
+
+
+def closed_pnl(house: House, call: Call) -> Answer:
+    """GET /v5/position/closed-pnl: one row for each order that closed something, newest first."""
+    category = category_of(call)
+    if category is None:
+        return listed(call, [])
+    if category is Category.SPOT:
+        raise bad_parameter("params error: category invalid")
+    parameters, venue = call.parameters, house.venue
+    symbol = known_symbol(house, category, call=call) if parameters.has("symbol") else ""
+    limit = parameters.limit(50, 100)
+    since, until = parameters.window(now=venue.now, default=_WEEK, most=_WEEK)
+    fills = (fill for fill in venue.all_fills() if fill.category is category and symbol in {"", fill.symbol})
+    found = [
+        item for item in closings(fills) if since <= item.updated <= until and call.visible(item.updated)
+    ]
+
+    def name(item: Closing) -> str:
+        return f"{item.last.order_id}:{item.last.sequence}"
+
+    return paged(
+        call,
+        sorted(found, key=lambda item: -item.last.sequence),
+        limit=limit,
+        name=name,
+        row=lambda item: closed_row(item, venue.leverage(item.last.symbol)),
+    )
+
+
+def set_leverage(house: House, call: Call) -> Answer:
+    """POST /v5/position/set-leverage: both sides alike in one-way mode."""
+    category = traded_category(call)
+    if category is Category.SPOT:
+        raise bad_parameter("params error: category invalid")
+    symbol = known_symbol(house, category, call=call)
+    try:
+        buy, sell = (
+            dec(call.parameters.required("buyLeverage")),
+            dec(call.parameters.required("sellLeverage")),
+        )
+    except ValueError as error:
+        raise bad_parameter("params error: leverage invalid") from error
+    if buy != sell:
+        raise bad_parameter("buy leverage must equal sell leverage")
+    if buy < 1:
+        raise WireError(110013, "cannot set leverage below minLeverage")
+    house.venue.set_leverage(symbol, buy)
+    return Answer({})
+
+
+def switch_mode(house: House, call: Call) -> Answer:
+    """POST /v5/position/switch-mode: one-way is the only mode here."""
+    category = traded_category(call)
+    if category is Category.SPOT:
+        raise bad_parameter("params error: category invalid")
+    parameters = call.parameters
+    if parameters.has("symbol"):
+        known_symbol(house, category, call=call)
+    elif not parameters.has("coin"):
+        raise bad_parameter("params error: symbol or coin is required")
+    mode = parameters.integer("mode", -1, low=-1, high=3)
+    if mode == 0:
+        raise WireError(110025, "Position mode is not modified")
+    raise bad_parameter("params error: mode invalid, this sandbox knows one-way mode (0) only")

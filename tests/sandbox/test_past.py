@@ -1,0 +1,133 @@
+"""What the market has done (public trades, open interest, bars with the world's jumps) and what coins are."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from fundarb.core.instants import to_ms
+from tests.sandbox.harness import START, START_MS, InProcess, Json
+
+BTC: Json = {"category": "linear", "symbol": "BTCUSDT"}
+HOUR_MS = 3_600_000
+
+
+def test_public_trades_are_the_markets_and_our_own(desk: InProcess) -> None:
+    """Newest first, on tick and step; the newest price is the ticker's last; a fill of ours is among them
+    with the taker's side; asking again gives the same.
+    """
+    rows = desk.rows("market/recent-trade", **BTC)
+    assert rows[0]["price"] == desk.rows("market/tickers", **BTC)[0]["lastPrice"]
+    times = [int(row["time"]) for row in rows]
+    assert times == sorted(times, reverse=True)
+    assert times[0] <= START_MS
+    assert len({row["execId"] for row in rows}) == len(rows)
+    assert all(Decimal(row["price"]) % Decimal("0.1") == 0 and Decimal(row["size"]) > 0 for row in rows)
+    assert {row["side"] for row in rows} == {"Buy", "Sell"}
+    assert desk.rows("market/recent-trade", **BTC) == rows
+    desk.short(qty="0.02")
+    desk.wait(milliseconds=1)
+    own = desk.rows("execution/list", **BTC)[0]
+    newest = desk.rows("market/recent-trade", **BTC, limit=1)[0]
+    assert [newest[name] for name in ("execId", "price", "size", "side")] == [
+        own[name] for name in ("execId", "execPrice", "execQty", "side")
+    ]
+
+
+def test_a_frozen_symbol_has_no_new_trades(desk: InProcess) -> None:
+    """While the world holds quotes still the last trade is the one before."""
+    desk.world("freeze", symbol="BTCUSDT", on=True)
+    before = desk.rows("market/recent-trade", **BTC)
+    desk.wait(hours=1)
+    assert desk.rows("market/recent-trade", **BTC) == before
+
+
+@pytest.mark.parametrize("kind", ["kline", "mark-price-kline", "index-price-kline"])
+def test_a_jump_shows_in_bars_and_trades(desk: InProcess, kind: str) -> None:
+    """Bars and trades from before a jump stay as they were, the bar of the jump spans it, later ones are
+    moved; the ticker's day encloses its last price; a premium bar does not care.
+    """
+    desk.wait(minutes=90)
+    trades = desk.rows("market/recent-trade", **BTC, limit=5)
+    bars = desk.rows(f"market/{kind}", **BTC, interval="60", limit=2)
+    premium = desk.rows("market/premium-index-price-kline", **BTC, interval="60", limit=2)
+    desk.world("jump", symbol="BTCUSDT", factor="1.35")
+    desk.wait(minutes=90)
+    after = desk.rows(f"market/{kind}", **BTC, interval="60", limit=4)
+    assert after[3][:5] == bars[1][:5]
+    opened, high, low, close = (Decimal(value) for value in after[2][1:5])
+    assert close / opened == pytest.approx(Decimal("1.35"), rel=Decimal("0.05"))
+    assert low <= opened < close <= high
+    last = Decimal(desk.rows("market/tickers", **BTC)[0]["lastPrice"])
+    assert Decimal(after[0][4]) == pytest.approx(last, rel=Decimal("0.01"))
+    row = desk.rows("market/tickers", **BTC)[0]
+    assert Decimal(row["lowPrice24h"]) <= last <= Decimal(row["highPrice24h"])
+    found = desk.rows("market/recent-trade", **BTC, limit=1000)
+    later = [Decimal(item["price"]) for item in found if int(item["time"]) >= START_MS + 90 * 60_000]
+    assert later[-1] / Decimal(trades[-1]["price"]) == pytest.approx(Decimal("1.35"), rel=Decimal("0.02"))
+    assert desk.rows("market/premium-index-price-kline", **BTC, interval="60", limit=4)[3] == premium[1]
+
+
+def test_a_jump_is_part_of_a_snapshot(desk: InProcess) -> None:
+    """After a restore the bars are the same."""
+    desk.wait(minutes=30)
+    desk.world("jump", symbol="BTCUSDT", factor="0.5")
+    desk.wait(hours=2)
+    before = desk.rows("market/kline", **BTC, interval="15", limit=20)
+    saved = desk.house.snapshot()
+    desk.world("jump", symbol="BTCUSDT", factor="3")
+    desk.house.restore(saved)
+    assert desk.rows("market/kline", **BTC, interval="15", limit=20) == before
+
+
+def test_open_interest_over_time(desk: InProcess) -> None:
+    """Rows at the full intervals that have passed, newest first; windows narrow; spot and odd intervals are
+    10001.
+    """
+    desk.wait(minutes=90)
+    rows = desk.rows("market/open-interest", **BTC, intervalTime="1h", limit=3)
+    assert [int(row["timestamp"]) for row in rows] == [START_MS + n * HOUR_MS for n in (1, 0, -1)]
+    assert all(Decimal(row["openInterest"]) > 0 for row in rows)
+    start = to_ms(START - timedelta(hours=3))
+    window = desk.rows("market/open-interest", **BTC, intervalTime="30min", startTime=start, endTime=START_MS)
+    assert len(window) == 7
+    for wrong in ({"intervalTime": "2h"}, {}, {"intervalTime": "1h", "startTime": 2, "endTime": 1}):
+        assert desk.get("market/open-interest", **BTC, **wrong)["retCode"] == 10001
+    assert (
+        desk.get("market/open-interest", category="spot", symbol="BTCUSDT", intervalTime="1h")["retCode"]
+        == 10001
+    )
+    assert desk.rows("market/open-interest", category="inverse", symbol="BTCUSD") == []
+
+
+def test_coins(desk: InProcess) -> None:
+    """Every coin of the spot market with a network that takes nothing in or out; one by name; an unknown one
+    is an empty list.
+    """
+    rows = desk.get("asset/coin/query-info")["result"]["rows"]
+    assert {row["coin"] for row in rows} >= {"BTC", "ETH", "USDT"}
+    chain = next(row for row in rows if row["coin"] == "BTC")["chains"][0]
+    assert (chain["chainDeposit"], chain["chainWithdraw"]) == ("0", "0")
+    assert [row["coin"] for row in desk.get("asset/coin/query-info", coin="ETH")["result"]["rows"]] == ["ETH"]
+    assert desk.get("asset/coin/query-info", coin="NO")["result"]["rows"] == []
+
+
+def test_borrowing_and_collateral_by_coin(desk: InProcess) -> None:
+    """Both answer without a key, with ``retExtInfo`` as the string that the exchange sends; tiers rise from
+    zero and the last has no end; the world's changes show; an unknown coin is 10001.
+    """
+    reply = desk.reply("GET", "/v5/spot-margin-trade/data", query="currency=BTC", signed={})
+    assert reply.response.status == 200
+    answer = desk.get("spot-margin-trade/data", currency="BTC")
+    row = answer["result"]["vipCoinList"][0]["list"][0]
+    assert (answer["retExtInfo"], row["currency"], row["borrowable"]) == ("{}", "BTC", True)
+    answer = desk.get("spot-margin-trade/collateral")
+    assert answer["retExtInfo"] == "{}"
+    for coin in answer["result"]["list"]:
+        tiers = coin["collateralRatioList"]
+        assert (tiers[0]["minQty"], tiers[-1]["maxQty"]) == ("0", "") if tiers else True
+        assert [tier["maxQty"] for tier in tiers[:-1]] == [tier["minQty"] for tier in tiers[1:]]
+    desk.world("collateral", coin="BTC", on=True, ratio="0.5")
+    found = desk.rows("spot-margin-trade/collateral", currency="BTC")[0]["collateralRatioList"]
+    assert found == [{"minQty": "0", "maxQty": "", "collateralRatio": "0.5"}]
+    assert desk.get("spot-margin-trade/collateral", currency="NO")["retCode"] == 10001
