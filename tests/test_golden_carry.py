@@ -28,7 +28,7 @@ from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.core.transactions import Share, transaction_journal
 from fundarb.engine.booking import book_execution
-from fundarb.engine.equity import sum_pnl
+from fundarb.engine.equity_points import sum_pnl
 from fundarb.store.database import Store
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the reference prices are parquet files (extra: data)")

@@ -8,7 +8,7 @@ start.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,11 +21,11 @@ from fundarb.engine.ports import MarketData
 from fundarb.errors import Unavailable
 
 if TYPE_CHECKING:
+    from fundarb.app.reading import Held
     from fundarb.engine.answers import Answer
     from fundarb.engine.commands import Arguments
     from fundarb.engine.report import Reporter
     from fundarb.engine.scan import Scanner
-    from fundarb.engine.views import PositionView
 
 
 def build(settings: Settings, *, clock: Clock | None = None, market: MarketData | None = None) -> App:
@@ -42,6 +42,10 @@ class App:
         self.settings = settings
         self._machine = clock
         self._market = market
+        self.acted = False
+        """Whether this run has begun to change anything: then Ctrl-C says what may be live."""
+        self.away = ""
+        """Why the venue is not asked, once that is known."""
 
     @cached_property
     def clock(self) -> Clock:
@@ -64,6 +68,18 @@ class App:
             close = getattr(self.__dict__.get(held), "close", None)
             if close is not None:
                 close()
+
+    def time(self) -> datetime:
+        """The time of what was asked: the venue's where its clock was looked at, else the machine's."""
+        return (self.clock if "clock" in self.__dict__ else self._machine).now()
+
+    def interrupted(self) -> str:
+        """What to say when Ctrl-C ends the run."""
+        if not self.acted:
+            return "interrupted"
+        from fundarb.app import trading
+
+        return trading.interrupted(self.settings, self.clock if "clock" in self.__dict__ else self._machine)
 
     @property
     def place(self) -> str:
@@ -89,28 +105,15 @@ class App:
         return Scanner(recorded, NoHistory(), clock=still, settings=self.settings)
 
     def doctor(self, *, fix: bool) -> tuple[Check, ...]:
-        """The checks beyond the settings: files, jobs, venue, clock, cache."""
-        from fundarb.config.checks import file_checks, jobs_check
+        """The checks beyond the settings: files, jobs, database, venue, clock, key, account, fees."""
+        from fundarb.app import doctor
 
-        return (
-            *file_checks(self.settings, mend=fix),
-            jobs_check(self.settings),
-            *self._venue_checks(str(self.settings.venue.name), fix=fix),
-        )
-
-    def _venue_checks(self, name: str, *, fix: bool) -> tuple[Check, ...]:
-        from fundarb.engine.doctor import PublicDoctor, unreachable
-
-        try:
-            venue = PublicDoctor(self.market, self.clock, tolerance=self.settings.risk.max_clock_offset)
-        except Unavailable as error:  # a sandbox is asked for its clock before anything else
-            return (unreachable(name, error),)
-        return venue.checks(name, fix=fix)
+        return doctor.checks(self.settings, self._machine, reach=lambda: (self.market, self.clock), fix=fix)
 
     # ------------------------------------------------------------------------------------------- looking
 
-    def positions(self) -> tuple[PositionView, ...]:
-        """Every open position with live marks."""
+    def positions(self) -> Held:
+        """Every open position with live marks, and what they leave unsaid."""
         from fundarb.app import reading
 
         return reading.positions(self.settings, self.clock)
@@ -119,7 +122,21 @@ class App:
         """What makes reports, for as long as the database is open."""
         from fundarb.app import reading
 
-        return reading.reporter(self.settings, self.clock)
+        clock = self.known_clock()
+        return reading.reporter(self.settings, clock, away=self.away)
+
+    def known_clock(self) -> Clock:
+        """The venue's clock; where a sandbox has gone away with its time, one that stands at the last instant
+        of our books, and ``away`` says why.
+        """
+        from fundarb.app import reading
+
+        try:
+            return self.clock
+        except Unavailable as error:
+            self.away = str(error)
+            self.clock = reading.last_instant(self.settings, self._machine)
+            return self.clock
 
     # ------------------------------------------------------------------------------------------- trading
 
@@ -143,6 +160,7 @@ class App:
         """
         from fundarb.app import trading
 
+        self.acted = True
         answer = trading.handed_over(self.settings, self._machine, name=name, arguments=arguments, wait=wait)
         if answer is not None:
             return answer

@@ -2,20 +2,40 @@
 market.
 
 A report never fails because the venue cannot be reached: it then says which figures are of the last snapshot.
-Positions need marks, so they do.
+Positions need marks, so they do. A database that is not this account's is never valued with this account's
+wallet: positions refuse it, reports leave the venue out and say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn, cast
 
 from fundarb.app import venues
-from fundarb.clock import Clock
+from fundarb.clock import Clock, VirtualClock
 from fundarb.config import Settings
+from fundarb.core.reasons import Reason
+from fundarb.engine.account_view import require_same_account
+from fundarb.engine.ports import Exchange
 from fundarb.engine.report import Reporter
-from fundarb.engine.views import PositionView, position_views
+from fundarb.engine.views import PositionView, concerns, position_views
+from fundarb.errors import ConfigError, Unavailable
 from fundarb.store.database import Store, exists
+from fundarb.store.files import url_of
+
+NOTHING_YET = "nothing has been traded here yet: there is no database"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is open, and what its figures alone do not say."""
+
+    views: tuple[PositionView, ...] = ()
+    concerns: tuple[Reason, ...] = ()
 
 
 @contextmanager
@@ -25,22 +45,96 @@ def reading(settings: Settings, clock: Clock) -> Iterator[Store]:
         yield store
 
 
-def positions(settings: Settings, clock: Clock) -> tuple[PositionView, ...]:
-    """Every open position with live marks; none without a database. ``Unavailable`` if the market cannot be
-    read.
-    """
-    if not exists(settings.db_url):
-        return ()
-    with reading(settings, clock) as store:
-        if not store.positions.active():
-            return ()
-        exchange = venues.exchange(settings, clock, gate=None)
-        return position_views(store, exchange, trading=exchange)
+def untraded(settings: Settings) -> bool:
+    """Whether no database has been made yet."""
+    return not exists(settings.db_url)
 
 
 @contextmanager
-def reporter(settings: Settings, clock: Clock) -> Iterator[Reporter]:
-    """What makes reports."""
+def looking(settings: Settings, clock: Clock) -> Iterator[Store]:
+    """The database, for reading; an empty one that nobody keeps where none has been made yet."""
+    if not untraded(settings):
+        with reading(settings, clock) as store:
+            yield store
+        return
+    with (
+        TemporaryDirectory(prefix="fundarb-") as folder,
+        Store.open(url_of(Path(folder) / "empty.sqlite3"), clock=clock) as store,
+    ):
+        yield store
+
+
+def positions(settings: Settings, clock: Clock) -> Held:
+    """Every open position with live marks; none without a database. ``Unavailable`` if the market cannot be
+    read, ``ConfigError`` if the database is another account's.
+    """
+    if untraded(settings):
+        return Held()
     with reading(settings, clock) as store:
+        require_same_place(settings, store)
+        if not store.positions.active():
+            return Held()
         exchange = venues.exchange(settings, clock, gate=None)
-        yield Reporter(store, clock, market=exchange, trading=exchange, buffer=settings.account.usdt_buffer)
+        require_same_account(store, exchange)
+        views = position_views(store, exchange, trading=exchange)
+        return Held(views, concerns(store, views))
+
+
+@contextmanager
+def reporter(settings: Settings, clock: Clock, *, away: str = "") -> Iterator[Reporter]:
+    """What makes reports; ``away`` says why the venue is not to be asked (empty: it is)."""
+    buffer = settings.account.usdt_buffer
+    with looking(settings, clock) as store:
+        if untraded(settings):
+            yield Reporter(store, clock, buffer=buffer, warnings=(NOTHING_YET,))
+            return
+        exchange = _asked(settings, clock, store=store) if not away else _away(away)
+        yield Reporter(store, clock, market=exchange, trading=exchange, buffer=buffer)
+
+
+def _asked(settings: Settings, clock: Clock, *, store: Store) -> Exchange:
+    """The account of this database, or one that answers nothing where it is not this one's."""
+    try:
+        require_same_place(settings, store)
+        exchange = venues.exchange(settings, clock, gate=None)
+        require_same_account(store, exchange)
+    except ConfigError as error:
+        return _away("; ".join(problem.message for problem in error.problems))
+    except Unavailable as error:
+        return _away(str(error))
+    return exchange
+
+
+def require_same_place(settings: Settings, store: Store) -> None:
+    """``ConfigError`` if the database is one of another venue, mode or instance; nobody is asked."""
+    found = store.identity.read()
+    if found is not None:
+        venue, mode, instance = settings.identity
+        store.identity.check(venue=venue, mode=mode, instance=instance, uid=found.uid)
+
+
+class _Away:
+    """Stands for a venue that is not asked: everything about it is unavailable, for one reason."""
+
+    def __init__(self, why: str) -> None:
+        """Say why."""
+        self._why = why
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Whatever is asked."""
+        raise Unavailable(self._why)
+
+
+def _away(why: str) -> Exchange:
+    return cast("Exchange", _Away(why))
+
+
+def last_instant(settings: Settings, machine: Clock) -> Clock:
+    """A clock that stands at the last instant our books know: the time of a venue that keeps its own and has
+    gone away.
+    """
+    if untraded(settings):
+        return machine
+    with reading(settings, machine) as store:
+        newest = store.events.last(1)
+        return VirtualClock(newest[-1].at) if newest else machine

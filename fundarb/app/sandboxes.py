@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fundarb.venue.feed import MarketFeed
 
 DEFAULT_PORT = 8899
+_LONGEST_DELAY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,8 @@ class SandboxPlan:
     """What a person says about a sandbox: where it listens, which market it shows, whose time it keeps.
 
     ``replay`` is a folder of recorded prices instead of the synthetic market; ``start`` is where a virtual
-    clock begins (None with a real clock).
+    clock begins (None with a real clock). ``match_delay`` is how long an order waits for its matching (None:
+    2 ms on a real clock, nothing on a virtual one).
     """
 
     port: int = DEFAULT_PORT
@@ -36,6 +38,7 @@ class SandboxPlan:
     balances: tuple[Money, ...] = field(default=(Money(Decimal(100_000), "USDT"),))
     key: str = "demo"
     secret: str = "demo"  # noqa: S105 - the sandbox's documented default
+    match_delay: timedelta | None = None
 
 
 def sandbox_options(plan: SandboxPlan) -> SandboxOptions:
@@ -56,7 +59,19 @@ def sandbox_options(plan: SandboxPlan) -> SandboxOptions:
         seed=plan.seed,
         replay="" if plan.replay is None else str(plan.replay),
         state=plan.state,
+        match_delay=plan.match_delay,
     )
+
+
+def matching_delay(text: str) -> timedelta:
+    """How long matching takes, as a person writes it (``5ms``, ``2s``); ``ValueError`` beyond a minute."""
+    from fundarb.sandbox.timekeeping import duration
+
+    found = duration(text)
+    if found > _LONGEST_DELAY:
+        msg = f"{text!r} is longer than a minute"
+        raise ValueError(msg)
+    return found
 
 
 def serve(plan: SandboxPlan) -> None:

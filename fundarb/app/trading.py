@@ -14,11 +14,11 @@ from fundarb.app.writer import leftovers, planning, writing
 from fundarb.clock import Clock
 from fundarb.config import Settings
 from fundarb.core.reasons import Refused
-from fundarb.engine import documents
+from fundarb.engine import documents, unfinished
 from fundarb.engine.answers import Answer
 from fundarb.engine.commands import Arguments, plan_close, recovered, refused
 from fundarb.engine.handover import Handover, Way
-from fundarb.errors import Unavailable
+from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.files import path_of
 from fundarb.store.lock import writer_alive
@@ -56,13 +56,28 @@ def handed_over(
 def executed(
     settings: Settings, clock: Clock, *, name: str, arguments: Arguments, lock_wait: timedelta
 ) -> Answer:
-    """The command, executed here as the writer."""
-    recover = name != "reconcile"  # which is the same walk
+    """The command, executed here as the writer. Books that could not be compared with the venue keep an open
+    from being tried, never a close.
+    """
+    recover = name not in {"reconcile", "resolve"}  # which are the same walk
     with writing(settings, clock, role="command", lock_wait=lock_wait, recover=recover) as writer:
         if writer.desk.stop.requested:
             raise KeyboardInterrupt
+        if name == "open" and writer.found is not None and writer.found.unread is not None:
+            raise writer.found.unread
         answer = writer.executor.execute(name, arguments)
         return replace(answer, warnings=(*recovered(writer.found), *answer.warnings))
+
+
+def interrupted(settings: Settings, clock: Clock) -> str:
+    """What a person should know whose Ctrl-C ended a command that trades, as the database tells it."""
+    try:
+        if not exists(settings.db_url):
+            return "interrupted; nothing was sent"
+        with Store.open(settings.db_url, clock=clock, readonly=True) as store:
+            return unfinished.interrupted(store, clock.now())
+    except FundarbError as error:
+        return f"interrupted; what is live cannot be read ({error}): run `fundarb reconcile` next"
 
 
 def with_leftovers(settings: Settings, machine: Clock, *, error: Unavailable) -> Unavailable:

@@ -18,17 +18,24 @@ from fundarb.core.instants import from_ms
 from fundarb.core.market import Category
 from fundarb.core.money import dec
 from fundarb.core.orders import OrderReport, OrderStatus, Side
+from fundarb.engine.account_view import require_same_account
 from fundarb.engine.audit import VenueOrder, VenueTruth
 from fundarb.engine.ports import Exchange
 from fundarb.errors import Unavailable
+from fundarb.store.database import Store
 
 _PATIENCE = 30
+_LATE = "late"
+"""A request that was held up; it is noted once more when it arrives."""
 
 
-def venue_truth(settings: Settings, clock: Clock) -> VenueTruth:
-    """Everything that can be known; ``Unavailable`` if the venue does not answer."""
+def venue_truth(settings: Settings, clock: Clock, *, store: Store) -> VenueTruth:
+    """Everything that can be known; ``Unavailable`` if the venue does not answer, ``ConfigError`` if it
+    answers as another account than the database's.
+    """
     exchange = venues.exchange(settings, clock, gate=None)
     try:
+        require_same_account(store, exchange)
         return _asked(settings, exchange)
     finally:
         hang_up(exchange)
@@ -58,7 +65,9 @@ def sandbox_truth(exchange: Exchange, url: str) -> VenueTruth:
     """
     document = _ask(url)
     sent = Counter(
-        row["link_id"] for row in document["requests"] if row["path"] == "/v5/order/create" and row["link_id"]
+        row["link_id"]
+        for row in document["requests"]
+        if row["path"] == "/v5/order/create" and row["link_id"] and row["outcome"] != _LATE
     )
     return VenueTruth(
         wallet=exchange.wallet(),
@@ -96,7 +105,7 @@ def _ask(url: str) -> Any:
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_PATIENCE)
     try:
-        connection.request("GET", "/sandbox/truth")
+        connection.request("GET", "/sandbox/truth?detail=1")
         response = connection.getresponse()
         if response.status != 200:
             raise Unavailable(f"the sandbox at {url} does not tell its truth: status {response.status}")

@@ -12,28 +12,31 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fundarb.app.reading import NOTHING_YET, looking, require_same_place, untraded
+from fundarb.app.recovery import recovered
 from fundarb.app.truth import hang_up, venue_truth
 from fundarb.app.writer import Writer, writing
 from fundarb.clock import Clock, SystemClock
-from fundarb.config import JobSpec, Settings, load_jobs
+from fundarb.config import JobSpec, Settings, load_jobs, secrets_of
+from fundarb.config.secrets import stored_forms
 from fundarb.config.templates import template
-from fundarb.core.events import JobFinished, RecordedEvent
-from fundarb.engine.account_view import AccountView, require_same_account
-from fundarb.engine.activity import Activity, at_rest, now_busy_with
+from fundarb.core.events import JobFinished, RecordedEvent, kinds
+from fundarb.engine.account_view import AccountView
 from fundarb.engine.answers import Answer
-from fundarb.engine.audit import AuditCheck, audit
+from fundarb.engine.audit import Audit, examine
 from fundarb.engine.audit_book import BookRules
 from fundarb.engine.commands import Arguments
 from fundarb.engine.control import Control
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
-from fundarb.engine.handover import Handover, Way
-from fundarb.engine.jobs import JobParts, JobReport, JobRules, Jobs
+from fundarb.engine.handover import Handover, Holder, Way, holder_of
+from fundarb.engine.jobs import JobParts, JobRules, Jobs
 from fundarb.engine.jobs_all import all_jobs
 from fundarb.engine.office import Office, Silent
 from fundarb.engine.ports import Ids, Notifier
 from fundarb.engine.scan import Scanner
 from fundarb.engine.shelf import FundingShelf
-from fundarb.engine.status import JobStatus, Status, job_statuses, nothing_yet, status
+from fundarb.engine.status import JobStatus, Status, job_statuses, status
+from fundarb.engine.timetable import Timetable, published
 from fundarb.errors import ConfigError, FundarbError, Problem, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.lock import WriterLock
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from fundarb.notify.post import Post
 
 
-Upcoming = Callable[[Store, tuple[JobSpec, ...]], Mapping[str, datetime | None]]
+Upcoming = Callable[[Store, Timetable], Mapping[str, datetime | None]]
 """When each job is due next, as far as a reader can tell (``daemon.triggers`` knows)."""
 
 
@@ -112,24 +115,11 @@ def office_of(
         lock=writer.lock,
         jobs=jobs,
         commands=control,
-        recover=lambda: _recovered(writer),
+        recover=lambda: recovered(writer),
         specs=specs,
         halt_file=halt_file,
         notifier=notifier or Silent(),
     )
-
-
-def _recovered(writer: Writer) -> JobReport:
-    """The walk that every start begins with."""
-    now_busy_with(writer.store, Activity.RECOVERING)
-    require_same_account(writer.desk)
-    result = writer.reconciler.run()
-    found = [item.id for item in result.mismatches if not item.note_only]
-    text = f"{len(result.resolved)} orders resolved, {len(result.repaired)} positions repaired"
-    at_rest(writer.store)
-    if found:
-        return JobReport(result="mismatch", message=f"{text}; {', '.join(found)}", notable=True)
-    return JobReport(message=text, notable=True)
 
 
 def _runner(store: Store, jobs: Jobs, *, specs: tuple[JobSpec, ...]) -> Callable[[Arguments], Answer]:
@@ -201,7 +191,6 @@ def notifying(settings: Settings) -> Iterator[Notifier]:
 
 def post_of(settings: Settings) -> Post:
     """The configured channels behind a queue of their own; its thread runs until ``close``."""
-    from fundarb.config import secrets_of
     from fundarb.config.secrets import Redactor
     from fundarb.notify.channels import channels, check
     from fundarb.notify.post import Post
@@ -233,6 +222,7 @@ def command(
     write").
     """
     settings = app.settings
+    app.acted = True
     with Store.open(settings.db_url, clock=app.clock) as store:
         handover = Handover(store, app.clock)
         if handover.way(name) is Way.ROW:
@@ -240,6 +230,8 @@ def command(
             return handed.answer or Answer(data={"command_id": handed.id})
     with writing(settings, app.clock, role="command", lock_wait=lock_wait) as writer:
         try:
+            if name == "jobs_run" and writer.found is not None and writer.found.unread is not None:
+                raise writer.found.unread
             return office_of(settings, writer).commands.execute(name, arguments)
         finally:
             hang_up(writer.exchange)
@@ -257,6 +249,7 @@ def halt(app: App, reason: str, *, wait: timedelta | None) -> Answer:
 
 def _block(app: App, name: str, *, reason: str, wait: timedelta | None) -> Answer:
     arguments: Mapping[str, str | bool] = {"reason": reason}
+    app.acted = True
     with Store.open(app.settings.db_url, clock=app.clock) as store:
         handover = Handover(store, app.clock)
         if handover.way(name) is Way.ROW:
@@ -282,18 +275,20 @@ def _block_row(
     return handed.answer or Answer(data={"command_id": handed.id})
 
 
-def run_audit(app: App) -> tuple[tuple[AuditCheck, ...], str]:
+def run_audit(app: App) -> tuple[Audit, str]:
     """The invariants over the database and, where it can be reached, the venue; why it could not, else
     empty.
     """
     settings = app.settings
-    with Store.open(settings.db_url, clock=_any_clock(app), readonly=True) as store:
-        why, truth = "", None
+    with looking(settings, app.known_clock()) as store:
+        why, truth = NOTHING_YET if untraded(settings) else app.away, None
         try:
-            truth = venue_truth(settings, app.clock)
-        except Unavailable as error:
+            require_same_place(settings, store)
+            truth = None if why else venue_truth(settings, app.clock, store=store)
+        except (ConfigError, Unavailable) as error:
             why = str(error)
-        return audit(store, book_rules(settings), truth=truth), why
+        secrets = stored_forms(secrets_of(settings))
+        return examine(store, book_rules(settings), truth=truth, secrets=secrets), why
 
 
 def book_rules(settings: Settings) -> BookRules:
@@ -305,6 +300,7 @@ def book_rules(settings: Settings) -> BookRules:
         drift_limit=settings.risk.drift_limit,
         largest_naked=execution.max_clip * (1 + execution.collar),
         longest_naked=execution.t_hedge + settings.venue.recv_window + LONGEST_DOUBT,
+        lease=settings.venue.recv_window,
     )
 
 
@@ -314,28 +310,36 @@ LONGEST_DOUBT = timedelta(seconds=40)
 
 def run_status(app: App, upcoming: Upcoming) -> Status:
     """How the bot is; ``upcoming`` tells when the jobs are due. Without a database it is off and healthy."""
-    specs = job_specs(app.settings)
-    if not exists(app.settings.db_url):
-        return nothing_yet(_never(specs))
-    with Store.open(app.settings.db_url, clock=_any_clock(app), readonly=True) as store:
-        return status(store, job_statuses(store, specs, upcoming=upcoming(store, specs)))
-
-
-def _never(specs: tuple[JobSpec, ...]) -> tuple[JobStatus, ...]:
-    """The jobs of a bot that never ran."""
-    return tuple(
-        JobStatus(name=spec.name, next=None, last=None, result="never", enabled=spec.enabled)
-        for spec in specs
-    )
+    with looking(app.settings, _any_clock(app)) as store:
+        return status(store, _jobs(app, store, upcoming=upcoming))
 
 
 def list_jobs(app: App, upcoming: Upcoming) -> tuple[JobStatus, ...]:
     """Every job, when it is due and how it went; without a database nothing has run yet."""
-    specs = job_specs(app.settings)
-    if not exists(app.settings.db_url):
-        return _never(specs)
-    with Store.open(app.settings.db_url, clock=_any_clock(app), readonly=True) as store:
-        return job_statuses(store, specs, upcoming=upcoming(store, specs))
+    with looking(app.settings, _any_clock(app)) as store:
+        return _jobs(app, store, upcoming=upcoming)
+
+
+def known_jobs(app: App) -> tuple[JobSpec, ...]:
+    """The jobs that ``jobs run`` may name."""
+    with looking(app.settings, _any_clock(app)) as store:
+        return _timetable(app, store).specs
+
+
+def _jobs(app: App, store: Store, *, upcoming: Upcoming) -> tuple[JobStatus, ...]:
+    timetable = _timetable(app, store)
+    return job_statuses(store, timetable.specs, upcoming=upcoming(store, timetable))
+
+
+def _timetable(app: App, store: Store) -> Timetable:
+    """What a daemon that holds the lock goes by, else what one would that is started here."""
+    alive = holder_of(store, store.clock.now()) in {Holder.DAEMON, Holder.SILENT_DAEMON}
+    return (published(store) if alive else None) or Timetable(job_specs(app.settings))
+
+
+def event_kinds() -> tuple[str, ...]:
+    """Every kind of event that anything here may record."""
+    return kinds()
 
 
 def events(

@@ -7,30 +7,38 @@ venue answers and whose books have been compared with it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from fundarb.app import venues
 from fundarb.app.ids import RandomIds
 from fundarb.app.signals import finishing_clips
 from fundarb.clock import Clock, SystemClock
 from fundarb.config import Settings
-from fundarb.core.events import WriterStarted, WriterStopped
+from fundarb.config.schema import Mode, VenueName
+from fundarb.core.events import LimitsInForce, WriterStarted, WriterStopped
+from fundarb.core.keys import key_problems
 from fundarb.core.risk import RiskLimits
 from fundarb.core.states import PositionState
 from fundarb.engine.alerts import halt
+from fundarb.engine.answers import KEY_TROUBLE
 from fundarb.engine.collect import Collector
 from fundarb.engine.commands import Executor
 from fundarb.engine.control import end_leftovers, obey_at_once
+from fundarb.engine.decide import Decider
 from fundarb.engine.desk import Desk, StopRequest, TradeRules
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Gate, GateDesk, GateSlot
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.hedge import Hedger
+from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.legs import Legs
 from fundarb.engine.market import MarketView
 from fundarb.engine.ports import Exchange, Ids
@@ -38,11 +46,22 @@ from fundarb.engine.preflight import Preflight
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.trade import Trader
-from fundarb.errors import IllegalTransition, InvariantBroken, Locked, OutcomeUncertain, Unavailable
+from fundarb.errors import (
+    ConfigError,
+    IllegalTransition,
+    InvariantBroken,
+    Locked,
+    OutcomeUncertain,
+    Problem,
+    Unavailable,
+)
 from fundarb.store.database import Store, exists
 from fundarb.store.files import url_of
 from fundarb.store.lock import POLL, WriterLock
 from fundarb.store.restore import adopt_copy
+
+_KEY_SEEN: Final = "writer.key"
+"""By which key the account was last found to be the database's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,7 @@ class Writer:
     preflight: Preflight
     trader: Trader
     reconciler: Reconciler
+    decider: Decider
     executor: Executor
     found: ReconcileResult | None = None
 
@@ -92,6 +112,8 @@ def trade_rules(settings: Settings) -> TradeRules:
         top_ups=execution.top_ups,
         recv_window=settings.venue.recv_window,
         tolerance=settings.reconcile.tolerance,
+        repair=settings.reconcile.repair,
+        manual_close=settings.reconcile.manual_close,
     )
 
 
@@ -251,6 +273,7 @@ def _assemble(
     )
     writer = introduce(desk, lock, slot=slot)
     writer.collector.open_books()
+    note_limits(store, rules.limits)
     halt_file.obey(store)
     end_leftovers(store)
     obey_at_once(store)
@@ -259,13 +282,16 @@ def _assemble(
 
 def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
     """Make every trading use case of one desk and put its gate in; sends and writes nothing."""
+    desk.market.stand_in(KeptPairs(desk.store))
     slot.put(Gate(GateDesk(desk.store, desk.writer, desk.clock, desk.rules, desk.market, desk.written)))
     collector = Collector(desk.store, desk.exchange, clock=desk.clock, market=desk.exchange)
     made = _traders(desk, collector)
     reconciler = Reconciler(desk, collector=collector, resolver=made.resolver, hedger=made.hedger)
+    decider = Decider(desk, reconciler=reconciler, resolver=made.resolver)
     executor = Executor(
         trader=made.trader,
         reconciler=reconciler,
+        decider=decider,
         positions=lambda: tuple(item.position_id for item in desk.store.positions.active()),
     )
     return Writer(
@@ -280,8 +306,24 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
         preflight=made.preflight,
         trader=made.trader,
         reconciler=reconciler,
+        decider=decider,
         executor=executor,
     )
+
+
+def note_limits(store: Store, limits: RiskLimits) -> None:
+    """Record the caps that are obeyed from now on, where they changed: an audit judges an order by those of
+    its own time.
+    """
+    event = LimitsInForce(
+        max_clip=limits.max_clip,
+        collar=limits.collar,
+        orders_per_minute=limits.orders_per_minute,
+        leverage=limits.leverage,
+    )
+    known = store.events.last(1, kind=event.kind)
+    if not known or json.loads(known[0].payload) != event.payload():
+        store.events.record(event)
 
 
 def _check_place(settings: Settings, store: Store) -> None:
@@ -292,15 +334,49 @@ def _check_place(settings: Settings, store: Store) -> None:
         store.identity.check(venue=venue, mode=mode, instance=instance, uid=found.uid)
 
 
+def _confirm_key(settings: Settings, exchange: Exchange) -> None:
+    """On a real venue the key must belong to the account that the settings name, and be fit to trade with."""
+    if settings.mode is Mode.PAPER or settings.venue.name is VenueName.SANDBOX:
+        return
+    found = key_problems(exchange.key_info(), uid=settings.account.uid)
+    if found:
+        remedy = (
+            "make a key with Contract (Orders, Positions) and Spot (Trade), bound to this machine's address"
+        )
+        raise ConfigError(*(Problem("API key", item.message, remedy) for item in found))
+
+
+def _uid(settings: Settings, store: Store, *, exchange: Exchange) -> str:
+    """Whose account the venue says this is. Where it does not say, it is the database's own if this very key
+    was found to be that account's before: a close must not wait for it.
+    """
+    try:
+        uid = exchange.account().uid
+        _confirm_key(settings, exchange)
+    except Unavailable as error:
+        known = store.identity.read()
+        if error.code in KEY_TROUBLE or known is None or store.meta.get(_KEY_SEEN) != _fingerprint(settings):
+            raise
+        return known.uid
+    return uid
+
+
+def _fingerprint(settings: Settings) -> str:
+    """What tells a key from another one without naming it."""
+    key = settings.credentials.key.get_secret_value() if settings.credentials is not None else ""
+    return hashlib.sha256(f"{settings.venue_url}\n{key}".encode()).hexdigest()[:16]
+
+
 def _identify(settings: Settings, store: Store, *, exchange: Exchange, ids: Ids) -> None:
     """The database must be this account's: written at the first start, checked at every later one."""
     venue, mode, instance = settings.identity
-    uid = exchange.account().uid
+    uid = _uid(settings, store, exchange=exchange)
     if store.identity.read() is None:
         store.identity.create(venue=venue, mode=mode, instance=instance, uid=uid, tag=ids.tag())
     else:
         store.identity.check(venue=venue, mode=mode, instance=instance, uid=uid)
         adopt_copy(store, ids.tag())  # a backup that was put in place by hand
+    store.meta.set(_KEY_SEEN, _fingerprint(settings))
     writer = store.writer.read()
     if writer is not None:
         store.events.record(WriterStarted(pid=writer.pid, epoch=writer.epoch, role=writer.role))

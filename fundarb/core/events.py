@@ -34,11 +34,21 @@ class Event:
     @property
     def kind(self) -> str:
         """The class name in snake case: ``leg_filled``."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _kind_of(type(self))
 
     def payload(self) -> dict[str, str | int | bool | None]:
         """All fields as JSON-able values: decimals in plain notation, instants in ISO 8601."""
         return {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+
+
+def _kind_of(event: type[Event]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+
+
+def kinds() -> tuple[str, ...]:
+    """The kind of every event there is, in alphabetical order."""
+    # a set: a class with slots is made twice, and both of them are remembered
+    return tuple(sorted({_kind_of(event) for event in Event.__subclasses__()}))
 
 
 def _jsonable(value: object) -> str | int | bool | None:
@@ -66,6 +76,18 @@ class WriterStopped(Event):
 
     epoch: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsInForce(Event):
+    """The hard caps that this and later writers obey, noted when they change; amounts in quote, ratios as
+    fractions.
+    """
+
+    max_clip: Decimal
+    collar: Decimal
+    orders_per_minute: int
+    leverage: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +253,14 @@ class JobFailed(Event):
     job: str
     error: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAsked(Event):
+    """A command waits for the writer from now on."""
+
+    command_id: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

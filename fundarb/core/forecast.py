@@ -11,7 +11,7 @@ about two days, its slow part lives for weeks, and neighbouring prints are corre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -91,7 +91,7 @@ def forecast(running: FundingRate, history: Sequence[SettledFunding] = (), *, we
             kind="naive", rate=half, predicted=predicted, counted=predicted, weight=NAIVE_SHARE, mean=half
         )
     hours = seconds(running.interval) / _HOUR
-    past = _settled(history, running.interval)
+    past = (history if isinstance(history, RateHistory) else RateHistory(history)).moments(running.interval)
     settled_mean, deviation = past.mean * hours, past.deviation * hours
     band = PRINT_BAND * max(deviation, _LEAST_BAND * hours)
     counted = max(settled_mean - band, min(settled_mean + band, predicted))
@@ -109,26 +109,49 @@ def forecast(running: FundingRate, history: Sequence[SettledFunding] = (), *, we
         standard_error=error,
         settlements=len(history),
         effective=past.effective,
-        positive_share=Decimal(sum(row.rate > ZERO for row in history)) / len(history),
+        positive_share=Decimal(past.positive) / len(history),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
-    """Moments of settled rates per hour, and how many independent observations they are worth."""
+class Moments:
+    """Moments of settled rates per hour, how many independent observations they are worth, and at how many
+    settlements shorts received.
+    """
 
     mean: Decimal
     deviation: Decimal
     effective: Decimal
+    positive: int
 
 
-def _settled(history: Sequence[SettledFunding], current: timedelta) -> _Settled:
+class RateHistory(tuple[SettledFunding, ...]):  # noqa: SLOT001 - a tuple takes no slots but empty ones
+    """Settled rates of one perp, oldest first, whose moments are worked out once: a market is judged many
+    times between two settlements.
+    """
+
+    def __init__(self, rows: Iterable[SettledFunding] = ()) -> None:  # noqa: ARG002 - the tuple took them
+        """Nothing is worked out yet."""
+        self._moments: dict[timedelta, Moments] = {}
+
+    def moments(self, current: timedelta) -> Moments:
+        """The moments, for a running interval of ``current`` (which counts where no distance tells one)."""
+        known = self._moments.get(current)
+        if known is None:
+            known = self._moments[current] = _settled(self, current)
+        return known
+
+
+def _settled(history: Sequence[SettledFunding], current: timedelta) -> Moments:
     """Exponentially weighted moments of the rates per hour, each weighted with the hours that it covered."""
+    covered: dict[timedelta, Decimal] = {}
     fading: dict[timedelta, Decimal] = {}
     total = squares = weights = weights_squared = ZERO
     before = None
     for row, interval in zip(history, intervals(history, current), strict=True):
-        hours = seconds(interval) / _HOUR
+        hours = covered.get(interval)
+        if hours is None:
+            hours = covered[interval] = seconds(interval) / _HOUR
         rate = row.rate / hours
         if before is not None:
             gap = row.time - before
@@ -145,7 +168,8 @@ def _settled(history: Sequence[SettledFunding], current: timedelta) -> _Settled:
     mean = total / weights
     independent = weights * weights / weights_squared * (ONE - AUTOCORRELATION) / (ONE + AUTOCORRELATION)
     spread = max(squares / weights - mean * mean, ZERO)
-    return _Settled(mean, spread.sqrt(), max(independent, ONE))
+    positive = sum(row.rate > ZERO for row in history)
+    return Moments(mean, spread.sqrt(), max(independent, ONE), positive)
 
 
 def intervals(history: Sequence[SettledFunding], current: timedelta) -> list[timedelta]:

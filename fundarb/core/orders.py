@@ -222,10 +222,13 @@ class Execution:
 
 
 LINK_PREFIX = "fa-"
-_LINK_ID = re.compile(r"fa-(?P<tag>[0-9a-z]{4})-(?P<plan>[0-9A-Z]{10})-(?P<leg>[sp])(?P<seq>\d{3})", re.ASCII)
+_LINK_ID = re.compile(
+    r"fa-(?P<tag>[0-9a-z]{4})-(?P<plan>[0-9A-Z]{10})-(?P<leg>[sp])(?P<seq>\d{3}|[1-9]\d{3,5})", re.ASCII
+)
 _LEG_LETTER = {Leg.SPOT: "s", Leg.PERP: "p"}
 _LETTER_LEG = {letter: leg for leg, letter in _LEG_LETTER.items()}
-MAX_SEQ = 999
+MAX_SEQ = 999_999
+"""Three digits, more where a plan needs them: 26 of the venue's 36 characters at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +243,15 @@ class LinkId:
     seq: int
 
     def __str__(self) -> str:
-        """As it goes over the wire, 23 characters (36 are allowed)."""
+        """As it goes over the wire, 23 characters up to the 999th order (36 are allowed)."""
         return f"{LINK_PREFIX}{self.tag}-{self.plan}-{_LEG_LETTER[self.leg]}{self.seq:03d}"
 
 
 def link_id(tag: str, plan: str, *, leg: Leg, seq: int) -> str:
-    """``fa-{tag:4}-{plan:10}-{s|p}{seq:03}``; ``ValueError`` if a part does not fit its form."""
+    """``fa-{tag:4}-{plan:10}-{s|p}{seq:03}``; ``ValueError`` if a part does not fit its form.
+
+    A number beyond 999 simply has more digits: an order that hedges is never one too many.
+    """
     text = str(LinkId(tag, plan, leg, seq))
     if not 1 <= seq <= MAX_SEQ or _LINK_ID.fullmatch(text) is None:
         msg = f"not a valid link id: {text!r}"

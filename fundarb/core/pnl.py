@@ -160,8 +160,10 @@ class TieOut:
     """The equity identity over a span: what the equity did, and what the ledger explains of it.
 
     ``explained = realised + funding − fees − interest + external + Δunrealised + suspense`` over everything
-    booked in between; ``unexplained = equity_end − equity_start − explained`` is zero exactly when the
-    venue's wallet and positions are what the ledger says, for both ends are valued at the same prices.
+    booked in between. ``pending`` is what the venue's wallet holds already and the log shows, but whose
+    booking waits for another row. ``unexplained = equity_end − equity_start − explained − pending`` is zero
+    exactly when the venue's wallet and positions are what the ledger says, for both ends are valued at the
+    same prices.
     """
 
     equity_start: Decimal
@@ -173,6 +175,7 @@ class TieOut:
     external: Decimal
     unrealised_change: Decimal
     suspense: Decimal
+    pending: Decimal = ZERO
 
     @property
     def explained(self) -> Decimal:
@@ -190,7 +193,7 @@ class TieOut:
     @property
     def unexplained(self) -> Decimal:
         """What nobody has booked."""
-        return self.equity_end - self.equity_start - self.explained
+        return self.equity_end - self.equity_start - self.explained - self.pending
 
 
 def max_drawdown(equity: Iterable[Decimal]) -> Decimal | None:

@@ -38,6 +38,14 @@ class Book:
         size = self.size(multiplier)
         return abs(self.delta(multiplier)) / size if size else ZERO
 
+    def lopsided(self, multiplier: Decimal) -> bool:
+        """Whether buying the whole short back would leave less delta than there is.
+
+        A reduce-only order that closes everything is bound by no least value, so such a book can always be
+        corrected: it is not neutral, however small it is.
+        """
+        return -self.delta(multiplier) > self.spot_owned
+
     @property
     def empty(self) -> bool:
         """Whether nothing at all is held; dust makes it False (``sizing.flat`` knows what dust is)."""

@@ -101,6 +101,16 @@ def execution_journal(fill: Fill, before: Mapping[HoldingKey, Holding]) -> Booke
     )
 
 
+def pays_fee(execution: Execution, position: PositionRecord, *, leg: Leg) -> bool:
+    """Whether the fee of a fill comes out of the position's own coins: what a buy brings arrives without it.
+
+    A sale whose fee is taken in the coin that it sells (deduction in that coin) takes from the position what
+    it sold and no more; its fee comes from the pool. A rebate in the coin belongs to the position.
+    """
+    own = leg is Leg.SPOT and execution.fee_coin == position.base
+    return own and (execution.side is Side.BUY or execution.fee < ZERO)
+
+
 def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
     """The fee in the coin it was charged in, valued in quote at the fill; + = expense, − = rebate."""
     fee, coin = fill.execution.fee, fill.execution.fee_coin or quote
@@ -110,14 +120,14 @@ def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
         draft.add(Account.WALLET, coin, amount=-fee)
         draft.add(Account.FEES, coin, amount=fee)
         return
-    own = fill.leg is Leg.SPOT and coin == fill.position.base
+    own = pays_fee(fill.execution, fill.position, leg=fill.leg)
     if own:
         price: Decimal | None = fill.execution.price
     else:
         key = HoldingKey(POOL, coin)
         price = fill.fee_price if fill.fee_price is not None else draft.before.get(key, Holding()).average
     worth = cash(fee * (price or ZERO))
-    if own and fill.execution.side is Side.BUY:
+    if own:
         # taken from the coins of this very fill: they leave at the price they came in for, no gain
         holding = draft.after[key]
         draft.after[key], change, gain = Holding(holding.quantity - fee, holding.cost - worth), -worth, ZERO

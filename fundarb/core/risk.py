@@ -22,8 +22,11 @@ from fundarb.core.reasons import Reason, Verdict, verdict
 from fundarb.core.records import GLOBAL_SCOPE, Block
 
 CASH = "USDT"
+DEPEGGED = "usdt_depegged"
 SETTLEMENT_BEFORE = timedelta(seconds=5)
 SETTLEMENT_AFTER = timedelta(seconds=15)
+UNWINDS_REMEMBERED = timedelta(days=1)
+"""An unwind makes later cool-downs longer for so long."""
 USDT_BAND = parse_ratio("2%")
 """How far USDT may be from a dollar, as a fraction, before nothing is opened."""
 _BASE_FEE = parse_ratio("2%")
@@ -117,10 +120,18 @@ def check_open(facts: OpenFacts, limits: RiskLimits) -> Verdict:
 def blocks(active: Iterable[Block], base: str, *, now: datetime) -> tuple[Reason, ...]:
     """The blocks that forbid opening ``base``: the global ones and its own, as reasons ``block_<kind>``."""
     return tuple(
-        Reason(f"block_{block.kind}", f"{block.kind} since {iso(block.since)}: {block.reason}")
+        Reason(f"block_{block.kind}", f"{block.kind} {_span(block)}: {block.reason}")
         for block in active
         if block.scope in {GLOBAL_SCOPE, base} and block.active(now)
     )
+
+
+def _span(block: Block) -> str:
+    """Since when a block holds, and until when, or what ends it."""
+    since = f"since {iso(block.since)}"
+    if block.until is not None:
+        return f"{since}, until {iso(block.until)}"
+    return f"{since}, until `fundarb resume`" if block.needs_person else f"{since}, until its cause is gone"
 
 
 def _size_reasons(facts: OpenFacts, limits: RiskLimits) -> Iterator[Reason]:
@@ -175,7 +186,7 @@ def _quote_reasons(facts: OpenFacts, limits: RiskLimits) -> Iterator[Reason]:
     elif perp.funding.next_time <= facts.now:
         yield Reason("next_funding_past", f"the next settlement of {perp.symbol} is in the past")
     if facts.usdt_price is not None and abs(facts.usdt_price - ONE) > USDT_BAND:
-        yield Reason("usdt_depegged", f"USDT stands at {facts.usdt_price:.4f} dollars")
+        yield Reason(DEPEGGED, f"USDT stands at {facts.usdt_price:.4f} dollars")
 
 
 def balance_reasons(facts: OpenFacts, limits: RiskLimits) -> Iterator[Reason]:

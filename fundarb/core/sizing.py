@@ -36,6 +36,13 @@ def lot(pair: Pair, *, spot_price: Decimal, perp_price: Decimal) -> Decimal:
     return min(_fix(pair.spot, spot_price), _fix(pair.perp, perp_price) * pair.multiplier)
 
 
+def coarser_fix(pair: Pair, *, spot_price: Decimal, perp_price: Decimal) -> Decimal:
+    """Coins that the coarser leg cannot correct: more than that is missing only where an order of either leg
+    could have brought it.
+    """
+    return max(_fix(pair.spot, spot_price), _fix(pair.perp, perp_price) * pair.multiplier)
+
+
 def _fix(instrument: Instrument, price: Decimal) -> Decimal:
     return max(instrument.qty_step, instrument.min_qty, instrument.min_notional / price)
 
@@ -86,10 +93,11 @@ def hedge_contracts(pair: Pair, book: Book) -> Decimal:
 
 
 def keep_contracts(pair: Pair, contracts: Decimal, *, fraction: Decimal) -> Decimal:
-    """Contracts that remain when ``fraction`` (0…1) of a position is closed; what is closed is
-    rounded down.
+    """Contracts that remain when ``fraction`` (0…1) of a position is closed; what is closed is rounded down
+    to what both legs can trade.
     """
-    return contracts - floor_to(contracts * fraction, pair.perp.qty_step)
+    unit = ceil_to(max(pair.perp.qty_step, pair.spot.qty_step / pair.multiplier), pair.perp.qty_step)
+    return contracts - floor_to(contracts * fraction, unit)
 
 
 def perp_close_quantity(pair: Pair, book: Book, *, keep: Decimal, venue_size: Decimal) -> Decimal:
@@ -222,7 +230,8 @@ def trim(frame: Frame, book: Book) -> Correction | None:
     """The order that reduces the larger leg; None within one lot, or if no order the venue takes would help.
 
     Rounded down; only when that falls below the venue's smallest order, and the smallest order leaves no more
-    than one lot on the other side, is the smallest order used. Never more than the leg holds.
+    than one lot on the other side, is the smallest order used. Never more than the leg holds; a short below
+    the smallest order is bought back whole.
     """
     delta = book.delta(frame.pair.multiplier)
     if delta > 0:
@@ -238,6 +247,7 @@ def _order(frame: Frame, book: Book, *, leg: Leg, wanted: Decimal, adds: bool = 
     spot = leg is Leg.SPOT
     instrument, price = (frame.pair.spot, frame.spot_price) if spot else (frame.pair.perp, frame.perp_price)
     quantity = max(floor_to(wanted, instrument.qty_step), min_quantity(instrument, price))
+    quantity = quantity if spot or adds else min(quantity, book.contracts)
     side = Side.BUY if spot is adds else Side.SELL
     order = Correction(leg=leg, side=side, quantity=min(quantity, instrument.max_limit_qty))
     return order if _helps(frame, book, order=order) else None
@@ -264,13 +274,12 @@ def corrected(frame: Frame, book: Book, *, order: Correction) -> Book:
 
 
 def _helps(frame: Frame, book: Book, *, order: Correction) -> bool:
-    """Whether the book is out by more than a lot and the order leaves less delta, and at most a lot on the
-    other side.
-    """
+    """Whether a book that is out (beyond a lot, or lopsided) has less delta then, and no lot too much."""
     multiplier, limit = frame.pair.multiplier, frame.lot
     before = book.delta(multiplier)
     after = corrected(frame, book, order=order).delta(multiplier)
-    return abs(before) > limit and abs(after) < abs(before) and (before * after >= 0 or abs(after) <= limit)
+    out = abs(before) > limit or book.lopsided(multiplier)
+    return out and abs(after) < abs(before) and (before * after >= 0 or abs(after) <= limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

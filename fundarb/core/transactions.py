@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from fundarb.core.account import Transaction
 from fundarb.core.ledger import Account, Booked, Draft, Holding, HoldingKey, Journal
-from fundarb.core.money import ZERO, cash
+from fundarb.core.money import cash
 from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
 from fundarb.core.records import PositionRecord
@@ -91,7 +91,7 @@ def transaction_journal(
     """Book a row that executions lack: funding, interest, transfers, conversions, loans, refunds; unknown
     kinds to suspense.
 
-    ``share`` names the position that a SETTLEMENT belongs to (None: not ours, external). ``price`` is the
+    ``share`` names the position that a SETTLEMENT belongs to (None: the account's). ``price`` is the
     coin's price in quote for what comes in. Should ``change`` not be ``cash_flow + funding − fee``, the
     difference goes to suspense.
     """
@@ -108,30 +108,27 @@ def transaction_journal(
 
 
 def _settlement(draft: Draft, row: Transaction, *, share: Share | None) -> None:
-    """Funding as funding, the session's cash flow as realised, each by our share; the rest is somebody
-    else's.
+    """Funding as funding, the session's cash flow as realised: our share to the position, the rest to the
+    account.
     """
-    if share is None:
-        draft.exchange(Account.EXTERNAL, row.coin, amount=row.cash_flow + row.funding - row.fee, price=None)
-        return
-    draft.position_id, draft.leg = share.position.position_id, Leg.PERP
-    ours = []
-    for account, amount in (
-        (Account.FUNDING, row.funding),
-        (Account.REALISED, row.cash_flow),
-        (Account.FEES, -row.fee),
-    ):
-        ours.append(share.part(amount))
-        draft.exchange(account, row.coin, amount=ours[-1], price=None)
-    if ours[1]:
-        # a session's profit is paid out and the entry moves to the session's price: no gain twice
+    parts = ((Account.FUNDING, row.funding), (Account.REALISED, row.cash_flow), (Account.FEES, -row.fee))
+    if share is not None:
+        draft.position_id, draft.leg = share.position.position_id, Leg.PERP
+        for account, amount in parts:
+            draft.exchange(account, row.coin, amount=share.part(amount))
+        _move_entry(draft, share.part(row.cash_flow), share=share)
+        draft.position_id, draft.leg = None, None
+    for account, amount in parts:
+        rest = amount - share.part(amount) if share is not None else amount
+        draft.exchange(account, row.coin, amount=rest)
+
+
+def _move_entry(draft: Draft, paid: Decimal, *, share: Share) -> None:
+    """A session's profit is paid out and the entry moves to the session's price: no gain twice."""
+    if paid:
         key = holding_key(share.position, Leg.PERP)
         held = draft.before.get(key, Holding())
-        draft.after[key] = Holding(held.quantity, held.cost + ours[1])
-    draft.position_id, draft.leg = None, None
-    draft.exchange(
-        Account.EXTERNAL, row.coin, amount=row.cash_flow + row.funding - row.fee - sum(ours, ZERO), price=None
-    )
+        draft.after[key] = Holding(held.quantity, held.cost + paid)
 
 
 def match_journal(row: Transaction, before: Mapping[HoldingKey, Holding], *, posted: Decimal) -> Booked:
@@ -145,9 +142,14 @@ def match_journal(row: Transaction, before: Mapping[HoldingKey, Holding], *, pos
 
 
 def foreign_trade_journal(row: Transaction, before: Mapping[HoldingKey, Holding]) -> Booked:
-    """A trade row of somebody else on this account: from outside, into the pool."""
-    draft = Draft(before)
-    draft.exchange(Account.EXTERNAL, row.coin, amount=row.change, price=price_of(row))
+    """A trade row of somebody else on this account: an exchange of coins in and out of the pool, its result
+    and its fee the account's own, of no position. Nothing came from outside.
+    """
+    draft, price = Draft(before), price_of(row)
+    flow = row.cash_flow + row.funding
+    draft.exchange(Account.REALISED, row.coin, amount=flow, price=price)
+    draft.exchange(Account.FEES, row.coin, amount=-row.fee, price=price)
+    draft.exchange(Account.SUSPENSE, row.coin, amount=row.change - (flow - row.fee), price=price)
     return _of_row(draft, row, position_id=None)
 
 

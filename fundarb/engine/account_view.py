@@ -17,9 +17,9 @@ from fundarb.core.events import Event, LegFilled, RecordedEvent
 from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
 from fundarb.engine.collect import CollectResult
-from fundarb.engine.desk import Desk
 from fundarb.engine.ports import Trading
 from fundarb.errors import ConfigError, Problem
+from fundarb.store.database import Store
 
 _OVERDUE = timedelta(minutes=30)
 """A payment that is late by more is waited for by the collector's own schedule."""
@@ -99,19 +99,24 @@ def sizes_agree(held: tuple[PositionRecord, ...], reports: Mapping[str, Position
     return True
 
 
-def require_same_account(desk: Desk) -> None:
+def coins_there(held: tuple[PositionRecord, ...], wallet: Wallet, *, tolerance: Decimal) -> bool:
+    """Whether the wallet holds at least the coins of each position of ours."""
+    return all(wallet.owned(item.base) >= item.spot_owned - tolerance for item in held)
+
+
+def require_same_account(store: Store, trading: Trading) -> None:
     """``ConfigError`` if the venue behind the same address and key is another account than the database's.
 
     A simulated venue that was started again with another world would otherwise look as if everything had been
     closed by hand; nothing may be decided or booked from it.
     """
-    identity = desk.store.identity.read()
-    uid = desk.exchange.key_info().uid
+    identity = store.identity.read()
+    uid = trading.key_info().uid
     if identity is not None and identity.uid != uid:
         raise ConfigError(
             Problem(
                 "--db",
-                f"{desk.store.path} belongs to account {identity.uid}, but the venue answers as {uid}",
+                f"{store.path} belongs to account {identity.uid}, but the venue answers as {uid}",
                 "bring the right venue back, or name that account's own database with --db",
             )
         )

@@ -17,14 +17,20 @@ _LOOK_BACK = 200
 
 def alert_once(store: Store, code: str, *, subject: str, message: str) -> None:
     """Record an alert unless the same incident was told within a day."""
+    if not was_told(store, code, subject=subject):
+        store.events.record(AlertRaised(code=code, subject=subject, message=message))
+
+
+def was_told(store: Store, code: str, *, subject: str) -> bool:
+    """Whether an incident was told within a day."""
     recent = store.clock.now() - _QUIET
     for told in store.events.last(_LOOK_BACK, severity=Severity.ALERT):
         if told.at < recent or told.kind != "alert_raised":
             continue
         payload = json.loads(told.payload)
         if payload["code"] == code and payload["subject"] == subject:
-            return
-    store.events.record(AlertRaised(code=code, subject=subject, message=message))
+            return True
+    return False
 
 
 def halt(store: Store, code: str, *, subject: str, message: str) -> None:
@@ -40,6 +46,12 @@ def halt(store: Store, code: str, *, subject: str, message: str) -> None:
             )
         )
         alert_once(store, code, subject=subject, message=message)
+
+
+def freeze(store: Store, base: str, *, reason: str) -> None:
+    """No opens of one coin until a person has looked (``resume BASE``); hedging and reducing go on."""
+    now = store.clock.now()
+    store.blocks.set(Block(scope=base, kind=BlockKind.FREEZE, reason=reason, since=now, needs_person=True))
 
 
 def count_recent(store: Store, kind: str, *, base: str, within: timedelta) -> int:

@@ -39,6 +39,25 @@ EXIT_CODES: Mapping[str, int] = {
 
 BUG = 1
 
+KEY_TROUBLE: Mapping[int, str] = {
+    10003: "the venue does not know this API key: correct BYBIT_API_KEY, or name the right venue",
+    10004: "the signature does not fit this API key: correct BYBIT_API_SECRET",
+    10005: "this API key lacks a permission: allow unified trading (orders, positions, spot) for it",
+    10009: "the venue does not serve the region this request comes from",
+    10010: "this API key is bound to other addresses: allow this machine's at the venue",
+    33004: "this API key has expired: make a new one at the venue and put it into BYBIT_API_KEY and "
+    "BYBIT_API_SECRET",
+}
+"""What is wrong with a key and what mends it, by the venue's code (bybit-v5, the codes of every endpoint);
+trying again does not.
+"""
+
+
+def in_words(error: FundarbError) -> str:
+    """An error for a person; one that is the key's fault names the key and its remedy."""
+    trouble = KEY_TROUBLE.get(getattr(error, "code", None) or 0)
+    return str(error) if trouble is None else f"{trouble} ({error})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -77,9 +96,9 @@ class Answer:
             reasons = tuple(Reason("configuration", str(problem)) for problem in error.problems)
             return cls.wrong(error.kind, str(error), reasons=reasons)
         if isinstance(error, FundarbError):
-            code = getattr(error, "code", None)
+            code, message = getattr(error, "code", None), in_words(error)
             name = error.kind if code is None else f"venue_{code}"
-            return cls.wrong(error.kind, str(error), reasons=(Reason(name, str(error)),))
+            return cls.wrong(error.kind, message, reasons=(Reason(name, message),))
         return cls.wrong("error", f"unexpected {type(error).__name__}: {error}")
 
     def text(self) -> str:

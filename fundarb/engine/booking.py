@@ -13,6 +13,7 @@ from typing import Final
 from fundarb.core.events import LegFilled
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Execution, Leg
+from fundarb.core.postings import pays_fee
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.crash import Point
 from fundarb.store.database import Store
@@ -56,12 +57,12 @@ def book_execution(
 
 
 def quantities(execution: Execution, position: PositionRecord, *, leg: Leg) -> tuple[Decimal, Decimal]:
-    """What an execution does to the book: coins owned (net of a fee in the base coin), contracts short (+ =
-    more short).
+    """What an execution does to the book: coins owned (a buy net of its fee in the base coin), contracts
+    short (+ = more short).
     """
     if leg is Leg.PERP:
         return ZERO, -execution.side.sign * execution.quantity
-    fee = execution.fee if execution.fee_coin == position.base else ZERO
+    fee = execution.fee if pays_fee(execution, position, leg=leg) else ZERO
     return execution.side.sign * execution.quantity - fee, ZERO
 
 
@@ -69,8 +70,8 @@ def decision_mid(position: PositionRecord, leg: Leg) -> Decimal | None:
     """The mid against which a fill's slippage is measured: that of the leg's market when the plan in
     force was decided.
 
-    None while the plan is to hold: a repair has no decision of its own, and the noted mids are of another
-    day.
+    None while the plan is to hold (a forced trade is nobody's decision, and the noted mids are of another
+    day), and where the mids could not be read when the plan was decided.
     """
     if position.goal not in _MEASURED:
         return None
@@ -78,5 +79,5 @@ def decision_mid(position: PositionRecord, leg: Leg) -> Decimal | None:
     return mid or None
 
 
-_MEASURED: Final = frozenset({Goal.OPEN})
+_MEASURED: Final = frozenset(Goal) - {Goal.HOLD}
 """The plans that note their mids when they are decided."""

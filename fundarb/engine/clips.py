@@ -8,17 +8,23 @@ the correction, whatever a read in between said. Nothing here decides how far a 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.core import minimums, sizing
+from fundarb.core.freshness import frozen
 from fundarb.core.market import Book as OrderBook
 from fundarb.core.market import Instrument, Pair
-from fundarb.core.money import ZERO, plain
+from fundarb.core.money import ZERO, plain, seconds
 from fundarb.core.orders import Leg, Purpose, Side
+from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
-from fundarb.core.states import PositionState
+from fundarb.core.refusals import Cure, cure
+from fundarb.core.states import IntentState, PositionState
+from fundarb.engine.alerts import alert_once
 from fundarb.engine.desk import Desk
 from fundarb.engine.guard import Draft
 from fundarb.engine.hedge import Hedger
@@ -29,18 +35,24 @@ from fundarb.errors import Unavailable
 
 NOTHING_TO_SEND = "nothing_to_send"
 INTERRUPTED = "interrupted"
+TAKEN_BACK = "taken_back"
+_MOMENT = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
 class Progress:
     """How far a walk through the clips came; ``reasons`` say why it stopped early, empty when it did not.
 
-    ``notes`` join the reasons if it did: what was seen on the way and did not stop it.
+    ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``naked_since``
+    (monotonic) is when the first leg of the clip under way had traded, or a doubt about it ended: from then
+    on a shortfall is known; ``sent_at`` when the clip's first order was sent.
     """
 
     reasons: list[Reason] = field(default_factory=list)
     notes: list[Reason] = field(default_factory=list)
     uncertain: bool = False
+    naked_since: timedelta | None = None
+    sent_at: timedelta | None = None
 
     @property
     def stopped(self) -> bool:
@@ -102,12 +114,17 @@ class ClipDesk:
         self.resolver = resolver
         self._orders = OrderDesk(desk)
         self._hedger = hedger
+        self._last: Placed | None = None
 
     def scene(self, position: PositionRecord, cap: Decimal) -> Scene:
         """Fresh books of both legs; ``Unavailable`` if one is crossed, empty or cannot be read."""
         pair = self.desk.market.pair_of(position)
         books = self.desk.market.books(pair)
         return Scene(pair, *books, self._hedger.frame(pair, books), cap)
+
+    def still(self, scene: Scene) -> tuple[Reason, ...]:
+        """Books that stand still: nothing is decided on them."""
+        return frozen(scene.spot, scene.perp, now=self.desk.exchange.stamp())
 
     def again(self, position: PositionRecord, scene: Scene) -> Scene:
         """The same clip after a wait: prices of before say little. The old view where there is no newer
@@ -133,7 +150,7 @@ class ClipDesk:
         quantity = min(wanted.quantity, instrument.max_limit_qty)
         if leg is Leg.SPOT:
             limit = minimums.worthwhile(instrument, side=side, quantity=quantity, best=best, limit=limit)
-        return self._orders.place(
+        placed = self._orders.place(
             Draft(
                 position=position,
                 leg=leg,
@@ -144,14 +161,18 @@ class ClipDesk:
                 reduce_only=leg is Leg.PERP and side is Side.BUY,
             )
         )
+        self._last = placed if isinstance(placed, Placed) else None
+        return placed
 
     def resolved(self, placed: Placed, progress: Progress) -> Placed:
         """What an uncertain order turned out to be, within the time that an uncertain leg is allowed.
 
-        Still UNCERTAIN: the walk is over, and the alert is raised.
+        Still UNCERTAIN: the walk is over, the alert is raised, and the other leg was reduced to what the
+        venue holds.
         """
         settle(self.desk, placed.intent.position_id)
-        found = Placed(self.resolver.resolve(placed.intent, patience=2 * self.desk.rules.t_recover))
+        found = Placed(self._hedger.resolved(placed.intent))
+        progress.naked_since = self.desk.clock.monotonic()
         if found.uncertain:
             progress.uncertain = True
             message = f"{found.intent.link_id} may or may not exist: {found.intent.message or 'no answer'}"
@@ -171,13 +192,60 @@ class ClipDesk:
         if measure(self.desk, position).at_one_lot:
             settle(self.desk, position_id)
             return
-        position = self._hedger.repair(position_id, grow=grow)
+        self._tell_if_late(position, progress)
+        before = Book(position.spot_owned, position.contracts)
+        known = not progress.notes  # a book that the venue does not hold says nothing about what to take back
+        position = self._hedger.repair(
+            position_id, grow=grow, since=progress.naked_since, take_back=known and not grow
+        )
         final = _final_reason(position, grow=grow)
+        if final is None and grow and self._hedger.gave_back(position, before):
+            final = Reason(
+                "given_back", f"{position.base}: the other leg did not fill; its share was given back"
+            )
+        if final is None and not grow and self._grew(position, before):
+            text = f"{position.base}: the other leg did not fill; what this clip gave was taken back"
+            final = Reason(TAKEN_BACK, text)
         if final is None and not position.state.final and not measure(self.desk, position).at_one_lot:
             final = Reason("partly_hedged", f"{position.base}: corrected to the drift limit only")
         if final is not None:
             progress.uncertain = position.state is PositionState.UNCERTAIN
             progress.reasons += [*why, final]
+
+    def _grew(self, position: PositionRecord, before: Book) -> bool:
+        """Whether a leg is larger than before, and not only by what a fine leg corrects of a coarse one."""
+        pair = self.desk.market.pair_of(position)
+        unit = max(pair.spot.qty_step, pair.perp.qty_step * position.multiplier)
+        return (
+            position.spot_owned - before.spot_owned >= unit
+            or (position.contracts - before.contracts) * position.multiplier >= unit
+        )
+
+    def _tell_if_late(self, position: PositionRecord, progress: Progress) -> None:
+        """Several doubts in a row can leave a leg naked for longer than one may: then a person is told."""
+        since = self.desk.clock.monotonic() if progress.sent_at is None else progress.sent_at
+        waited = self.desk.clock.monotonic() - since
+        if waited > self.desk.rules.t_recover:
+            text = f"{position.base}: one leg has been unhedged for up to {seconds(waited):.0f} s"
+            alert_once(self.desk.store, "naked_long", subject=position.position_id, message=text)
+
+    def cured(self, progress: Progress) -> bool:
+        """Whether the last order was refused for a reason that a moment's wait or a look at the venue's list
+        may have ended by now: then the walk tries again.
+        """
+        last, self._last = self._last, None
+        if last is None or progress.uncertain or last.intent.state is not IntentState.REFUSED:
+            return False
+        found = cure(last.intent.code)
+        if found is Cure.WAIT:
+            self.desk.clock.sleep(_MOMENT)
+        elif found is Cure.RELIST:
+            with suppress(Unavailable):
+                self.desk.market.instruments(refresh=True)
+        else:
+            return False
+        progress.reasons.clear()
+        return True
 
     def interrupted(self, progress: Progress) -> bool:
         """Whether somebody wants the process to end: no further clip is begun."""

@@ -21,11 +21,12 @@ from fundarb.core.ledger import QUOTE_COINS, Account, ChainBreak
 from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP, cash
 from fundarb.core.orders import ExecKind, Execution, Leg
-from fundarb.core.records import PositionRecord
 from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
 from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
+from fundarb.engine.forced import taken_from, tell_forced, tell_stranger
 from fundarb.engine.funding import FundingBook
+from fundarb.engine.parked import Parked
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
@@ -39,11 +40,10 @@ PATIENCE: Final = timedelta(minutes=10)
 GAP_PATIENCE: Final = timedelta(days=1)
 """How long a gap in the balance chain is read again."""
 DEEPEST: Final = timedelta(days=30)
-"""How far back a missing row is looked for."""
+"""How far back a missing row is looked for; what was not read yet is read however long ago that is."""
 _AHEAD: Final = timedelta(minutes=1)
 _BEFORE_OPENING: Final = timedelta(hours=1)
 _BATCH: Final = 100
-_FORCED: Final = frozenset({ExecKind.ADL, ExecKind.BUST, ExecKind.DELIVERY, ExecKind.SETTLE})
 SOURCES: Final = ("spot", "linear", "transactions")
 """What is read, each with a cursor of its own: executions of both markets, and the transaction log."""
 _GAP: Final = "collect.gap"
@@ -99,6 +99,7 @@ class Collector:
         self._trading = trading
         self._clock = clock
         self._funding = FundingBook(store, market)
+        self._parked = Parked(store)
 
     # --------------------------------------------------------------------------------------- opening
 
@@ -123,7 +124,7 @@ class Collector:
 
     def _open(self, wallet: Wallet, rows: Sequence[Transaction], *, at: datetime) -> None:
         ledger = self._store.ledger
-        with self._store.transaction():
+        with self._store.transaction(before=Point.BOOKS_BEFORE_OPENING, after=Point.BOOKS_AFTER_OPENING):
             prices = wallet_prices(wallet)
             for coin, price in prices.items():
                 ledger.set_price(coin, price)
@@ -138,31 +139,33 @@ class Collector:
 
     # --------------------------------------------------------------------------------------- reading
 
-    def collect(self) -> CollectResult:
+    def book_fills(self) -> None:
+        """Book the executions of both markets alone, so that what is naked is known while the transaction log
+        cannot be read. The cursors stay: ``collect`` reads them again with the log. ``Unavailable``: nothing
+        was booked.
+        """
+        self.open_books()
+        self._book_executions(self._executions(self._trading.stamp()), _Tally())
+
+    def collect(self, *, most_rates: int | None = None) -> CollectResult:
         """Read everything since the last time and book what is missing; repeating it changes nothing.
 
-        ``Unavailable``: a reading failed and nothing was booked.
+        ``Unavailable``: a reading failed and nothing was booked. ``most_rates`` bounds the requests for
+        settled rates, one for each symbol that is due; whoever is left out is asked for the next time.
         """
         self.open_books()
         until = self._trading.stamp()
-        waiting, pending = self._store.ledger.log.waiting(), self._store.ledger.log.pending_settlements()
-        early = [row.time for row in waiting]
-        executions = [
-            row
-            for category in (Category.SPOT, Category.LINEAR)
-            for row in self._trading.executions(
-                category, self._since(category, until, wanted=early), until=until + _AHEAD
-            )
-        ]
-        late = [*early, *(item.settled_at for item in pending), *self._gap(until)]
-        rows = self._trading.transactions(self._since("transactions", until, wanted=late), until + _AHEAD)
+        waiting = self._store.ledger.log.waiting()
+        executions, rows = self._executions(until), self._rows(until, waiting)
         self._learn_prices(rows)
         tally = _Tally()
         self._book_executions(executions, tally)
-        self._book_rows((*waiting, *rows), until, tally=tally)
+        self._parked.drop_found()
+        self._book_rows((*self._store.ledger.log.waiting(), *rows), until, tally=tally)
         breaks = self._prove_chain(rows)
-        pending = self._funding.expect(until, previous=self.cursor("transactions"))
-        with self._store.transaction():
+        previous = self.cursor("transactions")
+        pending = self._funding.expect(until, previous=previous, at_most=most_rates)
+        with self._store.transaction(before=Point.CURSOR_BEFORE_COMMIT, after=Point.CURSOR_AFTER_COMMIT):
             for source in SOURCES:
                 self._store.meta.set(f"collect.{source}", until.isoformat())
         return CollectResult(
@@ -174,6 +177,35 @@ class Collector:
             pending=pending,
             unknown=tuple(tally.unknown),
             chain_breaks=breaks,
+        )
+
+    def _executions(self, until: datetime) -> list[Execution]:
+        """Those since the last time, and as far back as a trade of the log still lacks its execution."""
+        early = [*(row.time for row in self._store.ledger.log.waiting()), *self._parked.times()]
+        return [
+            row
+            for category in (Category.SPOT, Category.LINEAR)
+            for row in self._trading.executions(
+                category, self._since(category, until, wanted=early), until=until + _AHEAD
+            )
+        ]
+
+    def _rows(self, until: datetime, waiting: Sequence[Transaction]) -> tuple[Transaction, ...]:
+        """The log since the last time, and as far back as something of it is still missing."""
+        early = (row.time for row in waiting)
+        pending = (item.settled_at for item in self._store.ledger.log.pending_settlements())
+        late = [*early, *pending, *self._gap(until)]
+        return self._trading.transactions(self._since("transactions", until, wanted=late), until + _AHEAD)
+
+    def unbooked(self) -> tuple[tuple[Execution, ...], tuple[Transaction, ...]]:
+        """What the venue shows and the books lack: executions and log rows; books nothing."""
+        until = self._trading.stamp()
+        executions, rows = self._executions(until), self._rows(until, ())
+        known = self._store.executions.known(row.key for row in executions)
+        seen = self._store.ledger.log.states(row.key for row in rows)
+        return (
+            tuple(row for row in executions if row.key not in known),
+            tuple(row for row in rows if row.key not in seen),
         )
 
     def _learn_prices(self, rows: Sequence[Transaction]) -> None:
@@ -195,8 +227,8 @@ class Collector:
 
     def _since(self, source: str, until: datetime, *, wanted: Iterable[datetime]) -> datetime:
         """Where to begin: behind the cursor by the overlap, or earlier where something is still missing."""
-        cursor = self.cursor(source) or until
-        return max(min((until, cursor, *wanted)) - OVERLAP, until - DEEPEST)
+        cursor, deepest = self.cursor(source) or until, until - DEEPEST
+        return min((until, cursor, *(max(moment, deepest) for moment in wanted))) - OVERLAP
 
     def _gap(self, until: datetime) -> tuple[datetime, ...]:
         """Where the chain was broken last, for as long as the missing row may still turn up."""
@@ -222,31 +254,18 @@ class Collector:
             position = self._store.positions.get(intent.position_id)
             tally.executions += book_execution(self._store, row, position=position, leg=intent.leg)
             return
-        forced = self._forced_on(row)
+        forced = taken_from(self._store, row)
         if forced is not None:
-            tally.executions += book_execution(self._store, row, position=forced, leg=Leg.PERP, forced=True)
+            if book_execution(self._store, row, position=forced, leg=Leg.PERP, forced=True):
+                tally.executions += 1
+                tell_forced(self._store, row, position=forced)
             tally.forced.append(row)
             return
         # funding rows are kept for their settlement mark, and are nobody's trade
         added = self._store.executions.add(row)
+        if added:
+            tell_stranger(self._store, row)
         tally.foreign += added and row.kind is not ExecKind.FUNDING
-
-    def _forced_on(self, row: Execution) -> PositionRecord | None:
-        """The position that a forced reduction without a link id took from.
-
-        It must have been large enough: a reduction beyond our contracts took a stranger's too, and is
-        left to a person.
-        """
-        if row.link_id or row.category is not Category.LINEAR or row.kind not in _FORCED:
-            return None
-        for position in self._store.positions.active():
-            if (
-                position.perp_symbol == row.symbol
-                and row.side.sign > 0
-                and position.contracts >= row.quantity
-            ):
-                return position
-        return None
 
     # ------------------------------------------------------------------------------- transaction log
 
@@ -281,7 +300,11 @@ class Collector:
             tally.transactions += ledger.post_transaction(row)
 
     def _match(self, row: Transaction, until: datetime, *, tally: _Tally) -> bool:
-        """Match a trade row with its execution; without one it waits, and after a while it is unexplained."""
+        """Match a trade row with its execution; without one it waits, and after a while it is unexplained.
+
+        A row under the link id of an order in doubt waits for as long as the doubt lasts: it is proof that
+        the order traded, and no stranger's.
+        """
         ledger = self._store.ledger
         key = f"exec:{row.category}:{row.symbol}:{row.trade_id}"
         if self._store.executions.known([key]):
@@ -295,10 +318,13 @@ class Collector:
                     f"{row.change - difference}; the rest is in suspense",
                 )
             return True
-        if until - row.time <= PATIENCE:
+        intent = self._store.intents.find(row.link_id) if row.link_id else None
+        in_doubt = intent is not None and not intent.state.terminal
+        if in_doubt or until - row.time <= PATIENCE:
             ledger.log.keep(row, RowState.WAITING)
             return False
         self._warn_unknown(row, tally)
+        self._parked.add(row)
         return ledger.post_transaction(row)
 
     def _warn_unknown(self, row: Transaction, tally: _Tally) -> None:

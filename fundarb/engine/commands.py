@@ -14,11 +14,12 @@ from fundarb.core.money import ONE, dec, parse_ratio, plain
 from fundarb.core.reasons import Reason, Refused
 from fundarb.engine import documents
 from fundarb.engine.answers import Answer
-from fundarb.engine.compare import Mismatch
+from fundarb.engine.compare import Choice, Mismatch
+from fundarb.engine.decide import Decider, outcome
 from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.trade import Trader
-from fundarb.errors import ConfigError, Locked, OutcomeUncertain, Rejected, Unavailable
+from fundarb.errors import ConfigError, Locked, OutcomeUncertain, Problem, Rejected, Unavailable
 
 Arguments = Mapping[str, str | bool]
 _KINDS = {
@@ -66,8 +67,14 @@ def recovered(found: ReconcileResult | None) -> tuple[Reason, ...]:
     return (
         *(Reason("recovered", f"{item.link_id} of before is {item.state}") for item in found.resolved),
         *(Reason("repaired", f"{item.position_id} of before is {item.state}") for item in found.repaired),
-        *(Reason(item.kind, difference(item)) for item in found.mismatches if not item.note_only),
+        *(Reason(item.kind, difference(item)) for item in found.loud),
+        *((Reason("not_compared", not_compared(found.unread)),) if found.unread is not None else ()),
     )
+
+
+def not_compared(error: Unavailable) -> str:
+    """A walk that did not come to its end, in a sentence."""
+    return f"books and venue could not be compared: {error}"
 
 
 def plan_close(trader: Trader, name: str, *, fraction: str) -> Answer:
@@ -78,7 +85,7 @@ def plan_close(trader: Trader, name: str, *, fraction: str) -> Answer:
         planned = trader.plan_close(each, parse_ratio(fraction))
         if isinstance(planned, Refused):
             return refused(planned)
-        plans.append(documents.close_plan(*planned))
+        plans.append(documents.close_plan(planned.position, planned.keep))
     return Answer(data=plans[0] if name else {"closed": plans})
 
 
@@ -86,16 +93,23 @@ class Executor:
     """Runs commands by name for the writer."""
 
     def __init__(
-        self, *, trader: Trader, reconciler: Reconciler, positions: Callable[[], tuple[str, ...]]
+        self,
+        *,
+        trader: Trader,
+        reconciler: Reconciler,
+        decider: Decider,
+        positions: Callable[[], tuple[str, ...]],
     ) -> None:
         """``positions`` gives the ids of all open positions, for ``close --all``."""
         self._trader = trader
         self._reconciler = reconciler
+        self._decider = decider
         self._positions = positions
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "open": self._open,
             "close": self._close,
             "reconcile": self._reconcile,
+            "resolve": self._resolve,
         }
 
     def execute(self, name: str, arguments: Arguments) -> Answer:
@@ -151,12 +165,41 @@ class Executor:
             return Answer.of_error(error)
 
     def _reconcile(self, arguments: Arguments) -> Answer:
-        result = self._reconciler.run(dry_run=bool(arguments.get("dry_run", False)))
+        repair = True if arguments.get("repair", False) else None
+        result = self._reconciler.run(dry_run=bool(arguments.get("dry_run", False)), repair=repair)
         data = documents.reconcile(result)
         if result.clean:
             return Answer(data=data)
-        reasons = tuple(
-            Reason(item.kind, difference(item)) for item in result.mismatches if not item.note_only
-        )
-        message = f"{len(reasons)} difference(s) between our books and the venue stay"
-        return Answer.wrong("mismatch", message, reasons=reasons, data=data)
+        if result.unread is not None and not result.loud:
+            return replace(Answer.of_error(result.unread), data=data)
+        return Answer.wrong("mismatch", _how_many(result), reasons=stay(result), data=data)
+
+    def _resolve(self, arguments: Arguments) -> Answer:
+        answer = str(arguments["answer"])
+        if answer not in set(Choice):
+            raise ConfigError(Problem("answer", f"{answer!r} is none", "one of " + ", ".join(Choice)))
+        decided = self._decider.decide(str(arguments["id"]), Choice(answer))
+        if isinstance(decided, Refused):
+            return refused(decided)
+        data = documents.decided(decided)
+        kind = outcome(decided)
+        if not kind:
+            return Answer(data=data)
+        reasons = stay(decided.after)
+        message = f"{decided.mismatch.id} is not settled by --{answer}: {_how_many(decided.after)}"
+        return Answer.wrong(kind, message, reasons=reasons, data=data)
+
+
+def stay(result: ReconcileResult) -> tuple[Reason, ...]:
+    """The differences that stay, as reasons."""
+    found = tuple(Reason(item.kind, difference(item)) for item in result.loud)
+    if result.unread is None:
+        return found
+    return (*found, Reason("not_compared", not_compared(result.unread)))
+
+
+def _how_many(result: ReconcileResult) -> str:
+    number = len(result.loud)
+    if number == 1:
+        return "1 difference between our books and the venue stays"
+    return f"{number} differences between our books and the venue stay"

@@ -7,17 +7,37 @@ inputs must be complete answers of this very cycle.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
-from fundarb.core.account import PositionReport, Wallet
-from fundarb.core.money import ZERO
+from fundarb.core.account import PositionReport, Transaction, Wallet
+from fundarb.core.money import ZERO, plain
 from fundarb.core.orders import Execution, OrderReport, parse_link_id
 from fundarb.core.records import Identity, IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
+from fundarb.engine.explain import NOTHING, Explained
+
+
+class Choice(StrEnum):
+    """What a person may answer to a difference.
+
+    ADOPT: what the venue shows is ours from now on, and what is naked then is reduced. REHEDGE: adopt it, and
+    restore the missing leg. UNWIND: adopt it, and reduce the other leg to match. IGNORE: leave it as it is.
+    """
+
+    ADOPT = "adopt"
+    IGNORE = "ignore"
+    REHEDGE = "rehedge"
+    UNWIND = "unwind"
+
+
+_LEAVE = (Choice.IGNORE,)
+_MEND = (Choice.REHEDGE, Choice.UNWIND)
+_ANY = (Choice.REHEDGE, Choice.UNWIND, Choice.ADOPT, Choice.IGNORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +46,8 @@ class Mismatch:
 
     ``halts`` marks the strangers that stop every open: an order with one of our tags and no row, or a second
     instance. ``note_only`` differences are reported but leave the account clean (somebody else's position in
-    another symbol). ``subject`` tells incidents of one symbol apart.
+    another symbol). ``subject`` tells incidents of one symbol apart. ``choices`` are what a person may
+    answer; ``position_id`` is the position that it concerns, empty for none.
     """
 
     kind: str
@@ -39,6 +60,8 @@ class Mismatch:
     halts: bool = False
     note_only: bool = False
     subject: str = ""
+    choices: tuple[Choice, ...] = ()
+    position_id: str = ""
 
     @property
     def id(self) -> str:
@@ -69,7 +92,9 @@ class VenueFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """Our side of the comparison. ``since`` is when this database was made or restored: fills of other
-    databases before that are history.
+    databases before that are history. ``naked`` as in ``own_differences``. ``explained`` says by position id
+    what others did to it; ``policy`` is what is done about a leg closed by hand (``None``: a person is
+    asked).
     """
 
     identity: Identity
@@ -78,6 +103,9 @@ class Books:
     intents: tuple[IntentRecord, ...]
     known_links: frozenset[str]
     balances: Mapping[str, Decimal]
+    naked: frozenset[str] = frozenset()
+    explained: Mapping[str, Explained] = field(default_factory=dict)
+    policy: Choice | None = None
 
 
 def compare(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> tuple[Mismatch, ...]:
@@ -87,33 +115,31 @@ def compare(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> tuple[Mis
         *_coins(books, facts, tolerance=tolerance),
         *_balances(books, facts, tolerance=tolerance),
         *_strangers(books, facts),
-        *_unresolved(books),
-        *_unfinished(books),
+        *own_differences(books.positions, books.intents, naked=books.naked),
     )
 
 
+def own_differences(
+    positions: Iterable[PositionRecord], intents: Iterable[IntentRecord], *, naked: frozenset[str]
+) -> Iterable[Mismatch]:
+    """What our books alone tell: orders in doubt, legs that do not match, books that nobody could judge.
+    ``naked`` are the ids of positions at rest whose legs do not match, whatever their state says.
+    """
+    held = tuple(positions)
+    yield from _unresolved(held, intents)
+    yield from _unfinished(held, naked=naked)
+
+
 def _contracts(books: Books, facts: VenueFacts) -> Iterable[Mismatch]:
-    expected: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-    bases = {}
-    for position in books.positions:
-        expected[position.perp_symbol] -= position.contracts
-        bases[position.perp_symbol] = position.base
     found = {report.symbol: report.size for report in facts.positions}
     uncertain = {intent.symbol for intent in books.intents if intent.state is IntentState.UNCERTAIN}
-    for symbol, size in sorted(expected.items()):
+    ours = {position.perp_symbol: position for position in books.positions}
+    for symbol, position in sorted(ours.items()):
         held = found.get(symbol, ZERO)
-        if held != size and symbol not in uncertain:
-            yield Mismatch(
-                kind="perp_size",
-                symbol=symbol,
-                expected=size,
-                found=held,
-                tolerance=ZERO,
-                action="coin frozen; find out who traded, then resolve",
-                base=bases[symbol],
-            )
+        if held != -position.contracts and symbol not in uncertain:
+            yield _size(books, position, held=held)
     for report in facts.positions:
-        if report.symbol not in expected and report.size:
+        if report.symbol not in ours and report.size:
             yield Mismatch(
                 kind="foreign_position",
                 symbol=report.symbol,
@@ -122,26 +148,77 @@ def _contracts(books: Books, facts: VenueFacts) -> Iterable[Mismatch]:
                 tolerance=ZERO,
                 action="not ours: left alone, nothing is opened in this symbol",
                 note_only=True,
+                choices=_LEAVE,
             )
+
+
+def _size(books: Books, position: PositionRecord, *, held: Decimal) -> Mismatch:
+    """Another size than ours in a perp that we hold: a stranger's on top of it, ours closed by hand, or
+    nobody knows.
+    """
+    expected, why = -position.contracts, books.explained.get(position.position_id, NOTHING)
+    more = held < expected and bool(why.fills)
+    kind = "foreign_position" if more else "perp_size"
+    if more:
+        action = "coin frozen; somebody else's contracts: left alone"
+    elif not why.fills:
+        action = "coin frozen; no trade explains it: looked at again next time"
+    else:
+        action = "coin frozen; " + _asked(f"{kind}:{position.perp_symbol}", books.policy, orphan=why.orphaned)
+    return Mismatch(
+        kind=kind,
+        symbol=position.perp_symbol,
+        expected=expected,
+        found=held,
+        tolerance=ZERO,
+        action=action,
+        base=position.base,
+        choices=_ANY if why.fills else _LEAVE,
+        position_id=position.position_id,
+    )
+
+
+def _asked(ident: str, policy: Choice | None, *, orphan: bool = False) -> str:
+    """What becomes of a leg that was closed by hand: the policy's word, or how a person says it."""
+    if policy is Choice.REHEDGE and not orphan:
+        return "closed by hand: the missing leg is restored"
+    if policy is Choice.UNWIND and not orphan:
+        return "closed by hand: the other leg is reduced to match"
+    who = "traded under a link id without a row" if orphan else "closed by hand"
+    return f"{who}: answer with `fundarb resolve {ident} --rehedge` or `--unwind`"
 
 
 def _coins(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[Mismatch]:
     """Fewer coins in the wallet than our positions own: sold, spent or taken."""
     owned: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+    holder = {}
     for position in books.positions:
         owned[position.base] += position.spot_owned
+        holder[position.base] = position.position_id
     for base, coins in sorted(owned.items()):
         found = facts.wallet.owned(base)
         if found < coins - tolerance:
+            flow = books.explained.get(holder[base], NOTHING).outflow
             yield Mismatch(
                 kind="spot_short",
                 symbol=base,
                 expected=coins,
                 found=found,
                 tolerance=tolerance,
-                action="coin frozen; find out where the coins went, then resolve",
+                action="coin frozen; " + _gone(books, base, by_hand=None if flow is None else flow.by_hand),
                 base=base,
+                choices=_LEAVE if flow is None else _ANY,
+                position_id=holder[base],
             )
+
+
+def _gone(books: Books, base: str, *, by_hand: Decimal | None) -> str:
+    """What becomes of missing coins; ``by_hand`` None: the books do not know where they went."""
+    if by_hand is None:
+        return "nothing explains where the coins went: looked at again next time"
+    if not by_hand:
+        return "taken by the venue: the perp is reduced to match"
+    return f"{plain(by_hand)} gone by hand; " + _asked(f"spot_short:{base}", books.policy)
 
 
 def _balances(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[Mismatch]:
@@ -158,6 +235,7 @@ def _balances(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterabl
                 tolerance=tolerance,
                 action="the venue's log does not explain it yet; looked at again next time",
                 base=coin,
+                choices=_LEAVE,
             )
 
 
@@ -200,6 +278,7 @@ def _unknown(books: Books, link: str, *, symbol: str, quantity: Decimal) -> Mism
         action=f"halted: {why}",
         halts=True,
         subject=link,
+        choices=_LEAVE,
     )
 
 
@@ -216,12 +295,13 @@ def _foreign(books: Books, order: OrderReport) -> Mismatch:
         base=base,
         note_only=not base,
         subject=order.order_id,
+        choices=_LEAVE,
     )
 
 
-def _unresolved(books: Books) -> Iterable[Mismatch]:
-    bases = {position.position_id: position.base for position in books.positions}
-    for intent in books.intents:
+def _unresolved(positions: Iterable[PositionRecord], intents: Iterable[IntentRecord]) -> Iterable[Mismatch]:
+    bases = {position.position_id: position.base for position in positions}
+    for intent in intents:
         if intent.state is IntentState.UNCERTAIN:
             yield Mismatch(
                 kind="uncertain_order",
@@ -231,27 +311,50 @@ def _unresolved(books: Books) -> Iterable[Mismatch]:
                 tolerance=ZERO,
                 action="looked up again; nothing new is sent for this coin",
                 base=bases.get(intent.position_id, ""),
+                choices=_LEAVE,
+                position_id=intent.position_id,
             )
 
 
-def _unfinished(books: Books) -> Iterable[Mismatch]:
+def _unfinished(positions: Iterable[PositionRecord], *, naked: frozenset[str]) -> Iterable[Mismatch]:
     """Positions whose legs do not match, or whose book could not be judged (a market that is not listed)."""
-    for position in books.positions:
+    for position in positions:
         exposed = position.state is PositionState.EXPOSED
-        if not exposed and position.state not in _UNJUDGED:
+        unhedged = exposed or position.position_id in naked
+        if not unhedged and position.state not in _UNJUDGED:
             continue
+        unjudged = f"{position.state}: no prices to judge it by; tried again"
         yield Mismatch(
-            kind="unhedged" if exposed else "unsettled",
+            kind="unhedged" if unhedged else "unsettled",
             symbol=position.base,
             expected=position.contracts * position.multiplier,
             found=position.spot_owned,
             tolerance=ZERO,
-            action="hedged or unwound"
-            if exposed
-            else f"{position.state}: no prices to judge it by; tried again",
+            action="hedged or unwound" if exposed else unjudged,
             base=position.base,
             subject=position.position_id,
+            choices=_MEND if exposed else (),
+            position_id=position.position_id,
         )
+
+
+def not_booked(executions: Iterable[Execution], rows: Iterable[Transaction]) -> Iterable[Mismatch]:
+    """What a walk would book first: executions by symbol, rows of the log by kind and coin (``found`` counts
+    them). Notes: nothing is wrong about facts that nobody has read yet.
+    """
+    fills = Counter(row.symbol for row in executions)
+    facts = Counter(f"{row.kind} {row.coin}" for row in rows)
+    for kind, counts in (("missing_execution", fills), ("missing_row", facts)):
+        for name, count in sorted(counts.items()):
+            yield Mismatch(
+                kind=kind,
+                symbol=name,
+                expected=ZERO,
+                found=Decimal(count),
+                tolerance=ZERO,
+                action="not booked yet: the walk books it",
+                note_only=True,
+            )
 
 
 _UNJUDGED = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})

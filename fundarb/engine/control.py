@@ -8,11 +8,13 @@ Pausing and halting are blocks and nothing else: no opens; hedging, reducing and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
+from fundarb.core.events import CommandFinished
 from fundarb.core.reasons import Reason, Refused
-from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandRecord
 from fundarb.engine import documents
 from fundarb.engine.answers import Answer, jsonable
 from fundarb.engine.commands import Arguments, refused
@@ -24,6 +26,10 @@ from fundarb.store.database import Store
 
 _LIFETIME = timedelta(seconds=90)
 """Longer than anybody waits for a row by default; the author of an older one is gone."""
+_OF_A_COIN = frozenset({BlockKind.FREEZE, BlockKind.COOL_DOWN})
+"""The blocks of one coin, which a person may judge to be over whoever set them."""
+
+_PAUSED = Reason("paused", "nothing is opened from now on; `fundarb resume` allows opens again")
 
 
 class CommandRunner(Protocol):
@@ -51,7 +57,7 @@ def end_leftovers(store: Store) -> int:
 
     What was begun is never done again (reconcile says what came of it), except that a wish to pause or halt
     is fulfilled. A waiting wish to pause, resume or halt keeps waiting; a waiting order to trade whose
-    author has gone is taken back.
+    author has gone ends as failed.
     """
     ended = 0
     for record in store.commands.running():
@@ -68,10 +74,20 @@ def end_leftovers(store: Store) -> int:
         )
         ended += 1
     for record in store.commands.waiting():
-        old = store.clock.now() - record.created_at > _LIFETIME
-        if record.name not in CONTROLS and old and store.commands.withdraw(record.id):
+        if record.name not in CONTROLS and store.clock.now() - record.created_at > _LIFETIME:
+            _expire(store, record)
             ended += 1
     return ended
+
+
+def _expire(store: Store, record: CommandRecord) -> None:
+    """An order to trade that nobody took in time is never executed, and says so."""
+    answer = Answer.of_error(Unavailable("nobody took it in time; it was not executed: give it again"))
+    with store.transaction():
+        store.commands.expire(record.id, exit_code=answer.exit_code, result=answer.text())
+        store.events.record(
+            CommandFinished(command_id=record.id, name=record.name, exit_code=answer.exit_code)
+        )
 
 
 class Control:
@@ -124,7 +140,8 @@ class Control:
         return self._state()
 
     def _resume(self, arguments: Arguments) -> Answer:
-        """Lift what a person set or must judge: everywhere, or with ``base`` the freeze of one coin.
+        """Lift what a person set or must judge: everywhere, or with ``base`` the freeze and the cool-down of
+        one coin; what forbids it still is found again at the next look.
 
         Refused while the HALT file is there, and while the reconcile that a halt or a freeze asks for is
         not clean.
@@ -134,9 +151,12 @@ class Control:
             message = f"the file {self._halt_file.path} is still there: remove it, then resume"
             return refused(Refused((Reason("halt_file", message),)))
         scope, now = base or GLOBAL_SCOPE, self._store.clock.now()
-        mine = [b for b in self._store.blocks.active(now) if b.scope == scope and b.needs_person]
+        here = [block for block in self._store.blocks.active(now) if block.scope == scope]
+        mine = [block for block in here if block.needs_person or (base and block.kind in _OF_A_COIN)]
         if any(block.kind is not BlockKind.PAUSE for block in mine):
             result = self._reconcile()
+            if result.unread is not None:
+                raise result.unread
             if not result.clean:
                 return _unclean(result)
         with self._store.transaction():
@@ -150,7 +170,8 @@ class Control:
         if name:
             return self._executor.execute("close", {"name": name, "emergency": True})
         set_pause(self._store, "flatten: everything is closed and nothing opened")
-        return self._executor.execute("close", {"all": True, "emergency": True})
+        answer = self._executor.execute("close", {"all": True, "emergency": True})
+        return replace(answer, warnings=(_PAUSED, *answer.warnings))
 
     def _state(self) -> Answer:
         now = self._store.clock.now()
@@ -164,9 +185,7 @@ def _reason(arguments: Arguments) -> str:
 
 
 def _unclean(result: ReconcileResult) -> Answer:
-    found = tuple(
-        Reason(item.kind, f"{item.symbol}: {item.action}") for item in result.mismatches if not item.note_only
-    )
+    found = tuple(Reason(item.kind, f"{item.symbol}: {item.action}") for item in result.loud)
     message = "not resumed: books and venue differ; `fundarb reconcile` shows where"
     return Answer.wrong("mismatch", message, reasons=found, data=documents.reconcile(result))
 

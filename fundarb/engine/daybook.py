@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.money import ZERO
-from fundarb.engine import equity
+from fundarb.engine import equity_points
 from fundarb.store.database import Store
 
 _LOOK_BACK = timedelta(hours=3)
@@ -45,13 +45,14 @@ def midnight(now: datetime) -> datetime:
 
 def between(store: Store, start: datetime, *, until: datetime) -> Today | None:
     """The time from ``start`` to ``until`` in the same terms; None without two points."""
-    points = equity.points(store, since=start - _LOOK_BACK, until=until)
+    points = equity_points.points(store, since=start - _LOOK_BACK, until=until)
     before = [point for point in points if point.at <= start]
-    points = (before[-1], *points[len(before) :]) if before else points
+    before = [point for point in before if point.tied] or before
+    points = (before[-1], *(point for point in points if point.at > start)) if before else points
     if len(points) < 2:
         return None
     first, last = points[0], points[-1]
-    tie = equity.tie_out(store, first, end=last)
+    tie = equity_points.tie_out(store, first, end=last)
     return Today(
         since=start,
         equity_start=first.equity,

@@ -6,6 +6,7 @@ Nothing here decides; ``TradeRules`` are the settings that trading obeys, in the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -26,7 +27,12 @@ MISSES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeRules:
-    """What trading obeys beside the limits: ratios as fractions, durations (``fundarb.toml``)."""
+    """What trading obeys beside the limits: ratios as fractions, durations (``fundarb.toml``).
+
+    ``manual_close`` (``ask``, ``rehedge``, ``unwind``) is what becomes of a leg that was closed by hand where
+    repairs are on. ``patience`` is how long one read may take while a leg is naked: short enough to be
+    repeated within ``t_hedge``.
+    """
 
     limits: RiskLimits = field(default_factory=RiskLimits)
     drift_limit: Decimal = parse_ratio("2%")
@@ -34,6 +40,9 @@ class TradeRules:
     top_ups: int = 3
     recv_window: timedelta = timedelta(seconds=2)
     tolerance: Decimal = Decimal("1e-8")
+    patience: timedelta = timedelta(seconds=1)
+    repair: bool = False
+    manual_close: str = "ask"
 
     @property
     def t_hedge(self) -> timedelta:
@@ -86,6 +95,13 @@ class Desk:
     stop: StopRequest = field(default_factory=StopRequest)
     written: dict[str, timedelta] = field(default_factory=dict)
     before_entry: Callable[[], object] = _nothing
+
+    def hurried(self, waited: timedelta = timedelta()) -> AbstractContextManager[None]:
+        """Within it a read comes before all others and ends soon: something may be naked. What it does not
+        answer is unknown, and the protocol goes on. Whoever ``waited`` in vain already waits as long again,
+        so that a venue that is merely slow is understood in the end.
+        """
+        return self.exchange.urgent(max(self.rules.patience, waited))
 
     def identity(self) -> Identity:
         """What the database belongs to; ``InvariantBroken`` before it has been given an identity."""

@@ -1,20 +1,26 @@
-"""The public checks of ``doctor`` that need the venue: is it there, do the clocks agree, is the instrument
-cache fit.
+"""The checks of ``doctor`` that need the venue: is it there, do the clocks agree, is the instrument cache
+fit; and behind a key: what it may do, how the account is set up, what it pays.
 
-Only reads, never a key; each check says what it found and what mends it.
+Only reads; each check says what it found and what mends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fundarb.clock import Clock
+from fundarb.core.account import FeeRates
 from fundarb.core.health import Check, Level
+from fundarb.core.keys import key_problems, key_warnings
+from fundarb.core.market import Category
 from fundarb.core.money import plain, seconds
-from fundarb.engine.ports import MarketData
+from fundarb.engine.answers import KEY_TROUBLE
+from fundarb.engine.ports import Exchange, MarketData
 from fundarb.errors import Unavailable
 
 _OLD_CACHE = timedelta(days=1)
+_MS = timedelta(milliseconds=1)
 NTP_REMEDY = (
     "let the machine keep its clock by NTP (timedatectl set-ntp true; macOS: sntp -sS time.apple.com)"
 )
@@ -74,7 +80,7 @@ class PublicDoctor:
         return Check(
             "clock",
             Level.OK,
-            "this clock agrees with the venue's" if not offset else f"this clock is {shown}",
+            f"this clock is {shown}" if abs(offset) >= _MS else "this clock agrees with the venue's",
         )
 
     def _instruments_check(self, *, fix: bool) -> Check:
@@ -98,3 +104,71 @@ class PublicDoctor:
                 remedy="fundarb doctor --fix",
             )
         return Check("instruments", Level.OK, f"{counted}, {age // timedelta(minutes=1)} min old", fixed=fix)
+
+
+_CROSS = "REGULAR_MARGIN"
+"""Bybit's word for cross margin (bybit-v5, account info)."""
+_NEW_KEY = "make a key with Contract (Orders, Positions) and Spot (Trade), bound to this machine's address"
+
+
+def fees_line(spot: FeeRates, perp: FeeRates) -> str:
+    """Taker rates in percent."""
+    return f"taker spot {plain(spot.taker * 100)} %, perpetual {plain(perp.taker * 100)} %"
+
+
+class AccountDoctor:
+    """Asks the private side of a venue with the key that trading would use."""
+
+    def __init__(self, exchange: Exchange, clock: Clock, *, uid: str, strict: bool) -> None:
+        """``uid`` is the account that the key must belong to (empty: any). ``strict`` judges what the key
+        may do; a simulated venue's key is a stand-in.
+        """
+        self._exchange = exchange
+        self._clock = clock
+        self._uid = uid
+        self._strict = strict
+
+    def checks(self) -> Iterator[Check]:
+        """Key, account mode and fees; the last two only if the key works."""
+        try:
+            yield self._key()
+            yield self._account()
+        except Unavailable as error:
+            remedy = KEY_TROUBLE.get(error.code or 0, "try again")
+            yield Check("key", Level.FAIL, str(error), remedy=remedy)
+            return
+        yield self._fees()
+
+    def _key(self) -> Check:
+        key = self._exchange.key_info()
+        found = [
+            reason
+            for reason in key_problems(key, uid=self._uid)
+            if self._strict or reason.code == "other_account"
+        ]
+        if found:
+            return Check("key", Level.FAIL, "; ".join(item.message for item in found), remedy=_NEW_KEY)
+        warned = key_warnings(key, self._clock.now()) if self._strict else ()
+        if warned:
+            return Check("key", Level.WARN, "; ".join(item.message for item in warned), remedy=_NEW_KEY)
+        return Check("key", Level.OK, f"works, of account {key.uid}")
+
+    def _account(self) -> Check:
+        account = self._exchange.account()
+        if account.margin_mode != _CROSS:
+            text = f"the margin mode is {account.margin_mode}, not cross ({_CROSS})"
+            return Check("account_mode", Level.FAIL, text, remedy="set the account to cross margin")
+        paid = "in MNT" if account.spot_fee_deduction else "in the coin that is bought"
+        return Check("account_mode", Level.OK, f"unified, cross margin, spot fees {paid}")
+
+    def _fees(self) -> Check:
+        try:
+            spot = self._exchange.fee_schedule(Category.SPOT)
+            perp = self._exchange.fee_schedule(Category.LINEAR)
+        except Unavailable as error:
+            text = f"the account's fee rates cannot be read: {error}"
+            return Check("fees", Level.WARN, text, remedy="a scan reckons with the public schedule meanwhile")
+        if not spot or not perp:
+            return Check("fees", Level.WARN, "the venue names no fee rates", remedy="try again later")
+        dearest = (max(rates.values(), key=lambda item: item.taker) for rates in (spot, perp))
+        return Check("fees", Level.OK, f"{fees_line(*dearest)} at most, as the account pays them")

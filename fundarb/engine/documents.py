@@ -15,7 +15,9 @@ from fundarb.core.reasons import Reason
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.compare import Mismatch
+from fundarb.engine.decide import Decided
 from fundarb.engine.outcome import LegResult, Reached, TradeResult
+from fundarb.engine.outlook import Outlook
 from fundarb.engine.reconcile import ReconcileResult
 from fundarb.engine.trade import OpenPlan
 
@@ -130,7 +132,22 @@ def plan(planned: OpenPlan) -> Document:
             "spot_net": plain(entry.spot_net),
             "fee_in_base": plain(fees.in_base),
             "multiplier": plain(pair.multiplier),
+            "margin": None if planned.outlook is None else _margin(planned.outlook),
         },
+    }
+
+
+def _margin(ahead: Outlook) -> Document:
+    """How the margin stands after the entry: liquidation prices per contract, the stress without
+    collateral.
+    """
+    prices = {"liquidation_price": ahead.liquidation, "liquidation_price_bare": ahead.bare}
+    return {
+        **{key: None if price is None else plain(cash(price)) for key, price in prices.items()},
+        "stress": [
+            {"rise": plain(item.shock), "rate": None if item.rate is None else plain(derived(item.rate))}
+            for item in ahead.stress
+        ],
     }
 
 
@@ -182,6 +199,7 @@ def mismatch(item: Mismatch) -> Document:
         "difference": plain(item.difference),
         "tolerance": plain(item.tolerance),
         "action": item.action,
+        "answers": [choice.value for choice in item.choices],
     }
 
 
@@ -199,10 +217,29 @@ def reconcile(result: ReconcileResult) -> Document:
         "resolved": [order(intent) for intent in result.resolved],
         "mismatches": [mismatch(item) for item in result.mismatches],
         "repaired": [
-            {"position_id": item.position_id, "base": item.base, "state": item.state.value}
+            {
+                "position_id": item.position_id,
+                "base": item.base,
+                "state": item.state.value,
+                "kind": item.kind,
+                "symbol": item.symbol,
+                "action": item.action,
+            }
             for item in result.repaired
         ],
+        "ignored": [mismatch(item) for item in result.ignored],
         "clean": result.clean,
+    }
+
+
+def decided(result: Decided) -> Document:
+    """The ``data`` of ``resolve``: the walk after it, with the answered difference as it was."""
+    return {
+        "id": result.mismatch.id,
+        "answer": result.choice.value,
+        "settled": result.settled,
+        "mismatch": mismatch(result.mismatch),
+        **reconcile(result.after),
     }
 
 

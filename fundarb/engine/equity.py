@@ -1,31 +1,26 @@
-"""The account's worth at an instant, and the identity that ties it to the ledger.
+"""The account's worth at an instant: every coin of the wallet at its spot mid, every perp at its mark, in
+quote.
 
-Equity is counted in quote: every coin of the wallet at its spot mid, every perp at its mark. The venue's
-wallet and the ledger's are valued at the very same prices, so that what remains unexplained is a missing
-fact and never a difference of prices.
+The venue's wallet and the ledger's are valued at the very same prices, so that what remains between them
+(``gap``) is a missing fact and never a difference of prices. Points are kept and found again in
+``equity_points``; the identity over a span is ``tie``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.ledger import DUST, POOL, QUOTE_COINS, Account, Holding, HoldingKey
 from fundarb.core.market import MarketSnapshot
-from fundarb.core.money import ZERO, dec, plain
-from fundarb.core.pnl import EMPTY, Pnl, TieOut, of_account
+from fundarb.core.money import ZERO
+from fundarb.core.postings import settle_coin
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
-from fundarb.store.ledger_read import Sum
-from fundarb.store.snapshots import Snapshot
-
-SNAPSHOT_KIND: Final = "equity"
-_OUTSIDE: Final = frozenset({Account.EXTERNAL})
+from fundarb.store.ledger_sums import Sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +29,13 @@ class EquityPoint:
 
     ``equity`` is the venue's wallet and positions at this moment's prices, ``unrealised`` what the
     ledger's holdings would gain at them (of which ``by_position`` is ours), ``booked_until`` the last
-    journal that was booked then. ``venue_equity`` is the venue's own figure (USD, its own index prices)
-    for comparison; ``unpriced`` names what has no price now: coins of the
-    pool at book value, ours without a gain. ``prices`` are those of coins that belong to no position.
+    journal that was booked then. ``tied``: the ledger held exactly the venue's coins and contracts. Where it
+    did not, ``gap`` is what the venue held beyond the ledger, and ``pending`` the part of it that the log
+    shows and that waits to be booked; such a point is provisional and nothing is reckoned from it.
+
+    ``venue_equity`` is the venue's own figure (USD, its own index prices) for comparison; ``unpriced`` names
+    what has no price now: coins of the pool at book value, ours without a gain. ``prices`` are those of coins
+    that belong to no position.
     """
 
     at: datetime
@@ -44,6 +43,9 @@ class EquityPoint:
     unrealised: Decimal
     booked_until: int
     by_position: Mapping[str, Decimal] = field(default_factory=dict)
+    tied: bool = True
+    gap: Decimal = ZERO
+    pending: Decimal = ZERO
     venue_equity: Decimal | None = None
     unpriced: tuple[str, ...] = ()
     prices: Mapping[str, Decimal] = field(default_factory=dict)
@@ -88,43 +90,63 @@ def measure(store: Store, market: MarketData, *, trading: Trading, at: datetime)
         return value(store, prices, wallet=wallet, reports=reports, at=at)
 
 
-def take_snapshot(store: Store, market: MarketData, *, trading: Trading, at: datetime) -> EquityPoint:
-    """Measure and keep a point of the equity curve; ``Unavailable`` if market or account cannot be read."""
-    point = measure(store, market, trading=trading, at=at)
-    keep(store, point)
-    return point
-
-
 def value(
     store: Store, prices: Prices, *, wallet: Wallet, reports: Iterable[PositionReport], at: datetime
 ) -> EquityPoint:
     """Value the account and the ledger at the same prices."""
     read = store.ledger.read
     holdings, owned, booked_until = read.holdings(), store.ledger.balances(), read.last_id()
-    by_position = unrealised_by_position(store, holdings, prices=prices)
     perps = _perps(holdings, prices, reports=reports)
-    equity = perps.venue
-    worth = perps.ledger
-    unpriced = []
+    equity, worth = perps.venue, perps.ledger
+    unpriced, off = [], {}
     for coin in sorted({*owned, *wallet.coins}):
+        there, here = wallet.owned(coin), owned.get(coin, ZERO)
         price = prices.coins.get(coin) or store.ledger.price(coin)
+        if there != here:
+            off[coin] = (there - here, price or ZERO)
         if price is None:
             unpriced.append(coin)
             cost = sum((held.cost for key, held in holdings.items() if key.asset == coin), ZERO)
             equity, worth = equity + cost, worth + cost
             continue
-        equity += wallet.owned(coin) * price
-        worth += owned.get(coin, ZERO) * price
+        equity += there * price
+        worth += here * price
     return EquityPoint(
         at=at,
         equity=equity,
-        unrealised=worth - book_value(read.sums(booked_until=booked_until)),
+        unrealised=worth - book_value(read.sums()),
         booked_until=booked_until,
-        by_position=by_position,
+        by_position=unrealised_by_position(store, holdings, prices=prices),
+        tied=not off and not perps.off,
+        gap=equity - worth,
+        pending=_pending(store, off, perps=perps) if off or perps.off else ZERO,
         venue_equity=wallet.total_equity,
         unpriced=tuple(sorted({*unpriced, *_unmarked(holdings, prices)})),
         prices={key.asset: prices.coins[key.asset] for key in holdings if _priced_pool(key, prices)},
     )
+
+
+def _pending(store: Store, off: Mapping[str, tuple[Decimal, Decimal]], *, perps: _Perps) -> Decimal:
+    """What of a difference is known to be on its way into the ledger: rows of the log that wait for their
+    execution, and settlements whose payment the log does not show yet.
+
+    ``off`` is by coin how much more the venue holds, and the coin's price. A coin whose difference is not
+    exactly the sum of what is on its way is explained by nothing.
+    """
+    waiting = store.ledger.log.waiting()
+    rows: dict[str, Decimal] = {}
+    for row in waiting:
+        rows[row.coin] = rows.get(row.coin, ZERO) + row.change
+    due: dict[str, Decimal] = {}
+    for item in store.ledger.log.pending_settlements():
+        coin = settle_coin(item.symbol)
+        due[coin] = due.get(coin, ZERO) + (item.expected or ZERO)
+    found = sum((perps.off.get(symbol, ZERO) for symbol in {row.symbol for row in waiting}), ZERO)
+    for coin, (more, price) in off.items():
+        coming, payments = rows.get(coin, ZERO), due.get(coin, ZERO)
+        if more in {coming, payments, coming + payments}:
+            found += more * price
+    return found
 
 
 def _priced_pool(key: HoldingKey, prices: Prices) -> bool:
@@ -163,10 +185,13 @@ def unrealised_by_position(
 
 @dataclass(frozen=True, slots=True)
 class _Perps:
-    """The unrealised result of all perps: as the venue's positions stand, and as the ledger's do."""
+    """The unrealised result of all perps: as the venue's positions stand, and as the ledger's do; and by
+    symbol how much more the venue's is where the sizes differ.
+    """
 
     venue: Decimal
     ledger: Decimal
+    off: Mapping[str, Decimal]
 
 
 def _perps(
@@ -180,18 +205,21 @@ def _perps(
         if key.owner not in {POOL, DUST} and key.asset in prices.marks and holding.quantity < 0:
             known = ours.get(key.asset, Holding())
             ours[key.asset] = Holding(known.quantity + holding.quantity, known.cost + holding.cost)
-    venue = ledger = ZERO
+    ledger, off = ZERO, {}
     for report in reports:
         held = ours.pop(report.symbol, None)
         if held is None:
-            venue, ledger = venue + report.unrealised_pnl, ledger + report.unrealised_pnl
+            ledger += report.unrealised_pnl
             continue
         gain = held.unrealised(prices.marks[report.symbol])
         ledger += gain
-        venue += gain if report.size == held.quantity else report.unrealised_pnl
+        if report.size != held.quantity:
+            off[report.symbol] = report.unrealised_pnl - gain
     for symbol, held in ours.items():
-        ledger += held.unrealised(prices.marks[symbol])
-    return _Perps(venue, ledger)
+        gain = held.unrealised(prices.marks[symbol])
+        ledger += gain
+        off[symbol] = -gain
+    return _Perps(ledger + sum(off.values(), ZERO), ledger, off)
 
 
 def book_value(sums: Iterable[Sum]) -> Decimal:
@@ -199,109 +227,3 @@ def book_value(sums: Iterable[Sum]) -> Decimal:
     out.
     """
     return -sum((item.value for item in sums if item.account is not Account.LOAN), ZERO)
-
-
-# ------------------------------------------------------------------------------------------------ points
-
-
-def keep(store: Store, point: EquityPoint) -> None:
-    """Store a point for the equity curve, and what its coins were worth, so that fees paid in them can be
-    valued.
-    """
-    payload = {
-        "unrealised": plain(point.unrealised),
-        "booked_until": point.booked_until,
-        "by_position": {name: plain(amount) for name, amount in point.by_position.items()},
-        "venue_equity": None if point.venue_equity is None else plain(point.venue_equity),
-        "unpriced": list(point.unpriced),
-    }
-    with store.transaction():
-        for coin, price in point.prices.items():
-            store.ledger.set_price(coin, price)
-        store.snapshots.add(point.at, SNAPSHOT_KIND, equity=point.equity, payload=json.dumps(payload))
-
-
-def restored(snapshot: Snapshot) -> EquityPoint | None:
-    """A stored point, None where its equity could not be known."""
-    if snapshot.equity is None:
-        return None
-    payload = json.loads(snapshot.payload)
-    venue = payload["venue_equity"]
-    return EquityPoint(
-        at=snapshot.at,
-        equity=snapshot.equity,
-        unrealised=dec(payload["unrealised"]),
-        booked_until=payload["booked_until"],
-        by_position={name: dec(amount) for name, amount in payload["by_position"].items()},
-        venue_equity=None if venue is None else dec(venue),
-        unpriced=tuple(payload["unpriced"]),
-    )
-
-
-def points(
-    store: Store, *, since: datetime | None = None, until: datetime | None = None
-) -> tuple[EquityPoint, ...]:
-    """The stored equity curve, oldest first."""
-    found = store.snapshots.between(SNAPSHOT_KIND, since=since, until=until)
-    return tuple(point for point in map(restored, found) if point is not None)
-
-
-def newest(store: Store, *, until: datetime | None = None) -> EquityPoint | None:
-    """The newest stored point, of those before ``until``."""
-    if until is None:
-        found = store.snapshots.last(SNAPSHOT_KIND)
-        return None if found is None else restored(found)
-    stored = points(store, until=until)
-    return stored[-1] if stored else None
-
-
-def opening(store: Store) -> EquityPoint | None:
-    """The point at which the books were opened: the opening balances at their value, nothing unrealised
-    yet.
-    """
-    at = store.ledger.opened_at
-    if at is None:
-        return None
-    number = store.ledger.opening_id
-    return EquityPoint(
-        at=at,
-        equity=book_value(store.ledger.read.sums(booked_until=number)),
-        unrealised=ZERO,
-        booked_until=number,
-    )
-
-
-def tie_out(store: Store, start: EquityPoint, *, end: EquityPoint) -> TieOut:
-    """The identity between two points: everything that was booked in between, in the order of booking."""
-    result, external = EMPTY, ZERO
-    for item in store.ledger.read.sums(booked_after=start.booked_until, booked_until=end.booked_until):
-        if item.account in _OUTSIDE:
-            external -= item.value
-        else:
-            result += of_account(item.account, item.coin, amount=item.amount, value=item.value)
-    return TieOut(
-        equity_start=start.equity,
-        equity_end=end.equity,
-        realised=result.realised,
-        funding=result.funding,
-        fees=result.fees,
-        interest=result.interest,
-        external=external,
-        unrealised_change=end.unrealised - start.unrealised,
-        suspense=result.suspense,
-    )
-
-
-def external_between(store: Store, after: int, *, until: int) -> Decimal:
-    """Deposits less withdrawals booked between two journals, in quote."""
-    sums = store.ledger.read.sums(booked_after=after, booked_until=until)
-    return -sum((item.value for item in sums if item.account in _OUTSIDE), ZERO)
-
-
-def sum_pnl(sums: Iterable[Sum]) -> dict[str | None, Pnl]:
-    """The result by position id (None: of the account as a whole), unrealised left out."""
-    found: dict[str | None, Pnl] = {}
-    for item in sums:
-        part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
-        found[item.position_id] = found.get(item.position_id, EMPTY) + part
-    return found

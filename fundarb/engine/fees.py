@@ -9,10 +9,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.clock import Clock
-from fundarb.core.account import FeeRates
+from fundarb.core.account import VIP0_LINEAR, VIP0_SPOT, FeeRates
 from fundarb.core.market import Category, Pair
 from fundarb.core.money import ZERO
 from fundarb.engine.ports import Exchange
+from fundarb.errors import Unavailable
 
 _KEEP = timedelta(hours=1)
 
@@ -26,6 +27,9 @@ class PairFees:
     spot: FeeRates
     perp: FeeRates
     in_base: Decimal
+
+
+_SCHEDULE = PairFees(VIP0_SPOT, VIP0_LINEAR, VIP0_SPOT.taker)
 
 
 class FeeBook:
@@ -43,9 +47,22 @@ class FeeBook:
         held = self._read.get(pair.base)
         if held is not None and now - held[0] < _KEEP:
             return held[1]
+        fees = self._from_venue(pair)
+        self._read[pair.base] = (now, fees)
+        return fees
+
+    def at_hand(self, pair: Pair) -> PairFees:
+        """The fees of a pair for a correction, which waits for nobody: where they cannot be read the last
+        known ones, else the public schedule, which is the dearest.
+        """
+        try:
+            return self.of(pair)
+        except Unavailable:
+            held = self._read.get(pair.base)
+            return _SCHEDULE if held is None else held[1]
+
+    def _from_venue(self, pair: Pair) -> PairFees:
         spot = self._exchange.fee_rates(Category.SPOT, pair.spot.symbol)
         perp = self._exchange.fee_rates(Category.LINEAR, pair.perp.symbol)
         deducted = self._exchange.account().spot_fee_deduction
-        fees = PairFees(spot, perp, ZERO if deducted else spot.taker)
-        self._read[pair.base] = (now, fees)
-        return fees
+        return PairFees(spot, perp, ZERO if deducted else spot.taker)

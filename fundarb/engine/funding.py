@@ -16,12 +16,13 @@ from typing import Final
 from fundarb.core.account import Transaction
 from fundarb.core.events import FundingMissing, FundingPaid
 from fundarb.core.instants import floor_hour
-from fundarb.core.market import SettledFunding
+from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import ZERO, cash
 from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.core.records import PositionRecord
 from fundarb.core.transactions import Share
 from fundarb.engine.ports import MarketData
+from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 from fundarb.store.ledger_log import Settlement
 
@@ -74,15 +75,17 @@ class FundingBook:
         return settlement
 
     def _share(self, row: Transaction) -> Share | None:
-        """Which position of ours held at the instant, and how much of all that the account held."""
-        for position in self._store.positions.all(since=row.time - _NEAR, until=row.time + _NEAR):
-            if position.perp_symbol == row.symbol:
-                ours = contracts_at(self._store, position, at=row.time)
-                if ours:
-                    # some rows carry the size without a sign: equal in size means that we were alone
-                    total = None if abs(row.size) == abs(ours) else row.size
-                    return Share(position, ours, total)
-        return None
+        """Which position of ours held at the instant, and how much of all that the account held.
+
+        By its executions, which carry the venue's time: our own clock may have been wrong when the position
+        was opened or closed.
+        """
+        holder = self._store.executions.last_holder(Category.LINEAR, row.symbol, at=row.time)
+        if holder is None:
+            return None
+        position = self._store.positions.get(holder)
+        ours = contracts_at(self._store, position, at=row.time)
+        return Share(position, ours, _all_held(row, ours)) if ours else None
 
     def _instant(self, position: PositionRecord, time: datetime) -> datetime:
         """The settlement that a row at ``time`` belongs to: an expected one beside it, else the row's own
@@ -95,13 +98,17 @@ class FundingBook:
 
     # ------------------------------------------------------------------------------------- expected
 
-    def expect(self, until: datetime, *, previous: datetime | None) -> tuple[Settlement, ...]:
+    def expect(
+        self, until: datetime, *, previous: datetime | None, at_most: int | None = None
+    ) -> tuple[Settlement, ...]:
         """Note every settlement until then at which we held, with its rate; those that are still pending.
 
-        ``previous`` is when this was done last: whoever became overdue since is told once.
+        ``previous`` is when this was done last: whoever became overdue since is told once. ``at_most`` so
+        many positions ask the venue for rates (None: all that are due), the rest the next time.
         """
+        asked = 0
         for position in self._store.positions.all(since=until - _LOOK_BACK):
-            self._expect_of(position, until)
+            asked += self._expect_of(position, until, ask=at_most is None or asked < at_most)
         pending = self._store.ledger.log.pending_settlements()
         for item in pending:
             due = item.settled_at + GRACE
@@ -113,8 +120,8 @@ class FundingBook:
                 )
         return pending
 
-    def _expect_of(self, position: PositionRecord, until: datetime) -> None:
-        """Settlements of one position.
+    def _expect_of(self, position: PositionRecord, until: datetime, *, ask: bool) -> bool:
+        """Settlements of one position; whether the venue was asked for rates.
 
         The venue is asked only when an hour has struck since the last time (settlements fall on full
         hours), once more when that hour is surely published, and while a rate is missing.
@@ -122,23 +129,25 @@ class FundingBook:
         end = min(until, position.closed_at) if position.closed_at is not None else until
         hour, key = floor_hour(end), f"collect.funding.{position.position_id}"
         asked, final = self._marker(key, position.created_at)
-        settlements = self._store.ledger.log.settlements(
-            since=until - _LOOK_BACK, position_id=position.position_id
-        )
-        unrated = [item.settled_at for item in settlements if item.rate is None]
+        unvalued = self._store.ledger.log.unvalued_settlements(position.position_id, since=until - _LOOK_BACK)
+        unrated = [item.settled_at for item in unvalued if item.rate is None]
         sure = until - hour > GRACE
         due = hour > asked or (sure and hour > final)
-        if self._market is None or not (due or unrated):
-            self._value_again(settlements)
-            return
+        if self._market is None or not ask or not (due or unrated):
+            self._value_again(unvalued)
+            return False
         since = max(min((final, *unrated)) - _NEAR, until - _LOOK_BACK)
-        rates = self._market.settled_funding(position.perp_symbol, since=since, until=end)
+        try:
+            rates = self._market.settled_funding(position.perp_symbol, since=since, until=end)
+        except Unavailable:  # of a market that is gone, say: the expectation waits, nothing else does
+            return True
         with self._store.transaction():
             for rate in rates:
                 self._expect_one(position, rate)
             if due:
                 sure = sure or any(rate.time >= hour for rate in rates)
                 self._store.meta.set(key, f"{hour.isoformat()} {(hour if sure else final).isoformat()}")
+        return True
 
     def _marker(self, key: str, born: datetime) -> tuple[datetime, datetime]:
         """The hour up to which rates were asked for, and the one up to which they are surely complete."""
@@ -194,6 +203,15 @@ def contracts_at(store: Store, position: PositionRecord, *, at: datetime) -> Dec
         ),
         ZERO,
     )
+
+
+def _all_held(row: Transaction, ours: Decimal) -> Decimal | None:
+    """All that the account held at a settlement, negative for a short: some rows carry the size without a
+    sign, and the side of the position beside it. None where a row without a side can only mean ours.
+    """
+    if row.side is not None:
+        return row.side.sign * abs(row.size)
+    return None if abs(row.size) == abs(ours) else row.size
 
 
 def _rate_of(row: Transaction) -> Decimal | None:

@@ -40,7 +40,7 @@ class HaltFile:
             return False
         held = store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT)
         if held is None or not held.needs_person:
-            set_halt(store, f"the file {self.path} is there")
+            set_halt(store, f"asked for by the file {self.path}: remove it, then resume")
         return True
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fundarb.clock import Clock
+from fundarb.core.events import CommandAsked
 from fundarb.core.records import CommandRecord, CommandState
 from fundarb.engine.answers import Answer
 from fundarb.engine.commands import Arguments
@@ -122,7 +123,9 @@ class Handover:
         ``Locked`` if nobody took it in time (it is withdrawn, nothing happens), ``OutcomeUncertain`` if it
         was taken and has not ended in time.
         """
-        number = self._store.commands.add(name, json.dumps(dict(arguments), ensure_ascii=False))
+        with self._store.transaction():
+            number = self._store.commands.add(name, json.dumps(dict(arguments), ensure_ascii=False))
+            self._store.events.record(CommandAsked(command_id=number, name=name))
         if wait is None:
             return Handed(number, None)
         deadline = self._clock.monotonic() + wait

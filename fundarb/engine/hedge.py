@@ -9,37 +9,57 @@ an hour freeze it until a person has looked.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.core import minimums, sizing
+from fundarb.core import sizing
 from fundarb.core.events import PositionUnwound
 from fundarb.core.market import Book as OrderBook
-from fundarb.core.market import Instrument, Pair
-from fundarb.core.money import ONE, ZERO, floor_to
+from fundarb.core.market import Pair
+from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Purpose
 from fundarb.core.position import Book
-from fundarb.core.reasons import Refused
-from fundarb.core.records import Block, BlockKind, Goal, PositionRecord
-from fundarb.core.risk import cool_down, freezes
+from fundarb.core.records import Block, BlockKind, Goal, IntentRecord, PositionRecord
+from fundarb.core.refusals import Cure
+from fundarb.core.risk import UNWINDS_REMEMBERED, cool_down, freezes
 from fundarb.core.states import PositionState
 from fundarb.crash import Point, reached
-from fundarb.engine.alerts import alert_once, count_recent, halt
+from fundarb.engine.alerts import count_recent, halt
+from fundarb.engine.corrections import Corrector, Sight
 from fundarb.engine.desk import Desk
+from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
-from fundarb.engine.guard import Draft
-from fundarb.engine.lifecycle import settle
-from fundarb.engine.orders import OrderDesk, Placed
+from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
 from fundarb.errors import Unavailable
 
 _HOUR = timedelta(hours=1)
-_RETRY_READ = timedelta(milliseconds=200)
-_BAND = Decimal("0.05")
-"""The last rung where the instrument does not state its band: five percent, Bybit's usual limit ratio for
-majors.
-"""
+_NO_TIME = timedelta()
+_FIRST_PAUSE = timedelta(milliseconds=100)
+"""After a refusal for the moment; doubled each time."""
+
+_FREE = 3
+"""Repairs in a row that may fail without a rest."""
+_REST = timedelta(seconds=15)
+_LONGEST_REST = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Repairs in a row that came to nothing, and when (monotonic) the next one may be."""
+
+    times: int
+    again: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one correction came to: the position after it, and what may help if it was refused."""
+
+    position: PositionRecord
+    cure: Cure | None
 
 
 class Hedger:
@@ -48,15 +68,24 @@ class Hedger:
     def __init__(self, desk: Desk, *, resolver: Resolver, fees: FeeBook) -> None:
         """Send through one desk."""
         self._desk = desk
-        self._orders = OrderDesk(desk)
-        self._resolver = resolver
-        self._fees = fees
+        self._corrector = Corrector(desk, fees)
+        self._doubts = Doubts(desk, corrector=self._corrector, resolver=resolver)
+        self._failed: dict[str, _Failed] = {}
 
-    def repair(self, position_id: str, *, grow: bool | None = None) -> PositionRecord:
+    def repair(
+        self,
+        position_id: str,
+        *,
+        grow: bool | None = None,
+        since: timedelta | None = None,
+        take_back: bool = False,
+    ) -> PositionRecord:
         """Hedge or unwind until the book is neutral; the position as it is then.
 
         ``grow`` says whether the smaller leg is completed before the larger one is trimmed; by default as the
-        position's goal wants it.
+        position's goal wants it, and then the repair is a decision of its own, measured against the mids of
+        now. ``since`` (monotonic) is when the leg became naked, by default now: ``t_hedge`` counts from then.
+        ``take_back``: where nobody takes the leg that is too large, the other one is completed in the end.
 
         Still EXPOSED or UNCERTAIN means that the venue cannot be read, an order's fate is unknown, or every
         rung failed; the alert is raised by then.
@@ -64,170 +93,192 @@ class Hedger:
         desk = self._desk
         position = settle(desk, position_id)
         if position.state is PositionState.UNCERTAIN:
-            return position
+            return self._doubts.cover(position)
         if grow is None:
+            if self._rests(position):
+                return position
             grow = position.goal in {Goal.OPEN, Goal.ADD}
-        deadline = desk.clock.monotonic() + desk.rules.t_hedge
+            self._decide_now(position)
+        deadline = (desk.clock.monotonic() if since is None else since) + desk.rules.t_hedge
+        before = Book(position.spot_owned, position.contracts)
         if grow:
             position = self._attempts(position, Purpose.TOP_UP, deadline=deadline, times=desk.rules.top_ups)
         if self._out(position):
             times = 1 if grow else desk.rules.top_ups
             position = self._attempts(position, Purpose.TRIM, deadline=deadline, times=times)
-        unwound = grow and position.state.final
+        unwound = grow and self.gave_back(position, before)
         if position.state is PositionState.EXPOSED:
             position, unwound = self._unwind(position)
+            if take_back and unwound:
+                position = self._take_back(position)
         if unwound:
             self._cool_down(position)
-        if position.state in {PositionState.EXPOSED, PositionState.UNCERTAIN}:
+        self._remember(position)
+        if position.state is PositionState.EXPOSED:
             self._call_for_help(position)
         return position
 
+    def _rests(self, position: PositionRecord) -> bool:
+        """Whether several repairs of a position came to nothing a short time ago: the same orders would only
+        be refused again. A person's close asks for none of this.
+        """
+        failed = self._failed.get(position.position_id)
+        return failed is not None and self._desk.clock.monotonic() < failed.again
+
+    def _remember(self, position: PositionRecord) -> None:
+        """Count repairs that came to nothing; from the fourth on each waits twice as long as before."""
+        if position.state is not PositionState.EXPOSED:
+            self._failed.pop(position.position_id, None)
+            return
+        before = self._failed.get(position.position_id)
+        times = 1 if before is None else before.times + 1
+        rest = min(_REST * (1 << max(times - _FREE, 0)), _LONGEST_REST) if times > _FREE else _NO_TIME
+        self._failed[position.position_id] = _Failed(times, self._desk.clock.monotonic() + rest)
+
+    def resolved(self, intent: IntentRecord) -> IntentRecord:
+        """What became of an order in doubt; still UNCERTAIN means that the other leg has been covered."""
+        return self._doubts.resolved(intent)
+
+    def gave_back(self, position: PositionRecord, before: Book) -> bool:
+        """Whether more was given back than what no order of the other leg could have hedged: that leg was
+        there to be filled, and was not.
+        """
+        given = max(
+            before.spot_owned - position.spot_owned,
+            (before.contracts - position.contracts) * position.multiplier,
+        )
+        if position.state.final or not given:
+            return position.state.final
+        found = measure(self._desk, position)
+        prices = {"spot_price": found.spot_price, "perp_price": found.perp_price}
+        return given > sizing.coarser_fix(found.pair, **prices)
+
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
-        spot, perp = books
-        return sizing.Frame(
-            pair=pair, spot_price=spot.mid, perp_price=perp.mid, fee=self._fees.of(pair).in_base
-        )
+        return self._corrector.frame(pair, books)
+
+    def band(self, position: PositionRecord) -> Decimal:
+        """The last rung: how far from the market the venue lets an order go, as a fraction."""
+        return self._corrector.band(position)
 
     def _out(self, position: PositionRecord) -> bool:
         """Whether there is still something to correct and somebody may correct it."""
-        return not position.state.final and position.state is not PositionState.UNCERTAIN
+        if position.state.final or position.state is PositionState.UNCERTAIN:
+            return False
+        return not measure(self._desk, position).at_one_lot
 
     def _attempts(
         self, position: PositionRecord, purpose: Purpose, *, deadline: timedelta, times: int
     ) -> PositionRecord:
         """Corrections of one kind at the normal cap, until one lot is reached, the kind is of no use, or time
-        is over.
+        is over. What was refused for the moment only is tried again within that time, ever later.
         """
-        for _ in range(times):
-            if not self._out(position) or self._desk.clock.monotonic() >= deadline:
-                break
+        left, pause = times, _FIRST_PAUSE
+        while left and self._out(position) and self._desk.clock.monotonic() < deadline:
             reached(Point.LEGS_BEFORE_TOP_UP if purpose is Purpose.TOP_UP else Point.LEGS_BEFORE_TRIM)
-            sent = self._correct(position, purpose, cap=self._desk.rules.limits.price_cap)
-            if sent is None:
+            step = self._correct(position, purpose, cap=self._desk.rules.limits.price_cap)
+            if step is None:
                 break
-            position = sent
+            position = step.position
+            if step.cure is Cure.WAIT:
+                self._desk.clock.sleep(min(pause, max(deadline - self._desk.clock.monotonic(), _NO_TIME)))
+                pause *= 2
+            elif step.cure is Cure.NONE:
+                break
+            else:
+                left -= 1
         return position
 
-    def _correct(self, position: PositionRecord, purpose: Purpose, *, cap: Decimal) -> PositionRecord | None:
+    def _correct(self, position: PositionRecord, purpose: Purpose, *, cap: Decimal) -> _Step | None:
         """One correcting order at a price cap; None if none is needed or none would help."""
-        read = self._read(position)
-        if read is None:
+        book = Book(position.spot_owned, position.contracts)
+        too_much_spot = book.delta(position.multiplier) > ZERO
+        leg = Leg.PERP if too_much_spot is (purpose is Purpose.TOP_UP) else Leg.SPOT
+        sight = self._corrector.look(position, leg)
+        order = None if sight is None else _order(sight, book, purpose=purpose)
+        if order is not None and order.leg is not leg:  # its book may be of a moment ago
+            sight = self._corrector.look(position)
+            order = None if sight is None else _order(sight, book, purpose=purpose)
+        if order is None or sight is None:
             return None
-        pair, books = read
-        frame, book = self.frame(pair, books), Book(position.spot_owned, position.contracts)
-        order = (
-            sizing.top_up(frame, book)
-            if purpose is Purpose.TOP_UP
-            else sizing.correction(frame, book, grow=False)
-        )
-        order = None if order is None else self._clamped(position, order, pair=pair)
-        if order is None:
+        placed = self._corrector.send(position, order, sight=sight, purpose=purpose, cap=cap)
+        if placed is None:
             return None
-        draft = _draft(
-            position,
-            order,
-            purpose=Purpose.TOP_UP if order.adds else purpose,
-            frame=frame,
-            books=books,
-            cap=cap,
-        )
-        placed = self._orders.place(draft)
-        if isinstance(placed, Refused):
-            self._alert(
-                "correction_refused", position, message="; ".join(reason.message for reason in placed.reasons)
-            )
-            return None
-        return self._after(position, placed)
-
-    def _clamped(
-        self, position: PositionRecord, order: sizing.Correction, *, pair: Pair
-    ) -> sizing.Correction | None:
-        """A reduction never exceeds what the venue holds, where that can be read: nothing is sent again and
-        again for contracts or coins that somebody else has taken. Where it cannot be read, the venue is the
-        judge.
-        """
-        if order.adds:
-            return order
-        exchange, step = self._desk.exchange, pair.spot.qty_step
-        try:
-            if order.leg is Leg.SPOT:
-                there = floor_to(exchange.wallet().free(position.base), step)
-            else:
-                sizes = [item.size for item in exchange.positions() if item.symbol == position.perp_symbol]
-                there = max(-sum(sizes, ZERO), ZERO)
-        except Unavailable:
-            return order
-        quantity = min(order.quantity, there)
-        return replace(order, quantity=quantity) if quantity > ZERO else None
-
-    def _after(self, position: PositionRecord, placed: Placed) -> PositionRecord:
-        """Wait for an uncertain order to become certain, then write the state down."""
-        settle(self._desk, position.position_id)
+        after = settle(self._desk, position.position_id)
         if placed.uncertain:
-            self._resolver.resolve(placed.intent, patience=2 * self._desk.rules.t_recover)
-        return settle(self._desk, position.position_id)
+            self._doubts.resolved(placed.intent)
+            after = settle(self._desk, position.position_id)
+        return _Step(after, self._corrector.cure(placed))
 
-    def _read(self, position: PositionRecord) -> tuple[Pair, tuple[OrderBook, OrderBook]] | None:
-        """Pair and fresh books; a venue that does not answer is asked again for as long as a hedge may
-        take.
-        """
-        deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
-        while True:
-            try:
-                pair = self._desk.market.pair_of(position)
-                return pair, self._desk.market.books(pair)
-            except Unavailable as error:
-                if self._desk.clock.monotonic() + _RETRY_READ > deadline:
-                    self._alert("hedge_without_market", position, message=str(error))
-                    return None
-                self._desk.clock.sleep(_RETRY_READ)
+    def _decide_now(self, position: PositionRecord) -> None:
+        """Note the mids of now in the place of those that a dead or long past plan was decided on."""
+        if position.goal is Goal.HOLD:
+            return
+        desk = self._desk
+        with suppress(Unavailable), desk.hurried():
+            spot, perp = desk.market.books(desk.market.pair_of(position))
+            desk.store.positions.update(
+                position.position_id, decision_spot_mid=spot.mid, decision_perp_mid=perp.mid
+            )
 
     def _unwind(self, position: PositionRecord) -> tuple[PositionRecord, bool]:
         """Give the excess back at ever wider caps, the last rung being the venue's band; and whether an order
-        was sent for it.
+        was sent for it. A refusal that no price mends ends the ladder.
         """
         reached(Point.UNWIND_BEFORE_FIRST)
-        tried = False
-        for cap in (*self._desk.rules.unwind_caps, self._band(position)):
-            sent = self._correct(position, Purpose.UNWIND, cap=cap)
-            if sent is None:
+        tried, pause = False, _FIRST_PAUSE
+        for cap in (*self._desk.rules.unwind_caps, self.band(position)):
+            step = self._correct(position, Purpose.UNWIND, cap=cap)
+            if step is None:
                 break
-            position, tried = sent, True
-            if position.state is not PositionState.EXPOSED:
+            position, tried = step.position, True
+            if position.state is not PositionState.EXPOSED or step.cure is Cure.NONE:
                 break
+            if step.cure is Cure.WAIT:
+                self._desk.clock.sleep(pause)
+                pause *= 2
             reached(Point.UNWIND_BETWEEN)
         return position, tried
 
-    def _band(self, position: PositionRecord) -> Decimal:
-        """How far from the market the venue lets an order go, as a fraction."""
-        pair = self._desk.market.known_pair(position)
-        limit = pair.perp.price_limit_x if pair is not None else None
-        return min(limit, ONE / 2) if limit is not None else _BAND
+    def _take_back(self, position: PositionRecord) -> PositionRecord:
+        """A clip of an exit of which nobody takes the second leg: what the first one gave is taken back, at
+        ever wider caps, so that the rest stays hedged until the market is there again.
+        """
+        for cap in self._desk.rules.unwind_caps:
+            step = self._correct(position, Purpose.TOP_UP, cap=cap)
+            if step is None:
+                break
+            position = step.position
+            if position.state is not PositionState.EXPOSED or step.cure is Cure.NONE:
+                break
+        return position
 
     def _cool_down(self, position: PositionRecord) -> None:
-        """Forbid new entries in this coin for a while; the while doubles with each unwind of the last
-        hour.
+        """Forbid new entries in this coin for a while; the while doubles with each unwind that is
+        remembered, and too many within an hour freeze the coin.
         """
         store, rules, now = self._desk.store, self._desk.rules, self._desk.clock.now()
         with store.transaction():
-            earlier = count_recent(store, "position_unwound", base=position.base, within=_HOUR)
+            lately = 1 + count_recent(store, "position_unwound", base=position.base, within=_HOUR)
+            all_told = 1 + count_recent(
+                store, "position_unwound", base=position.base, within=UNWINDS_REMEMBERED
+            )
             store.events.record(
                 PositionUnwound(
                     position_id=position.position_id,
                     base=position.base,
                     reason="a leg could not be hedged in time",
-                    unwinds_in_hour=earlier + 1,
+                    unwinds_in_hour=lately,
                 )
             )
-            frozen = freezes(earlier + 1, rules.limits)
+            frozen = freezes(lately, rules.limits)
             store.blocks.set(
                 Block(
                     scope=position.base,
                     kind=BlockKind.FREEZE if frozen else BlockKind.COOL_DOWN,
-                    reason=f"{earlier + 1} unwinds within an hour",
+                    reason=f"{lately} unwinds within an hour, {all_told} within a day",
                     since=now,
-                    until=None if frozen else now + cool_down(earlier + 1, rules.limits),
+                    until=None if frozen else now + cool_down(all_told, rules.limits),
                     needs_person=frozen,
                 )
             )
@@ -237,36 +288,9 @@ class Hedger:
         message = f"{position.position_id} ({position.base}) is {position.state}: unhedged and not repaired"
         halt(self._desk.store, "unhedged", subject=position.position_id, message=message)
 
-    def _alert(self, code: str, position: PositionRecord, *, message: str) -> None:
-        alert_once(self._desk.store, code, subject=position.position_id, message=message)
 
-
-def _draft(
-    position: PositionRecord,
-    order: sizing.Correction,
-    *,
-    purpose: Purpose,
-    frame: sizing.Frame,
-    books: tuple[OrderBook, OrderBook],
-    cap: Decimal,
-) -> Draft:
-    """A correction as an order, at a price cap against the best price of its book."""
-    pair = frame.pair
-    instrument: Instrument = pair.spot if order.leg is Leg.SPOT else pair.perp
-    book = books[0] if order.leg is Leg.SPOT else books[1]
-    best = sizing.side_levels(book, order.side)[0].price
-    cap = sizing.within_band(cap, instrument)
-    limit = sizing.cap_price(best, cap, side=order.side, tick=instrument.tick_size)
-    if order.leg is Leg.SPOT:
-        limit = minimums.worthwhile(
-            instrument, side=order.side, quantity=order.quantity, best=best, limit=limit
-        )
-    return Draft(
-        position=position,
-        leg=order.leg,
-        purpose=purpose,
-        side=order.side,
-        quantity=order.quantity,
-        limit_price=limit,
-        reduce_only=order.reduce_only,
-    )
+def _order(sight: Sight, book: Book, *, purpose: Purpose) -> sizing.Correction | None:
+    """What a correction of this kind would send by these books; None if nothing would help."""
+    if purpose is Purpose.TOP_UP:
+        return sizing.top_up(sight.frame, book)
+    return sizing.correction(sight.frame, book, grow=False)

@@ -5,6 +5,7 @@ copies made, settled rates read.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -15,10 +16,11 @@ from fundarb.core.events import Event
 from fundarb.core.money import ZERO, plain
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.states import PositionState
-from fundarb.engine import equity
-from fundarb.engine.account_view import require_same_account, sizes_agree
+from fundarb.engine import equity, equity_points
+from fundarb.engine.account_view import coins_there, require_same_account, sizes_agree
 from fundarb.engine.daybook import between, midnight
 from fundarb.engine.jobs import JobParts, JobReport, lift
+from fundarb.engine.safety import AT_ONCE
 from fundarb.errors import ConfigError, StateUnavailable, Unavailable
 from fundarb.store.backup import backup, rotate
 
@@ -77,19 +79,28 @@ class Reconcile:
         self._parts = parts
         self._walked: timedelta | None = None
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
-        """Compare, and walk if need be; ``Unavailable`` abandons it and decides nothing."""
-        if self._unchanged():
-            return JobReport(message="wallet and sizes are unchanged")
-        require_same_account(self._parts.desk)
+    def run(self, arguments: Mapping[str, object]) -> JobReport:
+        """Compare, and walk if need be; ``Unavailable`` says that the walk did not come to its end: what is
+        naked was hedged all the same, and nothing else is decided.
+        """
+        wallet = None
+        with suppress(Unavailable):  # the walk itself says what cannot be read
+            if self._unchanged():
+                return JobReport(message="wallet and sizes are unchanged")
+            require_same_account(self._parts.desk.store, self._parts.desk.exchange)
+            wallet = self._parts.account.wallet()
+        repair = arguments.get("repair")
+        result = self._parts.reconciler.run(repair=None if repair is None else bool(repair), patience=AT_ONCE)
+        found = [item.id for item in result.loud]
+        if result.unread is not None:
+            self._walked = None
+            raise result.unread
         self._look_at_clock()
-        wallet = self._parts.account.wallet()
-        result = self._parts.reconciler.run()
-        found = [item.id for item in result.mismatches if not item.note_only]
         self._walked = None if found else self._parts.desk.clock.monotonic()
         if found:
             return JobReport(result="mismatch", message=", ".join(found), notable=True)
-        self._parts.account.settled(wallet)
+        if wallet is not None:
+            self._parts.account.settled(wallet)
         if result.resolved or result.repaired:
             self._parts.account.forget()
             text = f"{len(result.resolved)} orders resolved, {len(result.repaired)} positions repaired"
@@ -105,7 +116,8 @@ class Reconcile:
         held = desk.store.positions.active()
         if any(position.state is not PositionState.HEDGED for position in held):
             return False
-        if account.moved(account.wallet(_JUST_NOW)):
+        wallet = account.wallet(_JUST_NOW)
+        if account.moved(wallet) or not coins_there(held, wallet, tolerance=desk.rules.tolerance):
             return False
         return sizes_agree(held, account.positions(_RECENTLY))
 
@@ -142,8 +154,8 @@ class Snapshot:
             prices = equity.Prices.of(desk.market.at_most(_JUST_NOW))
             reports = account.positions(_JUST_NOW).values()
             point = equity.value(desk.store, prices, wallet=wallet, reports=reports, at=desk.clock.now())
-        equity.keep(desk.store, point)
-        return JobReport(message=f"equity {point.equity:.2f}")
+        equity_points.keep(desk.store, point)
+        return JobReport(message=f"equity {point.equity:.2f}{'' if point.tied else ', provisional'}")
 
 
 class Digest:

@@ -1,5 +1,5 @@
 """``close_when_due``: leave a position when holding on is expected to cost, confirmed over several
-settlements.
+settlements, and not at the worst basis of the day: such an exit is patient, within bounds.
 
 The decision is ``core.exits``; this job brings it its facts, keeps what it remembers (in the database, so
 that a restart forgets nothing) and carries it out. Closing is never held back by a block.
@@ -19,11 +19,15 @@ from fundarb.core.reasons import Refused
 from fundarb.core.records import PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.activity import Activity, at_rest, now_busy_with
+from fundarb.engine.exit_cost import exit_cost
 from fundarb.engine.jobs import IDLE, JobParts, JobReport
 from fundarb.engine.outcome import Reached
+from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 
 _MEMORY = "exit."
+_WAITING = "exit.waits."
+"""Since when an exit that is due waits for a better basis."""
 
 
 def load_memory(store: Store, position_id: str) -> ExitMemory:
@@ -67,14 +71,20 @@ class CloseWhenDue:
         running = {item.perp_symbol: _running(snapshot, item) for item in held}
         self._parts.shelf.refresh({symbol: rate for symbol, rate in running.items() if rate is not None})
         closed: list[str] = []
+        missed: list[str] = []
         for position in held:
             period = running[position.perp_symbol]
             if desk.stop.requested or period is None:
                 continue
             decision = self._decide(position, period)
             save_memory(desk.store, position.position_id, memory=decision.memory)
-            if decision.leave and self._close(position, decision):
-                closed.append(position.base)
+            try:
+                if decision.leave and not self._waits(position, decision, period=period):
+                    closed += [position.base] if self._close(position, decision) else []
+            except Unavailable as error:  # one market that cannot be read keeps no other from being left
+                missed.append(f"{position.base}: {error}")
+        if missed:
+            raise Unavailable("; ".join(missed))
         if closed:
             return JobReport(message=f"closed {', '.join(closed)}", notable=True)
         return JobReport(result="nothing", message=f"{len(held)} positions are kept")
@@ -92,6 +102,24 @@ class CloseWhenDue:
             rules=self._rules,
         )
 
+    def _waits(self, position: PositionRecord, decision: ExitDecision, *, period: FundingRate) -> bool:
+        """Whether a better basis is worth waiting for: leaving now costs more than the funding of another
+        period, and the wait has not lasted for as many periods as the decision took.
+        """
+        store, now = self._parts.desk.store, self._parts.desk.clock.now()
+        key = _WAITING + position.position_id
+        cost = exit_cost(self._parts.desk, position)
+        if cost is None or not cost.bad or -decision.rate > cost.excess:
+            store.meta.delete(key)
+            return False
+        since = store.meta.get(key)
+        if since is None:
+            store.meta.set(key, now.isoformat())
+            reason = f"{decision.reason.message}; {cost.reason.message}"
+            store.events.record(DecisionMade(base=position.base, decision="wait", reason=reason))
+            return True
+        return now - datetime.fromisoformat(since) < self._rules.confirm * period.interval
+
     def _close(self, position: PositionRecord, decision: ExitDecision) -> bool:
         """Carry a decision out; True if the position is closed now."""
         desk = self._parts.desk
@@ -103,6 +131,7 @@ class CloseWhenDue:
         done = not isinstance(result, Refused) and result.reached is Reached.DONE
         if done:
             save_memory(desk.store, position.position_id, memory=ExitMemory())
+            desk.store.meta.delete(_WAITING + position.position_id)
         return done
 
 

@@ -21,7 +21,9 @@ from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.risk import day_breaker
 from fundarb.engine.activity import Activity, at_rest, now_busy_with
 from fundarb.engine.daybook import today
+from fundarb.engine.equity_points import newest
 from fundarb.engine.jobs import JobParts, JobReport
+from fundarb.engine.jobs_books import Snapshot
 from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.engine.preflight import Yield
 from fundarb.engine.scan import ScanResult
@@ -40,11 +42,14 @@ class ScanAndOpen:
         """Nothing was decided yet."""
         self._parts = parts
         self._told: dict[str, tuple[str, str]] = {}
+        self._snapshot = Snapshot(parts)
 
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
         """Scan and open; ``Unavailable`` if the market cannot be read."""
-        self._check_day()
         full = self._no_room()
+        if full is None:
+            self._check_day()
+            full = self._no_room()
         if full is not None:
             return JobReport(result="nothing", message=full.message)
         store = self._parts.desk.store
@@ -86,8 +91,14 @@ class ScanAndOpen:
         return min(self._parts.rules.notional, limits.max_per_coin, limits.max_gross - gross)
 
     def _check_day(self) -> None:
-        """Stop opens until midnight once the day's losses or fees are above their limit."""
+        """Stop opens until midnight once the day's losses or fees are above their limit.
+
+        Snapshots are an hour apart: what was booked since the last look is measured first.
+        """
         desk = self._parts.desk
+        last = newest(desk.store)
+        if last is not None and last.booked_until != desk.store.ledger.read.last_id():
+            self._snapshot.run({})
         day = today(desk.store)
         if day is None:
             return

@@ -8,30 +8,29 @@ must be repaired at once, and alerts once per incident.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from decimal import Decimal
 
 from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.events import DecisionMade
 from fundarb.core.exits import leave_at_once
-from fundarb.core.margin import Hedge, MarginAccount, reduce_fraction
 from fundarb.core.market import MarketSnapshot
-from fundarb.core.money import BP, ONE, ZERO, parse_ratio, plain
+from fundarb.core.money import ONE, ZERO, plain
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, PositionRecord
+from fundarb.core.risk import CASH, DEPEGGED, USDT_BAND, usdt_price
 from fundarb.core.states import PositionState
-from fundarb.engine.account_view import require_same_account, sizes_agree
+from fundarb.engine.account_view import coins_there, require_same_account, sizes_agree
 from fundarb.engine.alerts import alert_once
 from fundarb.engine.jobs import IDLE, JobParts, JobReport, lift
+from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
+from fundarb.engine.safety import AT_ONCE
+from fundarb.engine.stillness import Stillness
 from fundarb.errors import Unavailable
 
-CASH = "USDT"
 _ADL_ALERT = 5
 """The highest of the five deleveraging ranks: next in line."""
-_LEAST_CUT = parse_ratio("5%")
-_CLOSE_COST = 40 * BP
-_EMERGENCY_MARGIN = parse_ratio("85%")
 _DELISTING = "delisting: "
 _HURRY = timedelta(hours=2)
 _NOW = timedelta()
@@ -47,7 +46,10 @@ class Watch:
     def __init__(self, parts: JobParts) -> None:
         """Nothing was looked at yet."""
         self._parts = parts
+        self._margin = MarginWatch(parts)
+        self._stillness = Stillness(parts.desk.store, parts.desk.clock)
         self._done: list[str] = []
+        self._missed: list[str] = []
         self._snapshot: MarketSnapshot | None = None
 
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
@@ -57,62 +59,88 @@ class Watch:
         if not held:
             lift(desk.store, BlockKind.STALE_DATA)
             return IDLE
-        self._done = []
+        self._done, self._missed = [], []
         try:
             wallet = account.wallet()
             moved = account.moved(wallet)
-            reports = account.positions(_NOW if moved or self._is_tight(wallet) else _SLOWLY)
-            known, snapshot = self._snapshot, desk.market.at_most(_MINUTE)
-            if moved:
-                self._book(wallet)
+            tight = self._margin.tight(wallet, account.positions(_SLOWLY))
+            reports = account.positions(_NOW if moved or tight else _SLOWLY)
         except Unavailable as error:
             self._stale(str(error))
             raise
-        lift(desk.store, BlockKind.STALE_DATA)
-        self._snapshot = snapshot
-        if moved or snapshot is not known or self._is_tight(wallet):
-            self._look(held, wallet, reports=reports, snapshot=snapshot)
+        with self._check("margin"):
+            self._done += self._margin.look(wallet, reports)
+        if desk.store.intents.open():
+            with self._check("orders"):
+                self._reconcile()
+        known, snapshot = self._snapshot, None
+        with self._check("market"):
+            snapshot = desk.market.at_most(_MINUTE)
+        if moved:
+            with self._check("books"):
+                self._book(wallet)
+        if snapshot is not None:
+            self._snapshot = snapshot
+            if moved or snapshot is not known or tight:
+                self._look(wallet, snapshot=snapshot)
+        return self._report()
+
+    def _report(self) -> JobReport:
+        """What was done. What could not be looked at forbids opens, and is an error at the end."""
         if self._done:
-            account.forget()
+            self._parts.account.forget()
+        if self._missed:
+            self._snapshot = None  # the next look is a whole one
+            self._stale("; ".join(self._missed))
+            raise Unavailable("; ".join([*self._done, *self._missed]))
+        lift(self._parts.desk.store, BlockKind.STALE_DATA)
+        if self._done:
             return JobReport(result="acted", message="; ".join(self._done), notable=True)
         return JobReport(message="all is in order")
 
-    def _is_tight(self, wallet: Wallet) -> bool:
-        """Whether the margin is used enough to be looked at closely."""
-        rate = wallet.maintenance_margin_rate
-        return rate is not None and rate >= self._parts.rules.margin_warn
+    @contextmanager
+    def _check(self, what: str) -> Iterator[None]:
+        """One check by itself: what cannot be read for it keeps no other one from being made."""
+        try:
+            yield
+        except Unavailable as error:
+            self._missed.append(f"{what}: {error}")
 
     def _book(self, wallet: Wallet) -> None:
         """A balance moved: book what the venue shows, if it is still the same account."""
-        require_same_account(self._parts.desk)
+        require_same_account(self._parts.desk.store, self._parts.desk.exchange)
         self._parts.account.booked(wallet, self._parts.collector.collect())
 
-    def _look(
-        self,
-        held: tuple[PositionRecord, ...],
-        wallet: Wallet,
-        *,
-        reports: Mapping[str, PositionReport],
-        snapshot: MarketSnapshot,
-    ) -> None:
-        """Every check, the most pressing first."""
-        if not sizes_agree(held, reports):
-            self._reconcile()
-            held = self._parts.desk.store.positions.active()
-        for position in held:
-            self._look_at_delta(position)
-        self._look_at_margin(wallet, reports)
-        for position in held:
-            self._look_at_listing(position, snapshot)
-            self._look_at_rank(position, reports.get(position.perp_symbol))
+    def _look(self, wallet: Wallet, *, snapshot: MarketSnapshot) -> None:
+        """Every check beside the margin, the most pressing first."""
+        store = self._parts.desk.store
+        reports: Mapping[str, PositionReport] = {}
+        with self._check("positions"):
+            reports = self._parts.account.positions(_SLOWLY)
+            held, nothing = store.positions.active(), self._parts.desk.rules.tolerance
+            if not sizes_agree(held, reports) or not coins_there(held, wallet, tolerance=nothing):
+                self._reconcile()
+        for position in store.positions.active():
+            with self._check(position.base):
+                self._look_at_delta(position)
+        for position in store.positions.active():
+            with self._check(position.base):
+                self._look_at_listing(position, snapshot)
+                self._look_at_rank(position, reports.get(position.perp_symbol))
         self._look_at_borrowing(wallet)
+        self._look_at_the_dollar(wallet, snapshot)
+        self._stillness.look(store.positions.active(), snapshot)
 
     # -------------------------------------------------------------------------------------- the checks
 
     def _reconcile(self) -> None:
-        """The venue's contracts are not ours: somebody else traded, or a forced reduction took some."""
-        result = self._parts.reconciler.run()
-        found = ", ".join(item.id for item in result.mismatches if not item.note_only)
+        """An order is in doubt, or the venue's contracts are not ours: somebody else traded, or a forced
+        reduction took some.
+        """
+        result = self._parts.reconciler.run(patience=AT_ONCE)
+        if result.unread is not None:
+            raise result.unread
+        found = ", ".join(item.id for item in result.loud)
         self._done.append("reconciled" + (f": {found}" if found else ""))
 
     def _look_at_delta(self, position: PositionRecord) -> None:
@@ -124,28 +152,6 @@ class Watch:
         if position.state is PositionState.EXPOSED:
             after = self._parts.hedger.repair(position.position_id)
             self._done.append(f"{position.base} repaired: {after.state}")
-        elif position.state is PositionState.UNCERTAIN:
-            self._reconcile()
-
-    def _look_at_margin(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> None:
-        """Warn, then shrink both legs together, before the venue acts."""
-        rate, rules = wallet.maintenance_margin_rate, self._parts.rules
-        if rate is None or not self._is_tight(wallet):
-            return
-        store = self._parts.desk.store
-        text = f"the margin rate is {rate * 100:.1f} % of the limit at which the venue liquidates"
-        alert_once(store, "margin", subject="account", message=text)
-        if rate < rules.margin_reduce:
-            return
-        held = [item for item in store.positions.active() if item.state is PositionState.HEDGED]
-        account = _margin_account(wallet, held, reports=reports)
-        cut = reduce_fraction(account, rules.margin_target, cost=_CLOSE_COST, venue_rate=rate)
-        cut = min(max(cut, _LEAST_CUT), ONE)
-        for position in held:
-            reason = f"{text}: {cut * 100:.1f} % of both legs is closed"
-            store.events.record(DecisionMade(base=position.base, decision="reduce", reason=reason))
-            self._parts.trader.close(position.position_id, cut, emergency=rate >= _EMERGENCY_MARGIN)
-            self._done.append(f"{position.base} reduced")
 
     def _look_at_listing(self, position: PositionRecord, snapshot: MarketSnapshot) -> None:
         """A delisting, or a market that is gone: the coin is frozen, and the position closed before it."""
@@ -186,6 +192,13 @@ class Watch:
                 text = f"the account borrows {plain(balance.borrowed)} {coin}: bring {coin} in, or reduce"
                 alert_once(self._parts.desk.store, "borrowed", subject=coin, message=text)
 
+    def _look_at_the_dollar(self, wallet: Wallet, snapshot: MarketSnapshot) -> None:
+        """USDT off its dollar: nothing is opened (the rule of every open), and a person should know."""
+        price = usdt_price(snapshot, wallet)
+        if price is not None and abs(price - ONE) > USDT_BAND:
+            text = f"USDT stands at {price:.4f} dollars: nothing is opened"
+            alert_once(self._parts.desk.store, DEPEGGED, subject=CASH, message=text)
+
     # ---------------------------------------------------------------------------------------- the data
 
     def _stale(self, why: str) -> None:
@@ -194,31 +207,3 @@ class Watch:
         store.blocks.set(
             Block(scope=GLOBAL_SCOPE, kind=BlockKind.STALE_DATA, reason=why, since=store.clock.now())
         )
-
-
-def _margin_account(
-    wallet: Wallet, held: list[PositionRecord], *, reports: Mapping[str, PositionReport]
-) -> MarginAccount:
-    """The account as the margin formulas want it, from the venue's own figures."""
-    hedges = []
-    for position in held:
-        report = reports.get(position.perp_symbol)
-        if report is None or not report.size:
-            continue
-        value = abs(report.size) * report.mark_price
-        balance = wallet.coins.get(position.base)
-        hedges.append(
-            Hedge(
-                coins=position.spot_owned,
-                short=position.contracts * position.multiplier,
-                entry=(report.average_price or report.mark_price) / position.multiplier,
-                mark=report.mark_price / position.multiplier,
-                maintenance=(report.maintenance_margin or ZERO) / value,
-                collateral=_COLLATERAL if balance is not None and balance.collateral else ZERO,
-            )
-        )
-    return MarginAccount(cash=wallet.owned(CASH), hedges=hedges)
-
-
-_COLLATERAL = Decimal("0.8")
-"""A cautious ratio for coins that count as collateral: reducing a little too much is the safe side."""

@@ -13,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.core import minimums, sizing
+from fundarb.core.freshness import implausible
 from fundarb.core.money import ZERO, plain
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
@@ -21,7 +22,7 @@ from fundarb.core.records import PositionRecord
 from fundarb.core.risk import settlement_wait
 from fundarb.core.states import IntentState
 from fundarb.crash import Point, reached
-from fundarb.engine.clips import ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
+from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
 from fundarb.engine.desk import Desk
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure
@@ -78,6 +79,9 @@ class Legs:
         """Send through one desk; leave shortfalls to the hedger and doubts to the resolver."""
         self._desk = desk
         self._clips = ClipDesk(desk, hedger=hedger, resolver=resolver)
+        self._stubborn: dict[
+            str, Leg
+        ] = {}  # the leg that nobody took of late goes first: nothing is naked then
 
     # ------------------------------------------------------------------------------------------ growing
 
@@ -98,11 +102,8 @@ class Legs:
         """
         desk = self._desk
         for _ in range(_LOOKS):
-            quote = desk.market.at_most(desk.rules.limits.max_quote_age).perp.get(perp_symbol)
-            if quote is None or quote.funding is None:
-                raise Unavailable(f"{perp_symbol}: the next settlement is unknown")
-            pause = settlement_wait(desk.exchange.stamp(), quote.funding, t_hedge=desk.rules.t_hedge)
-            if pause <= timedelta():
+            pause = self._wait(perp_symbol)
+            if not pause:
                 return
             over = desk.clock.monotonic() + pause
             while (left := over - desk.clock.monotonic()) > timedelta():
@@ -111,6 +112,14 @@ class Legs:
                 desk.clock.sleep(min(left, _GLANCE))
             desk.market.refresh()
         raise Unavailable(f"{perp_symbol}: the next settlement keeps moving")
+
+    def _wait(self, perp_symbol: str) -> timedelta:
+        """How long an entry clip must wait for a settlement; zero if it may start now."""
+        desk = self._desk
+        quote = desk.market.at_most(desk.rules.limits.max_quote_age).perp.get(perp_symbol)
+        if quote is None or quote.funding is None:
+            raise Unavailable(f"{perp_symbol}: the next settlement is unknown")
+        return settlement_wait(desk.exchange.stamp(), quote.funding, t_hedge=desk.rules.t_hedge)
 
     def _reach(self, position_id: str, target: Decimal, *, progress: Progress) -> None:
         """One clip's target; tried again, within bounds, after an order that never existed and after a fill
@@ -147,15 +156,14 @@ class Legs:
         desk = self._desk
         position = desk.store.positions.get(position_id)
         try:
-            self.wait_for_window(position.perp_symbol)
-            desk.market.at_most(desk.rules.limits.max_quote_age / 2)
-            scene = self._clips.scene(position, desk.rules.limits.price_cap)
+            scene = self._entry_scene(position)
         except Unavailable as error:
             progress.reasons.append(Reason("market_unavailable", str(error)))
             return True
-        if self._clips.interrupted(progress):
+        progress.reasons += self._against_entry(scene)
+        if progress.reasons or self._clips.interrupted(progress):
             return True
-        first = scene.thin(opening=True)
+        first, progress.sent_at = scene.thin(opening=True), desk.clock.monotonic()
         placed = self._send_growth(position, target, leg=first, scene=scene)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
@@ -170,9 +178,29 @@ class Legs:
         self._hedge_growth(position_id, first.other, scene=scene, progress=progress)
         return True
 
+    def _entry_scene(self, position: PositionRecord) -> Scene:
+        """The market as an entry clip finds it, outside the window of a settlement even after books that
+        were slow to come.
+        """
+        desk = self._desk
+        for _ in range(_LOOKS):
+            self.wait_for_window(position.perp_symbol)
+            desk.market.at_most(desk.rules.limits.max_quote_age / 2)
+            scene = self._clips.scene(position, desk.rules.limits.price_cap)
+            if desk.stop.requested or not self._wait(position.perp_symbol):
+                return scene
+        raise Unavailable(f"{position.perp_symbol}: the books came too late before a settlement")
+
+    def _against_entry(self, scene: Scene) -> tuple[Reason, ...]:
+        """Books from which no entry may be decided: they stand still, or are of two moments."""
+        limits, pair = self._desk.rules.limits, scene.pair
+        basis = implausible(scene.spot, scene.perp, multiplier=pair.multiplier, collar=limits.collar)
+        return (*self._clips.still(scene), *basis)
+
     def _hedge_growth(self, position_id: str, leg: Leg, *, scene: Scene, progress: Progress) -> None:
         """The second leg of an entry clip, then whatever is still missing."""
         reached(Point.LEGS_BETWEEN)
+        progress.naked_since = self._desk.clock.monotonic()
         position = self._desk.store.positions.get(position_id)
         placed = self._send_growth(position, position.contracts, leg=leg, scene=scene)
         if isinstance(placed, Placed) and placed.uncertain:
@@ -198,9 +226,12 @@ class Legs:
 
     # ----------------------------------------------------------------------------------------- shrinking
 
-    def exit(self, position_id: str, keep: Decimal, *, clip: Decimal, cap: Decimal) -> Progress:
+    def exit(
+        self, position_id: str, keep: Decimal, *, clip: Decimal, cap: Decimal, urgent: bool = False
+    ) -> Progress:
         """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
-        cap (fraction); a step that filled in part is continued within bounds.
+        cap (fraction); a step that filled in part is continued within bounds. ``urgent``: even on books that
+        stand still.
         """
         progress = Progress()
         position = self._desk.store.positions.get(position_id)
@@ -210,9 +241,13 @@ class Legs:
                 break
             before = (position.contracts, position.spot_owned)
             goal = self._targets(position, keep, clip=clip)[0]
-            self._exit_clip(position, goal, cap=cap, progress=progress)
+            scene = self._exit_scene(position, cap, urgent=urgent, progress=progress)
+            if scene is not None:
+                self._exit_clip(position, goal, scene=scene, progress=progress)
             position = self._desk.store.positions.get(position_id)
             stuck = (position.contracts, position.spot_owned) == before
+            if stuck and scene is not None and self._clips.cured(progress):
+                continue
             if stuck or _arrived(position, keep) or not self._clips.goes_on(position_id, progress):
                 break
         if _arrived(position, keep):
@@ -227,6 +262,10 @@ class Legs:
         """
         return tuple(self._sizes(position).notes(position))
 
+    def catch_up(self) -> None:
+        """Book what the venue did to the account by itself, if it can be read now."""
+        self._clips.resolver.catch_up()
+
     def _targets(self, position: PositionRecord, keep: Decimal, *, clip: Decimal) -> tuple[Decimal, ...]:
         """The cumulative contract targets from here to ``keep``; at least one."""
         if position.contracts <= keep:
@@ -234,19 +273,31 @@ class Legs:
         pair = self._desk.market.pair_of(position)
         return sizing.clip_targets(pair, position.contracts, target=keep, clip=clip)
 
+    def _exit_scene(
+        self, position: PositionRecord, cap: Decimal, *, urgent: bool, progress: Progress
+    ) -> Scene | None:
+        """The market as a clip of an exit finds it; None, with the reasons, if nothing may be sold by it."""
+        try:
+            scene = self._clips.scene(position, cap)
+            still = () if urgent else self._clips.still(scene)
+        except Unavailable as error:
+            still, scene = (Reason("market_unavailable", str(error)),), None
+        progress.reasons += still
+        return None if still else scene
+
     def _exit_clip(
-        self, position: PositionRecord, keep: Decimal, *, cap: Decimal, progress: Progress
+        self, position: PositionRecord, keep: Decimal, *, scene: Scene, progress: Progress
     ) -> None:
         """One clip of an exit; both sizes are read from the venue first, and clamped down, never up."""
         position_id = position.position_id
         try:
-            scene = self._clips.scene(position, cap)
             sizes = self._sizes(position)
         except Unavailable as error:
             progress.reasons.append(Reason("market_unavailable", str(error)))
             return
         progress.notes[:] = sizes.notes(position)
-        first = scene.thin(opening=False)
+        first = self._stubborn.get(position_id) or scene.thin(opening=False)
+        progress.sent_at = self._desk.clock.monotonic()
         placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
@@ -259,12 +310,22 @@ class Legs:
                 self._clips.correct(position_id, progress, grow=False)
             return
         reached(Point.LEGS_BETWEEN)
+        progress.naked_since = self._desk.clock.monotonic()
         position = self._desk.store.positions.get(position_id)
-        second = self._reduce(position, None, leg=first.other, scene=scene, sizes=sizes)
+        rest = ZERO if keep == ZERO and self._dust(position, scene) else None
+        second = self._reduce(position, rest, leg=first.other, scene=scene, sizes=sizes)
         if isinstance(second, Placed) and second.uncertain:
             second = self._clips.resolved(second, progress)
         self._nothing_there(second)
         self._clips.correct(position_id, progress, grow=False, why=why_not(second))
+        self._stubborn.pop(position_id, None)
+        if any(reason.code == TAKEN_BACK for reason in progress.reasons):
+            self._stubborn[position_id] = first.other
+
+    def _dust(self, position: PositionRecord, scene: Scene) -> bool:
+        """Whether the coins that are left are no order any more: then no contract stays to cover them."""
+        book = Book(position.spot_owned, ZERO)
+        return sizing.flat(scene.pair, book, spot_price=scene.frame.spot_price)
 
     def _nothing_there(self, outcome: Placed | Refused) -> bool:
         """Whether the venue had nothing to reduce; what it did to the position is booked before going on."""

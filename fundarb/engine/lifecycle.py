@@ -6,6 +6,7 @@ that is put aside.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,11 +18,14 @@ from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import POSITION, PositionState, PositionTrigger, advance
-from fundarb.crash import Point
+from fundarb.crash import Point, reached
 from fundarb.engine.desk import Desk
+from fundarb.engine.naked import tell_if_long
 from fundarb.errors import Unavailable
 
 _SENDING = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
+_TOP = 5
+"""Levels of a book that is asked for its mid."""
 _STAYS = {
     PositionState.HEDGED: PositionTrigger.BALANCED,
     PositionState.EXPOSED: PositionTrigger.UNBALANCED,
@@ -44,8 +48,8 @@ class Measure:
 
     @property
     def at_one_lot(self) -> bool:
-        """Whether entries may stop correcting: ``|delta| ≤ lot``."""
-        return abs(self.delta) <= self.lot
+        """Whether entries may stop correcting: ``|delta| ≤ lot``, and no short stands where coins should."""
+        return abs(self.delta) <= self.lot and not self.book.lopsided(self.pair.multiplier)
 
 
 def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -> Measure:
@@ -54,6 +58,7 @@ def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -
     spot_price, perp_price = prices(desk, position)
     book = book_of.Book(position.spot_owned, position.contracts)
     lot = sizing.lot(pair, spot_price=spot_price, perp_price=perp_price)
+    within = book_of.neutral(book, pair.multiplier, lot=lot, drift_limit=desk.rules.drift_limit)
     return Measure(
         book=book,
         pair=pair,
@@ -62,21 +67,39 @@ def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -
         lot=lot,
         delta=book.delta(pair.multiplier),
         drift=book.drift(pair.multiplier),
-        neutral=book_of.neutral(book, pair.multiplier, lot=lot, drift_limit=desk.rules.drift_limit),
+        neutral=within and not book.lopsided(pair.multiplier),
         flat=sizing.flat(pair, book, spot_price=spot_price),
     )
 
 
 def prices(desk: Desk, position: PositionRecord) -> tuple[Decimal, Decimal]:
-    """Spot mid and perp mark as last seen, read once if never seen; ``Unavailable`` without them."""
-    for refresh in (False, True):
-        if refresh:
-            desk.market.refresh()
+    """Spot mid and perp mark as last seen, read once if never seen (from the books where the quotes cannot be
+    read); ``Unavailable`` without them.
+    """
+    for read in (None, desk.market.refresh, lambda: desk.market.books(desk.market.pair_of(position), _TOP)):
+        if read is not None:
+            with suppress(Unavailable):
+                read()
         spot, perp = desk.market.spot_mid(position.spot_symbol), desk.market.mark(position.perp_symbol)
+        if spot is not None and perp is None and not position.contracts:
+            perp = spot * position.multiplier  # a perp that is not listed any more weighs nothing
         if spot is not None and perp is not None:
             return spot, perp
     message = f"no usable prices for {position.spot_symbol} and {position.perp_symbol}"
     raise Unavailable(message)
+
+
+def not_hedged(desk: Desk, position: PositionRecord) -> bool:
+    """Whether a position that is called hedged is not neutral; where no price can be had, by its quantities
+    alone: then one lot is no excuse.
+    """
+    if position.state is not PositionState.HEDGED:
+        return False
+    try:
+        return not measure(desk, position).neutral
+    except Unavailable:
+        book = book_of.Book(position.spot_owned, position.contracts)
+        return book.drift(position.multiplier) > desk.rules.drift_limit
 
 
 def settle(desk: Desk, position_id: str) -> PositionRecord:
@@ -98,11 +121,18 @@ def settle(desk: Desk, position_id: str) -> PositionRecord:
         return _move(desk, position, trigger=PositionTrigger.FLAT)
     found = measure(desk, position)
     if found.flat:
-        return _move(desk, position, trigger=PositionTrigger.FLAT)
+        return _at_rest(desk, _move(desk, position, trigger=PositionTrigger.FLAT))
     trigger = PositionTrigger.BALANCED if found.neutral else PositionTrigger.UNBALANCED
     if _STAYS.get(position.state) is trigger:
         return position
-    return _move(desk, position, trigger=trigger)
+    position = _move(desk, position, trigger=trigger)
+    return _at_rest(desk, position) if trigger is PositionTrigger.BALANCED else position
+
+
+def _at_rest(desk: Desk, position: PositionRecord) -> PositionRecord:
+    """The book has come to rest: what was naked for too long on the way is told."""
+    tell_if_long(desk, position)
+    return position
 
 
 def _move(desk: Desk, position: PositionRecord, *, trigger: PositionTrigger) -> PositionRecord:
@@ -113,6 +143,7 @@ def _move(desk: Desk, position: PositionRecord, *, trigger: PositionTrigger) -> 
         if coming.final and position.spot_owned != ZERO:
             dust = store.ledger.put_dust_aside(position, desk.clock.now())
             store.positions.add_quantities(position.position_id, spot=-dust, contracts=ZERO)
+            reached(Point.DUST_PUT_ASIDE)
         return store.positions.advance(position.position_id, trigger)
 
 
@@ -125,20 +156,21 @@ def rest(desk: Desk, position_id: str) -> PositionRecord:
     position = desk.store.positions.get(position_id)
     if position.state is not PositionState.HEDGED or position.goal is Goal.HOLD:
         return position
-    return desk.store.positions.update(
-        position_id,
-        goal=Goal.HOLD,
-        target_contracts=position.contracts,
-        notional=_notional_held(desk, position),
-    )
+    with desk.store.transaction(before=Point.REST_BEFORE_COMMIT, after=Point.REST_AFTER_COMMIT):
+        return desk.store.positions.update(
+            position_id,
+            goal=Goal.HOLD,
+            target_contracts=position.contracts,
+            notional=_notional_held(desk, position),
+        )
 
 
 def _notional_held(desk: Desk, position: PositionRecord) -> Decimal:
     """Quote value of one leg of what is held, at the prices of its entry."""
     target = position.target_contracts
     if position.goal in {Goal.OPEN, Goal.ADD}:
-        reached = position.contracts >= target
-        return position.notional if reached else cash(position.notional * position.contracts / target)
+        complete = position.contracts >= target
+        return position.notional if complete else cash(position.notional * position.contracts / target)
     average = desk.store.ledger.read.holding(holding_key(position, Leg.PERP)).average
     return (
         position.notional if average is None else min(position.notional, cash(position.contracts * average))

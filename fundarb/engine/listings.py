@@ -1,25 +1,18 @@
-"""The reports that list facts as they are: funding, trades, ledger, equity. Field names are the JSON keys
+"""The reports that list facts as they are: funding, trades, ledger. Field names are the JSON keys
 of the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from fundarb.core.ledger import Account
-from fundarb.core.money import ZERO, years
+from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Side
-from fundarb.core.pnl import max_drawdown
-from fundarb.engine import equity as books
-from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.store.database import Store
-
-_RATIO: Final = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,68 +194,3 @@ def ledger(store: Store, query: ReportQuery) -> LedgerReport:
         for (account, coin), amount in sorted(store.ledger.read.balances().items())
     )
     return LedgerReport(rows=rows, balances=balances)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquityRow:
-    """One point of the curve, in quote. ``result`` is the equity less all deposits and withdrawals since
-    the opening.
-    """
-
-    time: datetime
-    equity: Decimal
-    result: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquityReport:
-    """``report equity``. Ratios are fractions.
-
-    ``max_drawdown`` and ``annual_return`` (simple, of the first equity) are of ``result``, so that a
-    deposit is no gain and a withdrawal no loss; None where the curve is too short. ``sharpe`` is None: it
-    needs errors that are robust against autocorrelation, and a wrong one is worse than none (``notes``
-    says so).
-    """
-
-    rows: tuple[EquityRow, ...]
-    max_drawdown: Decimal | None
-    sharpe: Decimal | None
-    annual_return: Decimal | None
-    days: Decimal
-    notes: tuple[str, ...]
-
-
-def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None = None) -> EquityReport:
-    """The curve over the stored snapshots of the span, from the opening on, and the live point where
-    there is one.
-    """
-    start = books.opening(store)
-    curve = list(books.points(store, since=query.since, until=query.until))
-    if start is not None and (query.since is None or start.at >= query.since):
-        curve.insert(0, start)
-    if live is not None and (query.until is None or live.at < query.until):
-        curve.append(live)
-    rows = _rows(store, curve)
-    held = curve[-1].at - curve[0].at if curve else None
-    annual = None
-    if rows and held and rows[0].equity > 0:
-        annual = ((rows[-1].result - rows[0].result) / rows[0].equity / years(held)).quantize(_RATIO)
-    fall = max_drawdown(row.result - rows[0].result + rows[0].equity for row in rows)
-    return EquityReport(
-        rows=rows,
-        max_drawdown=fall.quantize(_RATIO) if fall is not None else None,
-        sharpe=None,
-        annual_return=annual,
-        days=(years(held) * 365).quantize(Decimal("1e-6")) if held else ZERO,
-        notes=("sharpe: not computed",),
-    )
-
-
-def _rows(store: Store, curve: Sequence[EquityPoint]) -> tuple[EquityRow, ...]:
-    """The curve with deposits and withdrawals taken out, those after the first point."""
-    rows, outside = [], ZERO
-    for index, point in enumerate(curve):
-        if index:
-            outside += books.external_between(store, curve[index - 1].booked_until, until=point.booked_until)
-        rows.append(EquityRow(time=point.at, equity=point.equity, result=point.equity - outside))
-    return tuple(rows)

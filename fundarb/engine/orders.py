@@ -81,7 +81,8 @@ class OrderDesk:
         """The committed intent, or every reason against it."""
         desk, position = self._desk, draft.position
         try:  # may ask the venue for its time, hence before the transaction
-            signed_at = desk.exchange.stamp()
+            with desk.hurried():
+                signed_at = desk.exchange.stamp()
         except Unavailable as error:
             return Refused((Reason("clock_unknown", f"the venue's clock cannot be read: {error}"),))
         stamped, now = desk.clock.monotonic(), desk.clock.now()
@@ -150,7 +151,8 @@ class OrderDesk:
         UNCERTAIN.
         """
         try:
-            report = self.look_up(intent)
+            with self._desk.hurried():
+                report = self.look_up(intent)
         except Unavailable:
             return intent
         return intent if report is None else self.adopt(intent, report)
@@ -169,7 +171,7 @@ class OrderDesk:
         An order of another shape under our link id is nobody we know: everything is halted and the intent
         stays UNCERTAIN until a person has looked.
         """
-        if not _same(intent, report):
+        if not same_order(intent, report):
             message = (
                 f"{intent.link_id}: the venue holds an order of another shape "
                 f"({report.side} {report.quantity} {report.symbol}) than was written down"
@@ -188,9 +190,10 @@ class OrderDesk:
         """Read a working order until it is final and its executions add up; past the deadline it is
         UNCERTAIN.
         """
-        pause = _FIRST_POLL
+        pause, began = _FIRST_POLL, self._desk.clock.monotonic()
         while True:
-            finished = self._try_finish(intent)
+            waited = self._desk.clock.monotonic() - began
+            finished = self._try_finish(intent, waited=waited)
             if finished is not None:
                 return finished
             if self._desk.clock.monotonic() + pause > deadline:
@@ -205,18 +208,17 @@ class OrderDesk:
                 message="accepted, but its end could not be read in time",
             )
 
-    def _try_finish(self, intent: IntentRecord, *, answer: WriteAnswer | None = None) -> IntentRecord | None:
+    def _try_finish(
+        self, intent: IntentRecord, *, answer: WriteAnswer | None = None, waited: timedelta = timedelta()
+    ) -> IntentRecord | None:
         """The finished intent, or None while the order works, its fills lag, or a read fails.
 
         Fills are asked for first: an order that they fill whole is over, and the other leg waits. ``answer``
         is the acknowledgement of an order that is over already; it is committed together with its end.
         """
-        exchange = self._desk.exchange
         try:
-            executions = exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id)
-            report = None if traded(executions) == intent.quantity else self.look_up(intent)
-            if report is not None and report.filled != traded(executions):
-                executions = exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id)
+            with self._desk.hurried(waited):
+                executions, report = self._read(intent)
         except Unavailable:
             return None
         filled = traded(executions)
@@ -233,6 +235,15 @@ class OrderDesk:
                 intent = self._record(intent, answer)
             self.book(intent, executions)
             return self.finish(intent, executions, message=message)
+
+    def _read(self, intent: IntentRecord) -> tuple[tuple[Execution, ...], OrderReport | None]:
+        """What an order traded, and the venue's account of it where its fills alone do not end it."""
+        exchange = self._desk.exchange
+        executions = exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id)
+        report = None if traded(executions) == intent.quantity else self.look_up(intent)
+        if report is not None and report.filled != traded(executions):
+            executions = exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id)
+        return executions, report
 
     def book(self, intent: IntentRecord, executions: tuple[Execution, ...]) -> None:
         """Book executions of one of our orders; those already known have no effect."""
@@ -256,17 +267,28 @@ class OrderDesk:
             )
 
 
-def _same(intent: IntentRecord, report: OrderReport) -> bool:
-    """Whether the venue's order is the one that was written down, parameter by parameter."""
+def same_order(intent: IntentRecord, report: OrderReport) -> bool:
+    """Whether the venue's order is the one that was written down, parameter by parameter.
+
+    A perp order beyond the venue's price band is moved to its edge (bybit-v5 §7.6): such a limit is stricter
+    than the one that was written, never more generous.
+    """
     return (
         report.link_id == intent.link_id
         and report.category is intent.category
         and report.symbol == intent.symbol
         and report.side is intent.side
         and report.quantity == intent.quantity
-        and report.limit_price in {None, intent.limit_price}
+        and as_strict(intent, report.limit_price)
         and (report.reduce_only == intent.reduce_only or intent.leg is Leg.SPOT)
     )
+
+
+def as_strict(intent: IntentRecord, limit: Decimal | None) -> bool:
+    """Whether the limit that the venue shows for an order is ours, or (perps) a stricter one."""
+    if limit is None or limit == intent.limit_price:
+        return True
+    return intent.leg is Leg.PERP and (limit - intent.limit_price) * intent.side.sign < ZERO
 
 
 def wire_reason(placed: Placed) -> Reason:

@@ -8,56 +8,28 @@ the venue or the network did: they answer with a classified ``WriteAnswer``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from fundarb.core.account import AccountInfo, FeeRates, KeyInfo, PositionReport, Transaction, Wallet
+from fundarb.core.account import AccountInfo, KeyInfo, PositionReport, Transaction, Wallet
 from fundarb.core.events import Event
-from fundarb.core.market import Book, Category, Instruments, MarketSnapshot, SettledFunding
+from fundarb.core.market import Category
+from fundarb.core.market_data import MarketData
 from fundarb.core.orders import Execution, OrderReport, OrderRequest, WriteAnswer
 
-
-class MarketData(Protocol):
-    """The public side of a venue."""
-
-    @property
-    def requests_made(self) -> int:
-        """HTTP requests since the start (zero for a venue in process)."""
-
-    @property
-    def clock_offset(self) -> timedelta | None:
-        """The venue's clock less ours (positive: ours is behind), as last measured; None before that."""
-
-    def server_time(self) -> datetime:
-        """The venue's clock; measures the offset as well."""
-
-    def instruments(self, *, refresh: bool = False) -> Instruments:
-        """Every spot pair and linear contract; from the cache unless it is old or ``refresh``."""
-
-    def snapshot(self) -> MarketSnapshot:
-        """All quotes of both markets, in two requests."""
-
-    def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
-        """The order book of one symbol."""
-
-    def settled_funding(
-        self, symbol: str, *, since: datetime | None = None, until: datetime | None = None
-    ) -> tuple[SettledFunding, ...]:
-        """Settled rates, oldest first; without ``since`` the newest 200 (at most)."""
-
-    def fee_rates(self, category: Category, symbol: str) -> FeeRates:
-        """The account's rates with a key, else the public schedule."""
-
-    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:
-        """The account's rates of every symbol, in one request; empty without a key: the public schedule
-        holds.
-        """
+__all__ = ["Exchange", "Ids", "MarketData", "Notifier", "Trading"]
 
 
 class Trading(Protocol):
     """The private side of a venue: one account."""
+
+    def urgent(self, patience: timedelta) -> AbstractContextManager[None]:
+        """While a leg is naked: within it each read of this thread, of either side of the venue, comes before
+        all others and ends after ``patience`` at the latest, repetitions included. Writes keep their own
+        deadline.
+        """
 
     def stamp(self) -> datetime:
         """The timestamp for a write to be signed now: our estimate of the venue's clock, biased to the
@@ -94,7 +66,7 @@ class Trading(Protocol):
         """Look one order up in the history."""
 
     def executions_of(self, category: Category, symbol: str, *, link_id: str) -> tuple[Execution, ...]:
-        """Every execution of one order, oldest first."""
+        """Every execution of one order, oldest first, each once."""
 
     def open_orders(self, category: Category) -> tuple[OrderReport, ...]:
         """All open orders of one market, complete."""

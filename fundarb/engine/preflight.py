@@ -6,15 +6,22 @@ open is ``automatic``: the yield gate refuses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
+from fundarb.core import freshness
+from fundarb.core.account import PositionReport
 from fundarb.core.market import MarketSnapshot, Pair
-from fundarb.core.money import ZERO
+from fundarb.core.money import ONE, ZERO
 from fundarb.core.reasons import Reason, Refused, Verdict, verdict
-from fundarb.core.risk import OpenFacts, check_open, usdt_price
+from fundarb.core.records import Block, BlockKind
+from fundarb.core.risk import CASH, DEPEGGED, OpenFacts, check_open, usdt_price
+from fundarb.engine.alerts import alert_once
 from fundarb.engine.desk import Desk
 from fundarb.engine.fees import FeeBook, PairFees
+from fundarb.engine.outlook import Entry, Outlook, outlook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +47,10 @@ class Preflight:
 
     def check(
         self, pair: Pair, notional: Decimal, *, snapshot: MarketSnapshot, expected: Yield | None = None
-    ) -> Verdict:
-        """Every rule at once; ``Unavailable`` if the account cannot be read."""
+    ) -> tuple[Verdict, Outlook | None]:
+        """Every rule at once, and how the margin would stand (None for an order that can be none);
+        ``Unavailable`` if the account or the books cannot be read.
+        """
         desk = self._desk
         server = desk.exchange.server_time()
         offset, wallet = desk.exchange.clock_offset, desk.exchange.wallet()
@@ -51,7 +60,7 @@ class Preflight:
             held={item.base: item.notional for item in desk.store.positions.active()},
             blocks=desk.store.blocks.active(desk.clock.now()),
             now=server,
-            quote_age=desk.market.age(),
+            quote_age=max(desk.market.age(), server - snapshot.as_of),
             quotes_apart=snapshot.spot_as_of - snapshot.perp_as_of,
             clock_offset=offset if offset is not None else desk.clock.now() - server,
             spot=snapshot.spot[pair.spot.symbol],
@@ -64,19 +73,71 @@ class Preflight:
             automatic=expected is not None and expected.automatic,
         )
         found = check_open(facts, desk.rules.limits)
-        strange = self._foreign(pair)
-        if not strange:
-            return found
+        reports = desk.exchange.positions()
+        ahead = self._outlook(facts, {item.symbol: item for item in reports})
+        more = [*self._foreign(pair, reports), *self._books(pair, snapshot, now=server)]
+        more += () if ahead is None else ahead.against()
         reasons = found.reasons if isinstance(found, Refused) else ()
-        return verdict([*reasons, *strange], found.warnings)
+        warnings = (*found.warnings, *(() if ahead is None else ahead.warnings()))
+        return verdict([*reasons, *(item for item in more if item not in reasons)], warnings), ahead
 
-    def _foreign(self, pair: Pair) -> list[Reason]:
+    def _outlook(self, facts: OpenFacts, reports: Mapping[str, PositionReport]) -> Outlook | None:
+        """The account's margin with the entry in it, at the prices of the quotes."""
+        pair, notional = facts.pair, facts.notional
+        if notional <= ZERO or min(facts.perp.bid, facts.spot.ask) <= ZERO:
+            return None
+        contracts = notional / facts.perp.bid
+        entry = Entry(
+            pair=pair,
+            contracts=contracts,
+            price=facts.perp.bid,
+            coins=contracts * pair.multiplier,
+            cost=contracts * pair.multiplier * facts.spot.ask * (ONE + facts.spot_fee),
+        )
+        return outlook(entry, facts.wallet, held=self._desk.store.positions.active(), reports=reports)
+
+    def note(self, base: str, refusal: Refused) -> None:
+        """What a refused open leaves behind: quotes that stand still forbid opens in the coin for a while,
+        and a dollar coin off its dollar is told to a person.
+        """
+        store = self._desk.store
+        found = {reason.code: reason.message for reason in refusal.reasons}
+        still = found.get("frozen_quotes") or found.get("stale_quotes")
+        if still is not None:
+            now = self._desk.clock.now()
+            store.blocks.set(
+                Block(
+                    scope=base,
+                    kind=BlockKind.STALE_DATA,
+                    reason=still,
+                    since=now,
+                    until=now + freshness.FROZEN_AFTER,
+                )
+            )
+        if DEPEGGED in found:
+            alert_once(store, DEPEGGED, subject=CASH, message=found[DEPEGGED])
+
+    def _books(self, pair: Pair, snapshot: MarketSnapshot, *, now: datetime) -> tuple[Reason, ...]:
+        """Books from which nothing may be decided: crossed, standing still, or of another moment than each
+        other or than the quotes.
+        """
+        books = self._desk.market.any_books(pair)
+        unusable = freshness.crossed(*books)
+        if unusable:
+            return unusable
+        quotes = snapshot.spot[pair.spot.symbol], snapshot.perp[pair.perp.symbol]
+        collar = self._desk.rules.limits.collar
+        return (
+            *freshness.frozen(*books, now=now),
+            *freshness.implausible(*books, multiplier=pair.multiplier, collar=collar),
+            *freshness.of_two_moments(books, quotes),
+        )
+
+    def _foreign(self, pair: Pair, reports: tuple[PositionReport, ...]) -> list[Reason]:
         """Somebody else's position in the same perp: its funding could not be told from ours."""
         held = self._desk.store.positions.active_for(pair.base)
         ours = held.contracts if held is not None else ZERO
-        size = sum(
-            (item.size for item in self._desk.exchange.positions() if item.symbol == pair.perp.symbol), ZERO
-        )
+        size = sum((item.size for item in reports if item.symbol == pair.perp.symbol), ZERO)
         if size == -ours:
             return []
         text = f"the account holds {size} {pair.perp.symbol}, of which {-ours} is ours"

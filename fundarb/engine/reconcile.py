@@ -1,29 +1,41 @@
-"""Start-up is recovery, and reconciliation is the same walk: resolve, collect, settle,
-compare, repair.
+"""Start-up is recovery, and reconciliation is the same walk: make safe, then make true.
 
-Running it twice changes nothing the second time. Foreign orders, positions and coins are reported and never
-touched.
+Orders in doubt, fills and hedges come first (``safety``); then the books are brought up to the venue's,
+compared with it, and what others did is repaired or told. A read that fails in the second half is reported
+and takes nothing of the first half back. Running it twice changes nothing the second time. Foreign orders,
+positions and coins are reported and never touched.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from fundarb.core.events import ActivityChanged, AlertRaised, MismatchFound, MismatchRepaired
+from fundarb.core.events import AlertRaised, MismatchFound
+from fundarb.core.ledger import QUOTE_COINS
 from fundarb.core.market import Category
 from fundarb.core.orders import LINK_PREFIX
-from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord, PositionRecord
-from fundarb.core.states import IntentState, IntentTrigger, PositionState
-from fundarb.crash import Point
-from fundarb.engine.alerts import alert_once
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord
+from fundarb.engine.alerts import alert_once, was_told
 from fundarb.engine.collect import Collector
-from fundarb.engine.compare import Books, Mismatch, VenueFacts, compare
+from fundarb.engine.compare import (
+    Books,
+    Choice,
+    Mismatch,
+    VenueFacts,
+    compare,
+    not_booked,
+    own_differences,
+)
 from fundarb.engine.desk import Desk
+from fundarb.engine.explain import Explained
 from fundarb.engine.hedge import Hedger
-from fundarb.engine.lifecycle import rest, settle
+from fundarb.engine.lifecycle import not_hedged
+from fundarb.engine.remembered import Remembered
+from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.safety import Safe, Safety
 from fundarb.errors import Unavailable
 
 _RECENT = timedelta(days=1)
@@ -31,6 +43,11 @@ _REASON = "reconcile: "
 _TOLD = "reconcile.told"
 _TOLD_ELSEWHERE = frozenset({"unhedged", "uncertain_order"})
 """The hedger and the resolver tell of these themselves."""
+_RATES = 1
+"""So many perps are asked for their settled rates in one walk, which reads in bulk; the job that collects
+funding asks for all.
+"""
+_OURS = frozenset({"perp_size", "spot_short"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +63,30 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """What one walk found and did. ``clean`` means nothing is left that needs anybody."""
+    """What one walk found and did. ``clean`` means nothing is left that needs anybody.
+
+    ``ignored`` are the differences that a person has answered with "leave it"; they come back when they
+    change. ``unread``: the venue did not show everything, so books and venue were not compared; ``unsafe``:
+    not even its executions, so that something may be naked that nobody knows of.
+    """
 
     checked: Checked = field(default_factory=Checked)
     resolved: tuple[IntentRecord, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
-    repaired: tuple[PositionRecord, ...] = ()
+    repaired: tuple[Repair, ...] = ()
+    ignored: tuple[Mismatch, ...] = ()
+    unread: Unavailable | None = None
+    unsafe: bool = False
 
     @property
     def clean(self) -> bool:
-        """No difference but notes about other people's business."""
-        return all(item.note_only for item in self.mismatches)
+        """Everything was compared, and no difference found but notes about other people's business."""
+        return self.unread is None and not self.loud
+
+    @property
+    def loud(self) -> tuple[Mismatch, ...]:
+        """The differences that are not only notes."""
+        return tuple(item for item in self.mismatches if not item.note_only)
 
 
 class Reconciler:
@@ -66,65 +96,115 @@ class Reconciler:
         """Share the collaborators with whoever trades."""
         self._desk = desk
         self._collector = collector
-        self._resolver = resolver
-        self._hedger = hedger
+        self._safety = Safety(desk, collector=collector, resolver=resolver, hedger=hedger)
+        self.repairer = Repairer(desk)
+        self.remembered = Remembered(desk.store)
 
-    def run(self, *, dry_run: bool = False) -> ReconcileResult:
-        """The whole walk; ``dry_run`` compares only and sends, books and blocks nothing."""
-        resolved: tuple[IntentRecord, ...] = ()
-        repaired: tuple[PositionRecord, ...] = ()
-        if not dry_run:
-            resolved = self._resolve()
-            self._collector.collect()
-            self._settle()
-            repaired = self._repair()
-        facts = self._facts()
-        mismatches = self._compare(facts)
-        if not dry_run:
-            self._act(mismatches)
+    def run(
+        self, *, dry_run: bool = False, repair: bool | None = None, patience: timedelta | None = None
+    ) -> ReconcileResult:
+        """The whole walk; ``dry_run`` compares only and sends, books and blocks nothing.
+
+        ``repair`` lets the policy decide about legs that were closed by hand (None: as the settings say).
+        What the venue did, and what is naked, is mended in any case. ``patience`` is how long an order in
+        doubt is waited for, by default until its absence could be proved.
+
+        A venue that does not show everything ends the walk after what could be made safe, and the result says
+        so; with ``dry_run`` it is ``Unavailable``.
+        """
+        policy = self._policy(repair=self._desk.rules.repair if repair is None else repair)
+        if dry_run:
+            facts, (executions, rows) = self.facts(), self._collector.unbooked()
+            found = self._compare(facts, self.repairer.explain(facts), policy=policy)
+            return self._result(facts, (*not_booked(executions, rows), *found))
+        safe = self._safety.make(patience=2 * self._desk.rules.t_recover if patience is None else patience)
+        try:
+            return self._make_true(safe, policy=policy)
+        except Unavailable as error:
+            return self._unread(safe, error)
+
+    def _make_true(self, safe: Safe, *, policy: Choice | None) -> ReconcileResult:
+        """Book everything, repair what others did, compare and act; ``Unavailable`` if it cannot be read."""
+        self._collector.collect(most_rates=_RATES)
+        facts = self.facts()
+        booked = self.repairer.book_known(self.repairer.explain(facts), policy=policy)
+        if booked:
+            self._collector.collect(
+                most_rates=_RATES
+            )  # fills that became ours are matched with their log rows at once
+        repaired = (*booked, *self._safety.hedge())
+        if repaired:
+            facts = self.facts()
+        mismatches = self._compare(facts, self.repairer.explain(facts), policy=policy)
+        repaired = self._as_now((*safe.repaired, *repaired))
+        result = self._result(facts, mismatches, resolved=safe.resolved, repaired=repaired)
+        self._act(result)
+        return result
+
+    def _unread(self, safe: Safe, error: Unavailable) -> ReconcileResult:
+        """The venue did not show everything: nothing is decided from it. What our own books say is naked or
+        in doubt is told all the same.
+        """
+        mismatches = tuple(self._own_differences())
+        for item in mismatches:
+            self._alert(item)
         return ReconcileResult(
-            checked=self._checked(facts), resolved=resolved, mismatches=mismatches, repaired=repaired
+            resolved=safe.resolved,
+            mismatches=mismatches,
+            repaired=self._as_now(safe.repaired),
+            unread=error,
+            unsafe=safe.unread is not None,
         )
 
-    def _resolve(self) -> tuple[IntentRecord, ...]:
-        """What was in flight is UNCERTAIN, whoever sent it; then it is looked up."""
+    def forbid_opens(self) -> None:
+        """For a writer that begins to work on books that could not be compared: nothing is opened until a
+        walk comes to its end, which lifts it.
+        """
+        reason, now = f"{_REASON}books and venue could not be compared", self._desk.clock.now()
+        self._desk.store.blocks.set(
+            Block(scope=GLOBAL_SCOPE, kind=BlockKind.FREEZE, reason=reason, since=now)
+        )
+
+    def _own_differences(self) -> Iterable[Mismatch]:
+        """What our books alone say is in doubt, naked, or cannot be judged."""
         store = self._desk.store
-        waiting = store.intents.open()
-        if not waiting:
-            return ()
-        store.events.record(ActivityChanged(activity="RECOVERING"))
-        for intent in waiting:
-            if intent.state is not IntentState.UNCERTAIN:
-                with store.transaction(before=Point.RESOLVE_BEFORE_COMMIT, after=Point.RESOLVE_AFTER_COMMIT):
-                    store.intents.advance(
-                        intent.link_id, IntentTrigger.NO_ANSWER, message="in flight when its writer stopped"
-                    )
-        return self._resolver.resolve_all(patience=2 * self._desk.rules.t_recover)
+        return own_differences(store.positions.active(), store.intents.open(), naked=self._naked())
 
-    def _settle(self) -> None:
-        """Write down what each book is; one whose market cannot be read does not keep the others waiting."""
-        for position in self._desk.store.positions.active():
-            with suppress(Unavailable):
-                settle(self._desk, position.position_id)
-                rest(self._desk, position.position_id)
+    def _naked(self) -> frozenset[str]:
+        """The positions that are called hedged and are not."""
+        held = self._desk.store.positions.active()
+        return frozenset(item.position_id for item in held if not_hedged(self._desk, item))
 
-    def _repair(self) -> tuple[PositionRecord, ...]:
-        """A naked leg is hedged or unwound, always."""
-        repaired = []
-        for position in self._desk.store.positions.active():
-            if position.state is PositionState.EXPOSED:
-                with suppress(Unavailable):
-                    self._hedger.repair(position.position_id)
-                    rest(self._desk, position.position_id)
-                after = self._desk.store.positions.get(position.position_id)
-                if after.state is not PositionState.EXPOSED:
-                    self._desk.store.events.record(
-                        MismatchRepaired(mismatch="unhedged", symbol=position.base, action=after.state)
-                    )
-                    repaired.append(after)
-        return tuple(repaired)
+    def _policy(self, *, repair: bool) -> Choice | None:
+        """What becomes of a leg closed by hand; None: a person is asked."""
+        wanted = self._desk.rules.manual_close
+        return Choice(wanted) if repair and wanted != "ask" else None
 
-    def _facts(self) -> VenueFacts:
+    def _result(
+        self,
+        facts: VenueFacts,
+        mismatches: tuple[Mismatch, ...],
+        *,
+        resolved: tuple[IntentRecord, ...] = (),
+        repaired: tuple[Repair, ...] = (),
+    ) -> ReconcileResult:
+        """With what a person has answered before taken out."""
+        known = self.remembered.of(mismatches)
+        return ReconcileResult(
+            checked=self._checked(facts),
+            resolved=resolved,
+            mismatches=tuple(item for item in mismatches if item.id not in known),
+            repaired=repaired,
+            ignored=tuple(item for item in mismatches if item.id in known),
+        )
+
+    def _as_now(self, repaired: tuple[Repair, ...]) -> tuple[Repair, ...]:
+        """The repairs, each once, with their positions as they are at the end of the walk."""
+        get = self._desk.store.positions.get
+        once = {(item.kind, item.position_id): item for item in repaired}
+        return tuple(replace(item, position=get(item.position_id)) for item in once.values())
+
+    def facts(self) -> VenueFacts:
         """Complete answers of this very cycle; fills of the last day whose link id no row of ours
         explains.
         """
@@ -148,7 +228,9 @@ class Reconciler:
         """When this database was made or restored."""
         return self._desk.store.identity.since() or self._desk.identity().created_at
 
-    def _compare(self, facts: VenueFacts) -> tuple[Mismatch, ...]:
+    def _compare(
+        self, facts: VenueFacts, explained: Mapping[str, Explained], *, policy: Choice | None
+    ) -> tuple[Mismatch, ...]:
         store = self._desk.store
         links = {order.link_id for order in facts.orders} | {item.link_id for item in facts.recent}
         books = Books(
@@ -156,16 +238,22 @@ class Reconciler:
             since=self._since(),
             positions=store.positions.active(),
             intents=store.intents.open(),
+            naked=self._naked(),
             known_links=frozenset(link for link in links if store.intents.find(link) is not None),
             balances=store.ledger.balances(),
+            explained=explained,
+            policy=policy,
         )
         return compare(books, facts, tolerance=self._desk.rules.tolerance)
 
-    def _act(self, mismatches: tuple[Mismatch, ...]) -> None:
-        """Block what is not understood, tell once, and lift our own freezes where the cause is gone."""
+    def _act(self, result: ReconcileResult) -> None:
+        """Block what is not understood, tell once, and lift our own freezes where the cause is gone.
+
+        A leg of ours that is missing keeps its coin frozen even where a person has answered "leave it".
+        """
         store, now = self._desk.store, self._desk.clock.now()
         wanted: dict[tuple[str, BlockKind], Block] = {}
-        for item in mismatches:
+        for item in (*result.mismatches, *(one for one in result.ignored if one.kind in _OURS)):
             block = _block(item, now)
             if block is not None:
                 wanted.setdefault((block.scope, block.kind), block)
@@ -177,7 +265,9 @@ class Reconciler:
             ours = block.reason.startswith(_REASON) and not block.needs_person
             if ours and (block.scope, block.kind) not in wanted:
                 store.blocks.clear(block.scope, block.kind)
-        self._tell(mismatches)
+        if not store.intents.open():  # an order in doubt hides what it may explain
+            self.remembered.keep(result.ignored)
+        self._tell(result.mismatches)
 
     def _tell(self, mismatches: tuple[Mismatch, ...]) -> None:
         """One event per incident: an id that was told in the last walk is not told again."""
@@ -201,7 +291,7 @@ class Reconciler:
 
     def _alert(self, item: Mismatch) -> None:
         """An alert, unless whoever worked on the same incident before has raised it."""
-        if item.note_only:
+        if item.note_only or was_told(self._desk.store, "link_id_taken", subject=item.symbol):
             return
         subject, text = item.subject or item.symbol, f"{item.kind} of {item.symbol}: {item.action}"
         if item.kind in _TOLD_ELSEWHERE:
@@ -234,4 +324,5 @@ def _block(item: Mismatch, now: datetime) -> Block | None:
     if item.note_only or not item.base or item.kind == "unhedged":
         return None
     reason = f"{_REASON}{item.kind} of {item.symbol}"
-    return Block(scope=item.base, kind=BlockKind.FREEZE, reason=reason, since=now)
+    scope = GLOBAL_SCOPE if item.base in QUOTE_COINS else item.base  # every entry spends it
+    return Block(scope=scope, kind=BlockKind.FREEZE, reason=reason, since=now)

@@ -7,24 +7,24 @@ are cut to 12 places.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from fundarb.clock import Clock
-from fundarb.core.instants import floor_hour
-from fundarb.core.ledger import DUST
-from fundarb.core.money import ZERO, years
-from fundarb.core.pnl import EMPTY, Capital, Coverage, Pnl, Valuation, of_account, worst
+from fundarb.core.lots import LotMethod
+from fundarb.core.money import ZERO, cash, years
+from fundarb.core.pnl import EMPTY, Coverage, Pnl, Valuation, of_account, worst
 from fundarb.core.records import PositionRecord
-from fundarb.engine import equity as books
-from fundarb.engine import listings
-from fundarb.engine.collect import SOURCES, read_until
+from fundarb.engine import equity, listings, report_equity, report_tax
+from fundarb.engine import equity_points as curve
 from fundarb.engine.equity import EquityPoint
-from fundarb.engine.listings import EquityReport, FundingReport, LedgerReport, TradeRow
+from fundarb.engine.listings import FundingReport, LedgerReport, TradeRow
 from fundarb.engine.ports import MarketData, Trading
+from fundarb.engine.report_coverage import Coverages
+from fundarb.engine.report_equity import EquityReport
 from fundarb.engine.report_rows import (
     ACCOUNT_ROW,
     By,
@@ -32,34 +32,20 @@ from fundarb.engine.report_rows import (
     PnlReport,
     PnlRow,
     ReportQuery,
-    TieOutRow,
     bounds,
     by_symbol,
-    group_days,
     period,
 )
+from fundarb.engine.report_span import Span, find_span, tie_out
+from fundarb.engine.report_tax import TaxReport
+from fundarb.engine.report_time import Capitals
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
+from fundarb.store.ledger_sums import Sum
 
 _RATIO: Final = Decimal("1e-12")
+_DAYS: Final = Decimal("1e-6")
 METHOD: Final = "average cost per position; USDC taken one for one with USDT"
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """The two points between which the report counts, and until when."""
-
-    start: EquityPoint | None
-    end: EquityPoint | None
-    until: datetime
-    live: bool
-    warnings: tuple[str, ...]
-
-    def unrealised_of(self, position_id: str) -> Decimal:
-        """The change of a position's unrealised result."""
-        before = self.start.by_position.get(position_id, ZERO) if self.start is not None else ZERO
-        after = self.end.by_position.get(position_id, ZERO) if self.end is not None else ZERO
-        return after - before
 
 
 class Reporter:
@@ -75,8 +61,12 @@ class Reporter:
         market: MarketData | None = None,
         trading: Trading | None = None,
         buffer: Decimal = ZERO,
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        """Without market and account unrealised figures are those of the last snapshot."""
+        """Without market and account unrealised figures are those of the last snapshot; ``warnings`` are said
+        with every P&L.
+        """
+        self._warnings = warnings
         self._store = store
         self._clock = clock
         self._market = market
@@ -84,25 +74,29 @@ class Reporter:
         self._buffer = buffer
 
     def pnl(self, query: ReportQuery) -> PnlReport:
-        """The result by ``query.by``, its total, and the identity over the same span."""
-        span = self._span(query)
+        """The result by ``query.by``, its total, and the identity over the very same facts."""
+        now = self._clock.now()
+        measured, warnings = self._measured(query.until, now)
         with self._store.reading():
+            span = find_span(self._store, query, now=now, measured=measured, warnings=warnings)
             positions = self._positions(query)
+            sums = self._sums(query)
             if query.by in {By.POSITION, By.SYMBOL}:
-                groups = self._by_position(query, span, positions=positions)
+                groups = self._by_position(query, span, positions=positions, sums=sums)
                 if query.by is By.SYMBOL:
                     groups = by_symbol(groups)
             else:
                 groups = self._by_time(query, span, positions=positions)
-            pending = self._pending()
-            rows = tuple(self._row(key, group, span=span, pending=pending) for key, group in groups.items())
-            total = self._total(groups, span, pending=pending)
-            tie_out = self._tie_out(span)
+            coverages = Coverages(self._store, span.stop)
+            rows = tuple(_row(key, group, coverages=coverages) for key, group in groups.items())
+            whole = _whole(groups)
+            total = _row("total", whole, coverages=coverages)
+            tied = tie_out(self._store, span, total=whole.pnl, sums=sums)
         return PnlReport(
             rows=rows,
             total=total,
-            tie_out=tie_out,
-            coverage={source: self._coverage_of_source(source, span.until) for source in SOURCES},
+            tie_out=tied,
+            coverage=coverages.of_sources(),
             by=query.by,
             valuation=Valuation.MARK,
             valued_at=span.end.at if span.end is not None else None,
@@ -119,228 +113,191 @@ class Reporter:
         """Every execution of ours."""
         return listings.trades(self._store, query)
 
+    def tax(self, query: ReportQuery, method: LotMethod = LotMethod.FIFO) -> TaxReport:
+        """Every disposal with its lot, and every payment."""
+        return report_tax.tax(self._store, query, method=method)
+
     def ledger(self, query: ReportQuery) -> LedgerReport:
         """Every entry, and the trial balance."""
         return listings.ledger(self._store, query)
 
     def equity(self, query: ReportQuery) -> EquityReport:
         """The equity curve, with this moment at its end where the account can be read."""
-        end, live, _ = self._end(query.until, self._clock.now())
-        return listings.equity(self._store, query, live=end if live else None)
+        measured, _ = self._measured(query.until, self._clock.now())
+        with self._store.reading():
+            return report_equity.equity(self._store, query, live=measured, buffer=self._buffer)
 
     # ------------------------------------------------------------------------------------------ span
 
-    def _span(self, query: ReportQuery) -> _Span:
-        now = self._clock.now()
-        until = min(query.until, now) if query.until is not None else now
-        end, live, warnings = self._end(query.until, now)
-        start = books.opening(self._store)
-        if query.since is not None:
-            start = books.newest(self._store, until=query.since) or start
-        return _Span(start, end, until, live, warnings)
-
-    def _end(self, until: datetime | None, now: datetime) -> tuple[EquityPoint | None, bool, tuple[str, ...]]:
-        """The live account, or the newest snapshot before ``until``; whether it is live; what should be
+    def _measured(self, until: datetime | None, now: datetime) -> tuple[EquityPoint | None, tuple[str, ...]]:
+        """The account of this moment, None where the span ends before it or it cannot be read; what should be
         said.
         """
-        warnings: tuple[str, ...] = ()
-        if (until is None or until >= now) and self._market is not None and self._trading is not None:
-            try:
-                return books.measure(self._store, self._market, trading=self._trading, at=now), True, ()
-            except Unavailable as error:
-                warnings = (
-                    f"the account could not be read ({error}); unrealised figures are of the last snapshot",
-                )
-        return books.newest(self._store, until=until), False, warnings
+        if self._market is None or self._trading is None or (until is not None and until < now):
+            return None, self._warnings
+        try:
+            return equity.measure(self._store, self._market, trading=self._trading, at=now), ()
+        except Unavailable as error:
+            text = f"the account could not be read ({error}); unrealised figures are of the last snapshot"
+            return None, (text,)
 
     def _positions(self, query: ReportQuery) -> dict[str, PositionRecord]:
         found = self._store.positions.all(since=query.since, until=query.until)
         return {position.position_id: position for position in found}
 
+    def _sums(self, query: ReportQuery) -> tuple[Sum, ...]:
+        """What was booked of the span, what the opening brought left out."""
+        ledger = self._store.ledger
+        if query.since is not None or query.until is not None:
+            return ledger.read.sums(since=query.since, until=query.until, booked_after=ledger.opening_id)
+        brought = ledger.read.sums(booked_until=ledger.opening_id) if ledger.opening_id else ()
+        return (
+            *ledger.read.sums(),
+            *(replace(item, amount=-item.amount, value=-item.value) for item in brought),
+        )
+
     # ---------------------------------------------------------------------------------------- groups
 
     def _by_position(
-        self, query: ReportQuery, span: _Span, *, positions: Mapping[str, PositionRecord]
+        self,
+        query: ReportQuery,
+        span: Span,
+        *,
+        positions: Mapping[str, PositionRecord],
+        sums: Iterable[Sum],
     ) -> dict[str, Group]:
-        read = self._store.ledger.read
-        results = books.sum_pnl(read.sums(since=query.since, until=query.until))
-        slippage = read.slippage(since=query.since, until=query.until)
+        results = curve.sum_pnl(sums)
+        rest = results.pop(None, EMPTY) + Pnl(unrealised=span.account_unrealised)
+        # a late fact of a position that was closed before the span still belongs to it
+        late = {name for name in (*results, *span.changed) if name is not None and name not in positions}
+        positions = {**positions, **{name: self._store.positions.get(name) for name in sorted(late)}}
+        slippage = self._store.ledger.read.slippage(since=query.since, until=query.until)
+        capitals = Capitals(self._store, positions, buffer=self._buffer)
         groups: dict[str, Group] = {}
         for name, position in positions.items():
-            result = results.pop(name, EMPTY)
-            change = span.unrealised_of(name)
-            if result == EMPTY and not change and position.opened_at is None:
+            result, change = results.get(name, EMPTY), span.unrealised_of(name)
+            if result == EMPTY and not change and (position.opened_at is None or name in late):
                 continue  # a plan that never traded
-            result += Pnl(unrealised=change, slippage=slippage.get(name, ZERO))
-            groups[name] = self._group(result, [position], query=query, span=span)
-        # a late fact of a position that was closed before the span still belongs to it
-        for late, result in results.items():
-            if late is not None and result != EMPTY:
-                groups[late] = self._group(result, [self._store.positions.get(late)], query=query, span=span)
-        rest = results.get(None, EMPTY) + Pnl(unrealised=span.unrealised_of(DUST))
+            group = Group(result + Pnl(unrealised=change, slippage=slippage.get(name, ZERO)), [position])
+            self._stretch(group, position, capitals=capitals, since=query.since, until=span.stop)
+            groups[name] = group
         if rest != EMPTY:
             groups[ACCOUNT_ROW] = Group(rest, [])
         return groups
 
-    def _group(
-        self, pnl: Pnl, positions: Iterable[PositionRecord], *, query: ReportQuery, span: _Span
-    ) -> Group:
-        group = Group(pnl, list(positions))
-        for position in group.positions:
-            self._stretch(group, position, since=query.since, until=span.until)
-        return group
-
+    @staticmethod
     def _stretch(
-        self, group: Group, position: PositionRecord, *, since: datetime | None, until: datetime
+        group: Group,
+        position: PositionRecord,
+        *,
+        capitals: Capitals,
+        since: datetime | None,
+        until: datetime,
     ) -> None:
         """Add the time that a position was open within ``[since, until]`` and what it tied up meanwhile."""
-        first = position.opened_at
-        if first is None:
-            return
-        first = max(first, since) if since is not None else first
-        last = min(position.closed_at or until, until)
-        if last < first:
-            return
-        group.since = first if group.since is None else min(group.since, first)
-        group.until = last if group.until is None else max(group.until, last)
-        capital = Capital(position.notional, position.leverage, self._buffer)
-        group.capital_years += capital.amount * years(last - first)
+        found = capitals.over(position, since=since, until=until)
+        if found is not None:
+            group.time.absorb(found)
 
     def _by_time(
-        self, query: ReportQuery, span: _Span, *, positions: Mapping[str, PositionRecord]
+        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
     ) -> dict[str, Group]:
         """Results by the day or month (UTC) of the fact; unrealised by what the snapshots saw change in
         it.
         """
         results: dict[str, Pnl] = {}
-        read = self._store.ledger.read
-        for item in read.movements(since=query.since, until=query.until):
+        ledger = self._store.ledger
+        moved = ledger.read.by_day(since=query.since, until=query.until, booked_after=ledger.opening_id)
+        for item in moved:
             part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
             if part != EMPTY:
-                key = period(item.at, query.by)
+                key = period(item.day, query.by)
                 results[key] = results.get(key, EMPTY) + part
-        for at, cost in read.slippage_by_time(since=query.since, until=query.until):
+        for at, cost in ledger.read.slippage_by_day(since=query.since, until=query.until):
             key = period(at, query.by)
             results[key] = results.get(key, EMPTY) + Pnl(slippage=cost)
         for key, change in self._unrealised_by_time(query, span).items():
             results[key] = results.get(key, EMPTY) + Pnl(unrealised=change)
-        groups: dict[str, Group] = {}
-        for key in sorted(results):
-            begin, end = bounds(key)
-            group = Group(results[key], [])
-            for position in positions.values():
-                opened = position.opened_at
-                if opened is not None and opened < end and (position.closed_at or span.until) >= begin:
+        groups = {key: Group(results[key], []) for key in sorted(results)}
+        capitals = Capitals(self._store, positions, buffer=self._buffer)
+        for position in positions.values():
+            for key, begin, end in _periods(position, query, stop=span.stop):
+                group = groups.get(key)
+                if group is not None:
                     group.positions.append(position)
-                    self._stretch(
-                        group, position, since=max(begin, query.since or begin), until=min(end, span.until)
-                    )
-            groups[key] = group
+                    self._stretch(group, position, capitals=capitals, since=begin, until=end)
         return groups
 
-    def _unrealised_by_time(self, query: ReportQuery, span: _Span) -> dict[str, Decimal]:
-        """How the unrealised result of our positions changed in each period; the changes add up to the
-        whole.
+    def _unrealised_by_time(self, query: ReportQuery, span: Span) -> dict[str, Decimal]:
+        """How the unrealised result changed in each period, as the points that tied saw it; the changes add
+        up to the whole.
         """
-        seen = list(books.points(self._store, since=span.start.at if span.start else None, until=span.until))
-        if span.end is not None and span.end not in seen:
-            seen.append(span.end)
-        before = span.start.positions_unrealised if span.start is not None else ZERO
+        if span.start is None or span.end is None or span.start == span.end:
+            return {}
+        between = curve.points(self._store, since=span.start.at, until=span.end.at, tied_only=True)
+        before = span.start.unrealised
         changes: dict[str, Decimal] = {}
-        for point in seen:
+        for point in (*between, span.end):
             if query.since is not None and point.at < query.since:
                 continue
             key = period(point.at, query.by)
-            changes[key] = changes.get(key, ZERO) + point.positions_unrealised - before
-            before = point.positions_unrealised
+            changes[key] = changes.get(key, ZERO) + point.unrealised - before
+            before = point.unrealised
         return {key: change for key, change in changes.items() if change}
 
-    # ------------------------------------------------------------------------------------------ rows
 
-    def _row(self, key: str, group: Group, *, span: _Span, pending: Mapping[str, int]) -> PnlRow:
-        pnl = group.pnl
-        waits = sum(pending.get(position.position_id, 0) for position in group.positions)
-        coverage = worst(
-            self._coverage(position, span.until, pending=pending) for position in group.positions
-        )
-        unknown = coverage is Coverage.MISSING or (waits > 0 and not pnl.funding)
-        net = None if unknown else pnl.net
-        years_of_capital = group.capital_years
-        return PnlRow(
-            key=key,
-            funding=None if unknown else pnl.funding,
-            basis_pnl=pnl.basis_pnl,
-            fees=pnl.fees,
-            interest=pnl.interest,
-            slippage=pnl.slippage,
-            realised=pnl.realised,
-            unrealised=pnl.unrealised,
-            net=net,
-            notional=sum((position.notional for position in group.positions), ZERO),
-            days=group_days(group),
-            net_apr_on_capital=(net / years_of_capital).quantize(_RATIO)
-            if net is not None and years_of_capital
-            else None,
-            coverage=coverage,
-            base=group.positions[0].base if len({position.base for position in group.positions}) == 1 else "",
-            dust=pnl.dust,
-            suspense=pnl.suspense,
-            pending=waits,
-            fees_by_coin=pnl.fees_by_coin,
-        )
+def _row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
+    """A group as a row."""
+    pnl = group.pnl
+    waits = sum(coverages.pending(position) for position in group.positions)
+    coverage = worst(coverages.of(position) for position in group.positions)
+    unknown = coverage is Coverage.MISSING or (waits > 0 and not pnl.funding)
+    net = None if unknown else pnl.net
+    apr, reason = group.time.apr(net)
+    at_decision = sum((position.notional for position in group.positions), ZERO)
+    mean = group.time.notional
+    return PnlRow(
+        key=key,
+        funding=None if unknown else pnl.funding,
+        basis_pnl=pnl.basis_pnl,
+        fees=pnl.fees,
+        interest=pnl.interest,
+        slippage=pnl.slippage,
+        realised=pnl.realised,
+        unrealised=pnl.unrealised,
+        net=net,
+        notional=at_decision if mean is None else cash(mean),
+        days=(years(group.time.length) * 365).quantize(_DAYS),
+        net_apr_on_capital=None if apr is None else apr.quantize(_RATIO),
+        coverage=coverage,
+        base=group.positions[0].base if len({position.base for position in group.positions}) == 1 else "",
+        dust=pnl.dust,
+        suspense=pnl.suspense,
+        pending=waits,
+        fees_by_coin=pnl.fees_by_coin,
+        net_apr_reason=reason,
+    )
 
-    def _total(self, groups: Mapping[str, Group], span: _Span, *, pending: Mapping[str, int]) -> PnlRow:
-        """The sum of all rows. A position that stands in several periods counts once; its time is the sum
-        of its parts.
-        """
-        whole = Group(sum((group.pnl for group in groups.values()), EMPTY), [])
-        unique = {item.position_id: item for group in groups.values() for item in group.positions}
-        whole.positions = list(unique.values())
-        for group in groups.values():
-            whole.absorb_time(group)
-        return self._row("total", whole, span=span, pending=pending)
 
-    def _pending(self) -> dict[str, int]:
-        """Settlements that the venue has not shown yet, by position."""
-        found: dict[str, int] = {}
-        for item in self._store.ledger.log.pending_settlements():
-            found[item.position_id] = found.get(item.position_id, 0) + 1
-        return found
+def _whole(groups: Mapping[str, Group]) -> Group:
+    """The sum of all rows. A position that stands in several periods counts once; its time is the sum of its
+    parts.
+    """
+    whole = Group(sum((group.pnl for group in groups.values()), EMPTY), [])
+    unique = {item.position_id: item for group in groups.values() for item in group.positions}
+    whole.positions = list(unique.values())
+    for group in groups.values():
+        whole.time.absorb(group.time)
+    return whole
 
-    def _coverage(self, position: PositionRecord, until: datetime, *, pending: Mapping[str, int]) -> Coverage:
-        """How much of what was due to a position has been read from the venue's log.
 
-        Funding falls due on full hours only: until the first of them nothing can be missing.
-        """
-        since, end = position.created_at, min(position.closed_at or until, until)
-        due = floor_hour(end)
-        if due <= since:
-            return Coverage.COMPLETE
-        cursors = [read_until(self._store, source) for source in SOURCES]
-        opened = self._store.ledger.opened_at
-        if opened is None or any(cursor is None or cursor <= since for cursor in cursors):
-            return Coverage.MISSING
-        read = all(cursor is not None and cursor >= due for cursor in cursors)
-        return Coverage.COMPLETE if read and not pending.get(position.position_id) else Coverage.PARTIAL
-
-    def _coverage_of_source(self, source: str, until: datetime) -> Coverage:
-        cursor = read_until(self._store, source)
-        if cursor is None:
-            return Coverage.MISSING
-        return Coverage.COMPLETE if cursor >= floor_hour(until) else Coverage.PARTIAL
-
-    def _tie_out(self, span: _Span) -> TieOutRow:
-        if span.start is None or span.end is None:
-            return TieOutRow(equity_start=None, equity_end=None, explained=None, unexplained=None)
-        found = books.tie_out(self._store, span.start, end=span.end)
-        return TieOutRow(
-            equity_start=found.equity_start,
-            equity_end=found.equity_end,
-            explained=found.explained,
-            unexplained=found.unexplained,
-            since=span.start.at,
-            until=span.end.at,
-            parts=found,
-            revaluation=span.end.others_unrealised - span.start.others_unrealised,
-            venue_equity=span.end.venue_equity,
-        )
+def _periods(
+    position: PositionRecord, query: ReportQuery, *, stop: datetime
+) -> Iterator[tuple[str, datetime, datetime]]:
+    """The periods in which a position was open, each with its part of the span."""
+    at, last = position.opened_at, position.closed_at or stop
+    while at is not None and at <= last:
+        key = period(at, query.by)
+        begin, end = bounds(key)
+        yield key, max(begin, query.since or begin), min(end, stop)
+        at = end

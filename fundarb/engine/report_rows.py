@@ -7,21 +7,23 @@ Values only; who fills them is ``report`` and ``listings``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fundarb.core.instants import iso
-from fundarb.core.money import ZERO, plain
-from fundarb.core.pnl import Coverage, FeeTotal, Pnl, TieOut, Valuation, days
+from fundarb.core.money import plain
+from fundarb.core.pnl import Coverage, FeeTotal, Pnl, TieOut, Valuation
 from fundarb.core.records import PositionRecord
+from fundarb.engine.report_time import Stretch
 
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 
 ACCOUNT_ROW: Final = "account"
-"""The key of what belongs to no position: interest, fees of strangers' doings, suspense."""
+"""The key of what belongs to no position: interest, what strangers traded and received, the value of their
+coins and of dust, suspense."""
 
 
 class By(StrEnum):
@@ -48,9 +50,9 @@ class PnlRow:
     unrealised``.
 
     ``funding`` and ``net`` are None while nothing is known of the funding that was due (coverage
-    "missing" or all of it pending). ``slippage`` is contained in ``basis_pnl``. ``net_apr_on_capital`` is
-    simple and only as meaningful as ``days`` is long; None without capital or time. ``notional`` is the
-    quote value of one leg at the decision, summed over positions.
+    "missing" or all of it pending). ``slippage`` is contained in ``basis_pnl``. ``notional`` is the mean over
+    ``days`` of the quote value of one leg, summed over positions. ``net_apr_on_capital`` is simple, on what
+    was tied up for as long as it was; None where that was less than a day, or nothing (``net_apr_reason``).
     """
 
     key: str
@@ -71,20 +73,25 @@ class PnlRow:
     suspense: Decimal
     pending: int
     fees_by_coin: Mapping[str, FeeTotal]
+    net_apr_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TieOutRow:
     """The equity identity with its parts; all None while there is no equity to compare with.
 
-    ``explained = total.net + external + revaluation + suspense``: ``revaluation`` is what coins that
-    belong to no position of ours gained by their prices.
+    ``explained = total.net + external + suspense``, of the very facts that the rows are made of;
+    ``equity_end − equity_start = explained + pending + unexplained``. ``pending`` is what the venue holds
+    already and whose booking waits for another of its rows. ``revaluation``, what coins that belong to no
+    position of ours gained by their prices, is part of the total, in the row of the account. ``since`` and
+    ``until`` are the moments at which prices were read.
     """
 
     equity_start: Decimal | None
     equity_end: Decimal | None
     explained: Decimal | None
     unexplained: Decimal | None
+    pending: Decimal | None = None
     since: datetime | None = None
     until: datetime | None = None
     parts: TieOut | None = None
@@ -112,20 +119,11 @@ class PnlReport:
 
 @dataclass(slots=True)
 class Group:
-    """A row in the making: its positions, its result, and ``Σ capital · years`` for the yield."""
+    """A row in the making: its result, its positions, and the time that they were open."""
 
     pnl: Pnl
     positions: list[PositionRecord]
-    since: datetime | None = None
-    until: datetime | None = None
-    capital_years: Decimal = ZERO
-
-    def absorb_time(self, other: Group) -> None:
-        """Take over another group's time and capital."""
-        self.capital_years += other.capital_years
-        if other.since is not None and other.until is not None:
-            self.since = other.since if self.since is None else min(self.since, other.since)
-            self.until = other.until if self.until is None else max(self.until, other.until)
+    time: Stretch = field(default_factory=Stretch)
 
 
 _DAY: Final = timedelta(days=1)
@@ -169,15 +167,8 @@ def by_symbol(groups: Mapping[str, Group]) -> dict[str, Group]:
             continue
         known.pnl += group.pnl
         known.positions += group.positions
-        known.absorb_time(group)
+        known.time.absorb(group.time)
     return found
-
-
-def group_days(group: Group) -> Decimal:
-    """The time from the first to the last moment of a group, in days; zero where nothing was ever open."""
-    if group.since is None or group.until is None:
-        return ZERO
-    return days(group.since, group.until).quantize(Decimal("1e-6"))
 
 
 def period(at: datetime, by: By) -> str:

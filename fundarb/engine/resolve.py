@@ -2,34 +2,39 @@
 
 An order is adopted as soon as any of the three sources shows it. It is ABSENT only when the venue can no
 longer admit it (its lease has run out), all three sources missed it three times in a row over at least 30 s,
-and neither the position nor the coin balance changed in a way that nothing else explains. Time alone proves
-nothing.
+neither the position nor the coin balance changed in a way that nothing else explains, and neither the
+transaction log nor the venue's answer to the create says that it exists. Time alone proves nothing.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.events import IntentResolved
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO
-from fundarb.core.orders import Execution, Leg
+from fundarb.core.orders import Execution, Leg, Outcome
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, IntentTrigger
 from fundarb.crash import Point
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.alerts import alert_once, halt, was_told
 from fundarb.engine.collect import Collector
 from fundarb.engine.desk import MISS_SPAN, MISSES, Desk
-from fundarb.engine.orders import OrderDesk
+from fundarb.engine.orders import OrderDesk, same_order
 from fundarb.errors import Unavailable
 
 _PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=5)
 _ADMISSION_GRACE = timedelta(seconds=1)
 _AHEAD = timedelta(minutes=1)
+_JUST_AFTER = timedelta(milliseconds=20)
+_LOOK_BACK = 500
+"""Answers among which that of an order in doubt is looked for."""
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class Resolver:
 
     def resolve_all(self, *, patience: timedelta) -> tuple[IntentRecord, ...]:
         """Every open intent, each on its own evidence and all at the same time; those still UNCERTAIN are
-        among the result.
+        among the result. Without patience each is looked up once and nobody waits.
         """
         return self._until(self._desk.store.intents.open(), patience=patience)
 
@@ -80,16 +85,35 @@ class Resolver:
             while self._round(found):
                 waited = self._desk.clock.monotonic() - began
                 limit = patience if self._answered else min(patience, self._desk.rules.t_recover)
-                if waited + pause > limit:
+                wait = min([pause, *self._next_proofs(found)])
+                if waited + wait > limit:
                     break
-                self._desk.clock.sleep(pause)
+                self._desk.clock.sleep(wait)
                 pause = min(pause + _PAUSE, _LONGEST_PAUSE)
         except Unavailable:  # a virtual clock that went away with its venue
             pass
         for intent in found:
-            if intent.state is IntentState.UNCERTAIN:
+            if intent.state is IntentState.UNCERTAIN and (patience or self._overdue(intent)):
                 self._tell(intent)
         return tuple(found)
+
+    def _overdue(self, intent: IntentRecord) -> bool:
+        """Whether an order is in doubt for longer than one may be: nobody has to have waited for it."""
+        return self._desk.clock.now() - intent.signed_at >= self._desk.rules.t_recover
+
+    def _next_proofs(self, intents: list[IntentRecord]) -> Iterator[timedelta]:
+        """How long until something new can be concluded of each: its lease ends, its misses span long
+        enough. A leg that is naked does not wait for a round that comes a little later.
+        """
+        now = self._desk.clock.monotonic()
+        venue = self._desk.clock.now() + (self._desk.exchange.clock_offset or timedelta())
+        for intent in intents:
+            if intent.state is not IntentState.UNCERTAIN:
+                continue
+            misses = self._misses.get(intent.link_id)
+            proof = self._lease_end(intent) - venue if misses is None else misses.first + MISS_SPAN - now
+            if proof > timedelta():
+                yield proof + _JUST_AFTER
 
     def _round(self, found: list[IntentRecord]) -> bool:
         """Look every uncertain order up once; whether one is still uncertain."""
@@ -99,6 +123,8 @@ class Resolver:
         return any(intent.state is IntentState.UNCERTAIN for intent in found)
 
     def _tell(self, intent: IntentRecord) -> None:
+        if was_told(self._desk.store, "link_id_taken", subject=intent.link_id):
+            return
         message = f"{intent.link_id} is still UNCERTAIN: {intent.message or 'no answer'}"
         with suppress(Unavailable):
             alert_once(self._desk.store, "uncertain_order", subject=intent.link_id, message=message)
@@ -113,7 +139,7 @@ class Resolver:
             self._answered = True
             if report is not None:
                 return self._announce(self._orders.adopt(intent, report), "order found")
-            expired = self._lease_expired(intent)
+            expired = self.lease_over(intent)
             if executions:
                 return self._from_executions(intent, executions) if expired else intent
             if not expired:
@@ -123,20 +149,27 @@ class Resolver:
             self._misses.pop(intent.link_id, None)
             return intent
 
-    def _lease_expired(self, intent: IntentRecord) -> bool:
-        """Whether the venue can no longer admit the request: its clock is past signature + window + grace +
-        error.
-        """
+    def _lease_end(self, intent: IntentRecord) -> datetime:
+        """The last instant at which the venue may admit the request: signature + window + grace + error."""
         rules = self._desk.rules
-        last = intent.signed_at + rules.recv_window + _ADMISSION_GRACE + rules.limits.max_clock_offset
-        return self._desk.exchange.server_time() > last
+        return intent.signed_at + rules.recv_window + _ADMISSION_GRACE + rules.limits.max_clock_offset
+
+    def lease_over(self, intent: IntentRecord) -> bool:
+        """Whether the venue can no longer admit the request, by its own clock."""
+        return self._desk.exchange.server_time() > self._lease_end(intent)
 
     def _from_executions(self, intent: IntentRecord, executions: tuple[Execution, ...]) -> IntentRecord:
         """The order is in no list any more (a restarted venue forgets closed ones), but it traded: an IOC is
         over by now.
+
+        Taken as all that it traded only if nothing is left unexplained: a read that lags may show a part.
         """
         self._orders.book(intent, executions)
-        return self._announce(self._orders.finish(intent, executions, message=""), "executions found")
+        self._collector.collect()
+        if self.unexplained(intent) != ZERO:
+            return intent
+        found = self._desk.store.executions.of_link(intent.link_id)
+        return self._announce(self._orders.finish(intent, found, message=""), "executions found")
 
     def _missed(self, intent: IntentRecord) -> IntentRecord:
         """Count one complete miss; prove absence once there are enough of them and nothing moved
@@ -148,17 +181,56 @@ class Resolver:
         if misses.count < MISSES or now - misses.first < MISS_SPAN:
             return intent
         self._collector.collect()
+        executions = self._desk.store.executions.of_link(intent.link_id)
+        if executions:  # a fill came in between: the next look finds its order, or finishes by it
+            self._misses.pop(intent.link_id, None)
+            return intent
         difference = self.unexplained(intent)
-        store = self._desk.store
         if difference != ZERO:
             self._alert(intent, difference)
             return intent
+        self._misses.pop(intent.link_id, None)
+        if self._in_log(intent):
+            return intent
+        if self._said_to_exist(intent):
+            message = f"the venue says {intent.link_id} is taken, and shows no order under it"
+            halt(self._desk.store, "link_id_taken", subject=intent.link_id, message=message)
+            return intent
+        return self.declare_absent(intent, how="proved absent")
+
+    def _in_log(self, intent: IntentRecord) -> bool:
+        """Whether a trade row of the transaction log carries the order's link id: it traded, whatever the
+        order and execution lists say.
+        """
+        return any(row.link_id == intent.link_id for row in self._desk.store.ledger.log.waiting())
+
+    def _said_to_exist(self, intent: IntentRecord) -> bool:
+        """Whether the venue answered the create by "this link id exists already"."""
+        told = self._desk.store.events.last(_LOOK_BACK, kind="order_answered")
+        answers = [json.loads(event.payload) for event in told]
+        return any(
+            answer["link_id"] == intent.link_id and answer["outcome"] == Outcome.EXISTS for answer in answers
+        )
+
+    def declare_absent(self, intent: IntentRecord, *, how: str) -> IntentRecord:
+        """Write down that the venue never had this order, and by what that is known."""
+        store = self._desk.store
         with store.transaction(before=Point.RESOLVE_BEFORE_COMMIT, after=Point.RESOLVE_AFTER_COMMIT):
             intent = store.intents.advance(
                 intent.link_id, IntentTrigger.PROVED_ABSENT, message="the venue never had this order"
             )
-        self._misses.pop(intent.link_id, None)
-        return self._announce(intent, "proved absent")
+            return self._announce(intent, how)
+
+    def against_absence(self, intent: IntentRecord) -> str:
+        """Why an order may exist in spite of what a person says; empty if nothing speaks for it."""
+        if not self.lease_over(intent):
+            return "its lease has not run out yet"
+        report = self._orders.look_up(intent)
+        if report is not None and same_order(intent, report):
+            return "the venue shows it"
+        if self._desk.exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id):
+            return "the venue shows fills of it"
+        return "the venue's transaction log shows a trade of it" if self._in_log(intent) else ""
 
     def unexplained(self, intent: IntentRecord) -> Decimal:
         """The change of the order's position (contracts) or coin balance that our books do not explain."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fundarb.clock import Clock
+from fundarb.core.forecast import RateHistory
 from fundarb.core.market import FundingRate, SettledFunding
 from fundarb.engine.ports import MarketData
 from fundarb.errors import Unavailable
@@ -23,7 +24,7 @@ _KEEP = 400
 class _Row:
     """What is known of one perp, and when it was read."""
 
-    rates: tuple[SettledFunding, ...]
+    rates: RateHistory
     read: datetime
 
 
@@ -81,5 +82,5 @@ class FundingShelf:
         else:
             fresh = self._market.settled_funding(symbol)
         merged = {item.time: item for item in (*known, *fresh)}
-        newest = tuple(merged[time] for time in sorted(merged))[-_KEEP:]
+        newest = RateHistory(merged[time] for time in sorted(merged)[-_KEEP:])
         self._rows[symbol] = _Row(newest, now)

@@ -8,7 +8,7 @@ kept fresh is judged by its age.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from fundarb.core.records import Block, BlockKind, WriterRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.collect import SOURCES, read_until
 from fundarb.engine.handover import HEARTBEAT_LIMIT, Holder, holder_of
+from fundarb.engine.unfinished import asked, lasting, unfinished
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
 
@@ -27,6 +28,17 @@ _OLD = timedelta(minutes=15)
 _ERRORS = 5
 _LOOK_BACK = timedelta(days=1)
 _FAILED = frozenset({"failed"})
+_ODD = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
+"""States that are never in order, whoever is at work."""
+_SLOW = timedelta(minutes=2)
+"""Longer than a writer that is at work leaves a position in the middle of something."""
+_NEXT: Mapping[Holder, str] = {
+    Holder.NOBODY: "run `fundarb reconcile`",
+    Holder.DAEMON: "the daemon works on it; `fundarb reconcile` says what it finds",
+    Holder.SILENT_DAEMON: "end the silent daemon, then run `fundarb reconcile`",
+    Holder.COMMAND: "another command is at work; then run `fundarb reconcile`",
+}
+"""What a person does about a position that is not at rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +84,16 @@ class ErrorStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandStatus:
+    """A command that somebody asked for and the writer has not ended; ``age`` since it was asked."""
+
+    id: int
+    name: str
+    state: str
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The whole. ``degraded`` lists everything that is not as it should be; empty means healthy."""
 
@@ -83,6 +105,7 @@ class Status:
     jobs: tuple[JobStatus, ...]
     positions_open: int
     last_errors: tuple[ErrorStatus, ...]
+    commands: tuple[CommandStatus, ...] = ()
     degraded: tuple[Reason, ...] = ()
 
 
@@ -124,23 +147,13 @@ def status(store: Store, jobs: tuple[JobStatus, ...]) -> Status:
             jobs=jobs,
             positions_open=len(store.positions.active()),
             last_errors=tuple(_error(event) for event in _errors(store, now)),
+            commands=tuple(
+                CommandStatus(id=item.id, name=item.name, state=item.state.value, age=now - item.created_at)
+                for item in asked(store)
+            ),
         )
-        reasons = _degraded(made, store)
+        reasons = _degraded(made, store, holder=holder)
     return replace(made, degraded=reasons)
-
-
-def nothing_yet(jobs: tuple[JobStatus, ...]) -> Status:
-    """The state of a bot that has no database: off, with nothing wrong."""
-    return Status(
-        control=Control.RUNNING,
-        activity="OFF",
-        writer=None,
-        sources=tuple(SourceStatus(name=name, age=None, state="never") for name in SOURCES),
-        blocks=(),
-        jobs=jobs,
-        positions_open=0,
-        last_errors=(),
-    )
 
 
 def _writer(record: WriterRecord | None, holder: Holder, *, now: datetime) -> WriterStatus | None:
@@ -172,8 +185,11 @@ def _source(store: Store, name: str, *, now: datetime, watching: bool) -> Source
 
 
 def _errors(store: Store, now: datetime) -> tuple[RecordedEvent, ...]:
+    """What went wrong lately. A block is none of it: it is shown while it holds, and may be a wish."""
     recent = [
-        event for event in store.events.last(50, severity=Severity.WARNING) if now - event.at < _LOOK_BACK
+        event
+        for event in store.events.last(50, severity=Severity.WARNING)
+        if now - event.at < _LOOK_BACK and event.kind != "block_set"
     ]
     return tuple(recent[-_ERRORS:])
 
@@ -184,7 +200,7 @@ def _error(event: RecordedEvent) -> ErrorStatus:
     return ErrorStatus(id=event.id, at=event.at, kind=event.kind, message=str(text))
 
 
-def _degraded(found: Status, store: Store) -> tuple[Reason, ...]:
+def _degraded(found: Status, store: Store, *, holder: Holder) -> tuple[Reason, ...]:
     """Everything that keeps the bot from being healthy. A pause is a person's wish, and no sickness."""
     reasons = [
         Reason(f"block_{block.kind}", f"{block.scope}: {block.reason}")
@@ -206,9 +222,16 @@ def _degraded(found: Status, store: Store) -> tuple[Reason, ...]:
     reasons += [
         Reason("job_failed", f"{job.name}: {job.message}") for job in found.jobs if job.result in _FAILED
     ]
-    reasons += [
-        Reason("position", f"{item.position_id} ({item.base}) is {item.state}")
-        for item in store.positions.active()
-        if item.state in {PositionState.EXPOSED, PositionState.UNCERTAIN}
-    ]
-    return tuple(reasons)
+    return (*reasons, *_unfinished(found, store, holder=holder))
+
+
+def _unfinished(found: Status, store: Store, *, holder: Holder) -> Iterator[Reason]:
+    """Positions that are not at rest and commands that wait, where nobody is there who ends them soon."""
+    now, nobody = store.clock.now(), holder in {Holder.NOBODY, Holder.SILENT_DAEMON}
+    for item in unfinished(store):
+        if nobody or item.position.state in _ODD or now - item.since > _SLOW:
+            yield Reason("position", f"{item.sentence(now)}: {_NEXT[holder]}")
+    for command in found.commands:
+        if nobody:
+            text = f"command {command.id} ({command.name}) has waited for {lasting(command.age)}"
+            yield Reason("command_waits", f"{text}: the next writer takes it")

@@ -7,35 +7,38 @@ approved. The result says what the book is now, whatever happened on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from fundarb.core import sizing
+from fundarb.core import risk, sizing
 from fundarb.core.market import MarketSnapshot, Pair
 from fundarb.core.minimums import sellable_again
 from fundarb.core.money import ONE, ZERO, plain
-from fundarb.core.pairing import pair_market
+from fundarb.core.pairing import QUOTE, Pairing, pair_market
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.crash import Point
+from fundarb.engine.closing import ClosePlan, Closer, Met
 from fundarb.engine.desk import Desk
 from fundarb.engine.fees import PairFees
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.legs import Legs, Progress
 from fundarb.engine.lifecycle import rest, settle
 from fundarb.engine.outcome import TradeResult, trade_result
+from fundarb.engine.outlook import Outlook
 from fundarb.engine.preflight import Preflight, Yield
-from fundarb.errors import ConfigError, Rejected, Unavailable
+from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPlan:
     """An approved entry: what will be bought and shorted, in which clips, and what it was decided on.
 
-    ``dust`` is what earlier positions left of the coin; it is used first.
+    ``dust`` is what earlier positions left of the coin; it is used first. ``outlook`` is the margin after it.
     """
 
     pair: Pair
@@ -47,6 +50,7 @@ class OpenPlan:
     warnings: tuple[Reason, ...] = ()
     position: PositionRecord | None = None
     dust: Decimal = ZERO
+    outlook: Outlook | None = None
 
 
 class Trader:
@@ -56,7 +60,7 @@ class Trader:
         """Trade on one desk."""
         self._desk = desk
         self._legs = legs
-        self._hedger = hedger
+        self._closer = Closer(desk, legs=legs, hedger=hedger)
         self._preflight = preflight
 
     def plan_open(
@@ -71,16 +75,20 @@ class Trader:
         snapshot = desk.market.refresh()
         pairing = pair_market(desk.market.instruments(), snapshot)
         pair = pairing.find(base)
+        _require_coin(base, pairing)
         if pair is None:
             reasons = tuple(reason for item in pairing.refusals(base) for reason in item.reasons)
+            unknown = (Reason("unknown_coin", f"{base} is not traded as spot and perp here"),)
+            now = desk.clock.now()
             return Refused(
-                reasons or (Reason("unknown_coin", f"{base} is not traded as spot and perp here"),)
+                (*(reasons or unknown), *risk.blocks(desk.store.blocks.active(now), base, now=now))
             )
         held = desk.store.positions.active_for(pair.base)
         refused = self._already_held(held, add=add)
-        if refused:
-            return Refused((refused,))
-        return self._sized(pair, notional, snapshot=snapshot, held=held, expected=expected)
+        plan = self._sized(pair, notional, snapshot=snapshot, held=held, expected=expected)
+        if refused is None:
+            return plan
+        return Refused((refused, *(plan.reasons if isinstance(plan, Refused) else ())), plan.warnings)
 
     def open(
         self, base: str, notional: Decimal, *, add: bool = False, expected: Yield | None = None
@@ -88,6 +96,7 @@ class Trader:
         """Open (or add to) a hedged position; blocks until it is hedged, given back, or uncertain."""
         plan = self.plan_open(base, notional, add=add, expected=expected)
         if isinstance(plan, Refused):
+            self._preflight.note(base, plan)
             return plan
         try:
             self._desk.exchange.prepare_symbol(plan.pair.perp.symbol, self._leverage(plan.pair))
@@ -98,50 +107,56 @@ class Trader:
         result = self._walk(position_id, lambda: self._legs.enter(position_id, plan.entry.clips), first=first)
         return replace(result, warnings=plan.warnings)
 
-    def plan_close(self, name: str, fraction: Decimal = ONE) -> tuple[PositionRecord, Decimal] | Refused:
-        """The position that a close means and the contracts that it keeps; ``name`` is an id or a base
-        coin.
-        """
-        position = self.find(name)
-        if not ZERO < fraction <= ONE:
-            return Refused((Reason("bad_fraction", "a fraction is above 0 % and at most 100 %"),))
-        pair = self._desk.market.pair_of(position)
-        keep = ZERO if fraction == ONE else sizing.keep_contracts(pair, position.contracts, fraction=fraction)
-        if keep == position.contracts and position.contracts:
-            return Refused((Reason("fraction_too_small", "it is less than one step of the perp"),))
-        return position, keep
+    def plan_close(self, name: str, fraction: Decimal = ONE) -> ClosePlan | Refused:
+        """What a close means; ``name`` is an id or a base coin. Sends nothing."""
+        return self._closer.plan(self.find(name), fraction)
 
     def close(self, name: str, fraction: Decimal = ONE, *, emergency: bool = False) -> TradeResult | Refused:
         """Close a position or a part of it. Never held back by an entry gate.
 
-        Refused where the venue holds less than our books say, for then somebody else has traded and our book
-        is not the truth; ``emergency`` closes what is really there all the same, at wider prices.
+        Where somebody else closed a leg, a close of the whole takes that over into our books and ends flat.
+        Refused where the venue holds less than our books say and none of its rows tells why; ``emergency``
+        closes what is really there all the same, at wider prices and whatever the quotes look like.
         """
-        planned = self.plan_close(name, fraction)
+        if self._is_over(name):
+            return Refused((Reason("not_open", f"{name} is over: nothing is held"),))
+        closer, position = self._closer, self.find(name)
+        first = self._next_order(position)
+        if position.state is PositionState.UNCERTAIN:
+            position = closer.finish(position.position_id)
+        if position.state is PositionState.UNCERTAIN:
+            return self._finish(position.position_id, Progress(uncertain=True), first=first)
+        position_id = position.position_id
+        met = Met()
+        with self._in_a_hurry() if emergency else nullcontext():
+            met = closer.meet(position, whole=fraction == ONE)
+        if met.strange and not emergency:
+            return Refused(met.strange, met.taken)
+        position = self._desk.store.positions.get(position_id)
+        if position.state.final:
+            return replace(self._finish(position_id, Progress(), first=first), warnings=met.taken)
+        if not emergency:
+            closer.renew(position)
+        planned = closer.plan(position, fraction)
         if isinstance(planned, Refused):
             return planned
-        position, keep = planned
-        desk, position_id, first = self._desk, position.position_id, self._next_order(position)
-        if position.state is PositionState.UNCERTAIN:
-            return self._finish(position_id, Progress(uncertain=True), first=first)
-        strange = () if emergency else self._legs.notes(position)
-        if strange:
-            return Refused(strange)
-        desk.market.refresh()
-        with desk.store.transaction(before=Point.POSITION_BEFORE_COMMIT, after=Point.POSITION_AFTER_COMMIT):
-            goal = Goal.CLOSE if keep == ZERO else Goal.REDUCE
-            desk.store.positions.update(position_id, goal=goal, target_contracts=keep)
-        cap = desk.rules.unwind_caps[-1] if emergency else desk.rules.limits.price_cap
+        closer.decide(planned)
+        costs = closer.costs(position)
+        result = self._walk(position_id, closer.walk(planned, emergency=emergency), first=first)
+        return replace(result, warnings=(*met.taken, *costs))
 
-        def walk() -> Progress:
-            if position.state is PositionState.EXPOSED:
-                self._hedger.repair(position_id)
-            now = desk.store.positions.get(position_id)
-            if now.state.final or now.state in {PositionState.EXPOSED, PositionState.UNCERTAIN}:
-                return Progress([] if now.state.final else [Reason("unhedged", f"{now.base} is {now.state}")])
-            return self._legs.exit(position_id, keep, clip=self._clip(now), cap=cap)
+    @contextmanager
+    def _in_a_hurry(self) -> Iterator[None]:
+        """Reads that end soon, and that an emergency can do without."""
+        with suppress(Unavailable), self._desk.hurried():
+            yield
 
-        return self._walk(position_id, walk, first=first)
+    def _is_over(self, name: str) -> bool:
+        """Whether this is the id of a position that has ended."""
+        try:
+            return self._desk.store.positions.get(name).state.final
+        except LookupError:
+            return False
 
     def held(self) -> tuple[PositionRecord, ...]:
         """Every position that is not over."""
@@ -158,6 +173,9 @@ class Trader:
             held = positions.active_for(name.upper())
             if held is not None:
                 return held
+        for position in positions.active():
+            if name.upper() in {position.perp_symbol, position.perp_symbol.removesuffix(QUOTE)}:
+                raise _no_coin(name, position.base)
         message = f"there is no open position {name}"
         raise ConfigError(message)
 
@@ -191,7 +209,7 @@ class Trader:
             reasons = list(entry.reasons)
         else:
             reasons = self._stranded(pair, book.spot_owned + entry.spot_net, bid=spot.bid)
-        verdict = self._preflight.check(pair, notional, snapshot=snapshot, expected=expected)
+        verdict, ahead = self._preflight.check(pair, notional, snapshot=snapshot, expected=expected)
         reasons += verdict.reasons if isinstance(verdict, Refused) else ()
         if reasons or isinstance(entry, Refused):
             return Refused(tuple(reasons), verdict.warnings)
@@ -205,6 +223,7 @@ class Trader:
             warnings=verdict.warnings,
             position=held,
             dust=dust,
+            outlook=ahead,
         )
 
     def _stranded(self, pair: Pair, coins: Decimal, *, bid: Decimal) -> list[Reason]:
@@ -235,6 +254,8 @@ class Trader:
                     goal=Goal.ADD,
                     target_contracts=target,
                     notional=held.notional + plan.notional,
+                    decision_spot_mid=plan.spot_mid,
+                    decision_perp_mid=plan.perp_mid,
                 )
                 return store.positions.get(held.position_id)
             position = PositionRecord(
@@ -262,17 +283,6 @@ class Trader:
                 )
         return position
 
-    def _clip(self, position: PositionRecord) -> Decimal:
-        """The most contracts of one clip of an exit, worth at most ``max_clip`` on either leg."""
-        desk = self._desk
-        pair = desk.market.pair_of(position)
-        mark = desk.market.mark(position.perp_symbol)
-        spot = desk.market.spot_mid(position.spot_symbol)
-        if mark is None or spot is None:
-            raise Unavailable(f"no usable prices for {position.base}")
-        frame = sizing.Frame(pair=pair, spot_price=spot, perp_price=mark)
-        return max(sizing.clip_contracts(frame, desk.rules.limits.max_clip), pair.perp.qty_step)
-
     def _next_order(self, position: PositionRecord | None) -> int:
         """The number that the plan's next order will have."""
         return 1 if position is None else self._desk.store.intents.next_seq(position.position_id)
@@ -292,3 +302,17 @@ class Trader:
         except Unavailable as error:
             progress.reasons.append(Reason("market_unavailable", str(error)))
         return trade_result(self._desk, position_id, progress=progress, first=first)
+
+
+def _require_coin(name: str, pairing: Pairing) -> None:
+    """``ConfigError`` that names the coin where a contract or a symbol was named: ``1000PEPE`` is a contract
+    on PEPE.
+    """
+    pair = pairing.find(name)
+    coins = {pair.base} if pair is not None else {item.base for item in pairing.refusals(name)}
+    if coins and name not in coins:
+        raise _no_coin(name, coins.pop())
+
+
+def _no_coin(name: str, coin: str) -> ConfigError:
+    return ConfigError(Problem("BASE", f"{name} is the name of a contract, not of a coin", f"write {coin}"))

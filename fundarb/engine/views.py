@@ -10,29 +10,34 @@ from decimal import Decimal
 
 from fundarb.core.account import PositionReport
 from fundarb.core.ledger import Holding
-from fundarb.core.market import Instruments, MarketSnapshot, Pair, PerpQuote, SpotQuote
-from fundarb.core.money import CASH_STEP, ZERO
+from fundarb.core.market import Instruments, Pair, PerpQuote, SpotQuote
+from fundarb.core.money import CASH_STEP, ZERO, plain
 from fundarb.core.orders import Leg
 from fundarb.core.pnl import EMPTY, Pnl
 from fundarb.core.position import Book, liquidation_distance
 from fundarb.core.postings import holding_key
+from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
 from fundarb.core.sizing import lot
 from fundarb.core.states import PositionState
-from fundarb.engine.equity import sum_pnl
+from fundarb.engine.equity_points import sum_pnl
+from fundarb.engine.outlook import bare_prices
 from fundarb.engine.ports import MarketData, Trading
+from fundarb.engine.unfinished import unfinished
 from fundarb.store.database import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionView:
     """One open position. Quantities in base units, amounts in quote, ratios as fractions; None: cannot be
-    known now.
+    known now. ``delta`` and ``drift`` are not while an order's end is not: ``in_flight`` names such orders.
+    ``venue_contracts`` is what the venue holds in the symbol.
 
     ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
     prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
     what closing at the best bid and ask would bring, both before fees. ``net_pnl`` = realised +
     unrealised_pnl + funding − fees. ``liquidation_distance``: the fraction that the mark may rise.
+    ``liquidation_price_bare`` is without any coin as collateral, and the other shorts at their marks.
     """
 
     position_id: str
@@ -41,8 +46,8 @@ class PositionView:
     spot_quantity: Decimal
     perp_quantity: Decimal
     multiplier: Decimal
-    delta: Decimal
-    drift: Decimal
+    delta: Decimal | None
+    drift: Decimal | None
     lot: Decimal | None
     entry_basis: Decimal | None
     mark_basis: Decimal | None
@@ -61,6 +66,9 @@ class PositionView:
     mark_price: Decimal | None
     spot_symbol: str
     perp_symbol: str
+    in_flight: tuple[str, ...] = ()
+    venue_contracts: Decimal | None = None
+    liquidation_price_bare: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class _Market:
     perp: PerpQuote | None
     pair: Pair | None
     report: PositionReport | None
+    bare: Decimal | None
 
 
 def position_views(store: Store, market: MarketData, *, trading: Trading) -> tuple[PositionView, ...]:
@@ -80,29 +89,31 @@ def position_views(store: Store, market: MarketData, *, trading: Trading) -> tup
         return ()
     snapshot, listed = market.snapshot(), market.instruments()
     reports = {report.symbol: report for report in trading.positions()}
+    bare = bare_prices(trading.wallet(), positions, reports=reports)
     with store.reading():
         results = sum_pnl(store.ledger.read.sums())
         return tuple(
             _view(
                 store,
                 position,
-                seen=_seen(position, snapshot, listed=listed, report=reports.get(position.perp_symbol)),
+                seen=_Market(
+                    spot=snapshot.spot.get(position.spot_symbol),
+                    perp=snapshot.perp.get(position.perp_symbol),
+                    pair=_pair(position, listed),
+                    report=reports.get(position.perp_symbol),
+                    bare=bare.get(position.position_id),
+                ),
                 pnl=results.get(position.position_id, EMPTY),
             )
             for position in positions
         )
 
 
-def _seen(
-    position: PositionRecord, snapshot: MarketSnapshot, *, listed: Instruments, report: PositionReport | None
-) -> _Market:
+def _pair(position: PositionRecord, listed: Instruments) -> Pair | None:
     spot, perp = listed.spot.get(position.spot_symbol), listed.perp.get(position.perp_symbol)
-    pair = None
-    if spot is not None and perp is not None:
-        pair = Pair(base=position.base, spot=spot, perp=perp, multiplier=position.multiplier)
-    return _Market(
-        snapshot.spot.get(position.spot_symbol), snapshot.perp.get(position.perp_symbol), pair, report
-    )
+    if spot is None or perp is None:
+        return None
+    return Pair(base=position.base, spot=spot, perp=perp, multiplier=position.multiplier)
 
 
 def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) -> PositionView:
@@ -122,6 +133,8 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
     pending = [
         item for item in store.ledger.log.pending_settlements() if item.position_id == position.position_id
     ]
+    flying = tuple(item.link_id for item in store.intents.open() if item.position_id == position.position_id)
+    certain = not flying and position.state is not PositionState.UNCERTAIN
     return PositionView(
         position_id=position.position_id,
         base=position.base,
@@ -129,8 +142,8 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         spot_quantity=position.spot_owned,
         perp_quantity=-position.contracts,
         multiplier=position.multiplier,
-        delta=book.delta(position.multiplier),
-        drift=_cut(book.drift(position.multiplier)),
+        delta=book.delta(position.multiplier) if certain else None,
+        drift=_cut(book.drift(position.multiplier)) if certain else None,
         lot=smallest,
         entry_basis=_entry_basis(spot, perp, multiplier=position.multiplier),
         mark_basis=mark_basis,
@@ -151,7 +164,35 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         mark_price=mark,
         spot_symbol=position.spot_symbol,
         perp_symbol=position.perp_symbol,
+        in_flight=flying,
+        venue_contracts=seen.report.size if seen.report is not None else ZERO,
+        liquidation_price_bare=seen.bare.quantize(CASH_STEP) if seen.bare is not None else None,
     )
+
+
+def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...]:
+    """What the figures alone do not say: an order without an end, a venue that holds something else."""
+    now = store.clock.now()
+    found = [
+        Reason("in_flight", f"{item.sentence(now)}: its figures are not certain; run `fundarb reconcile`")
+        for item in unfinished(store)
+    ]
+    flying = {name for view in views for name in view.in_flight}
+    ours: dict[str, Decimal] = {}
+    theirs: dict[str, Decimal | None] = {}
+    for view in views:
+        ours[view.perp_symbol] = ours.get(view.perp_symbol, ZERO) + view.perp_quantity
+        theirs[view.perp_symbol] = view.venue_contracts
+    found += [
+        Reason(
+            "venue_differs",
+            f"{symbol}: our books say {plain(ours[symbol])}, the venue {plain(size)}: "
+            "`fundarb reconcile` tells why",
+        )
+        for symbol, size in theirs.items()
+        if size is not None and size != ours[symbol] and not flying
+    ]
+    return tuple(found)
 
 
 def _entry_basis(spot: Holding, perp: Holding, *, multiplier: Decimal) -> Decimal | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fundarb.core.forecast import clip, forecast, intervals, print_weight
+from fundarb.core.forecast import RateHistory, clip, forecast, intervals, print_weight
 from fundarb.core.market import SettledFunding
 from tests.core.make import EIGHT_HOURS, NOW, D, funding
 
@@ -150,3 +150,22 @@ def test_the_mean_lies_between_what_was_seen(history: list[Decimal]) -> None:
     assert low - D("1e-30") <= outlook.mean <= high + D("1e-30")
     assert outlook.standard_error >= 0
     assert outlook.effective >= 1
+
+
+@given(
+    gaps=st.lists(
+        st.tuples(st.sampled_from([1, 4, 8, 20]), st.decimals("-0.003", "0.003", places=6)), max_size=30
+    ),
+    asked=st.lists(st.sampled_from([1, 4, 8]), min_size=1, max_size=4),
+)
+def test_what_was_worked_out_once_stays_true(gaps: list[tuple[int, Decimal]], asked: list[int]) -> None:
+    """A history that is asked many times, for any running interval, says to the digit what fresh rows say."""
+    at, rows = NOW, []
+    for hours, rate in gaps:
+        at += hours * HOUR
+        rows.append(SettledFunding(symbol="X", rate=rate, time=at))
+    kept = RateHistory(rows)
+    assert kept == tuple(rows)
+    for hours in (*asked, *asked):
+        running = funding("0.0002", hours=hours)
+        assert forecast(running, kept, weight=MONTH) == forecast(running, list(rows), weight=MONTH)

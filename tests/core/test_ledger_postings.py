@@ -340,17 +340,22 @@ def test_funding_alone_is_ours_to_the_last_digit() -> None:
 )
 def test_funding_is_split_by_size(total: str, ours: str, others: str) -> None:
     """Of 10 received, our 0.02 short has its part of the account's whole size; the rest, maybe negative,
-    is not ours.
+    is of no position.
     """
     settled = row("SETTLEMENT", symbol="BTCUSDT", funding=D(10), size=D(total))
     journal = transaction_journal(settled, {}, share=Share(POSITION, D("-0.02"), D(total))).journal
-    assert sums(journal) == {"wallet:USDT": D(10), "funding:USDT": -D(ours), "external:USDT": -D(others)}
+    parts = {
+        entry.position_id: -entry.amount for entry in journal.entries if entry.account is Account.FUNDING
+    }
+    assert parts == {POSITION.position_id: D(ours), None: D(others)}
+    assert sums(journal) == {"wallet:USDT": D(10), "funding:USDT": D(-10)}
 
 
-def test_settlement_of_strangers_is_external() -> None:
-    """Where none of ours was held, funding is somebody else's."""
+def test_settlement_of_strangers_is_the_accounts() -> None:
+    """Where none of ours was held, funding is the account's own: no position's, and no deposit."""
     journal = transaction_journal(row("SETTLEMENT", symbol="ETHUSDT", funding=D(3)), {}).journal
-    assert sums(journal) == {"wallet:USDT": D(3), "external:USDT": D(-3)}
+    assert sums(journal) == {"wallet:USDT": D(3), "funding:USDT": D(-3)}
+    assert {entry.position_id for entry in journal.entries} == {None}
 
 
 def test_session_profit_moves_the_entry() -> None:
@@ -403,12 +408,18 @@ def test_matching_books_only_the_rounding() -> None:
     assert booked.journal.key == f"match:{traded.key}"
 
 
-def test_a_strangers_trade_is_external_and_can_be_taken_back() -> None:
-    """Somebody's trade comes from outside; reversing it leaves no trace in any balance or holding."""
-    bought = row("TRADE", "BTC", symbol="BTCUSDT", price=D(50000), cash_flow=D("0.1"))
+def test_a_strangers_trade_is_the_accounts_and_can_be_taken_back() -> None:
+    """Somebody's trade is an exchange and a fee of no position; reversing it leaves no trace in any balance
+    or holding.
+    """
+    bought = row("TRADE", "BTC", symbol="BTCUSDT", price=D(50000), cash_flow=D("0.1"), fee=D("0.001"))
     booked = foreign_trade_journal(bought, {})
-    assert sums(booked.journal) == {"wallet:BTC": D("0.1"), "external:BTC": D("-0.1")}
-    assert booked.holdings == {HoldingKey(POOL, "BTC"): Holding(D("0.1"), D(5000))}
+    assert sums(booked.journal) == {
+        "wallet:BTC": D("0.099"),
+        "realised:BTC": D("-0.1"),
+        "fees:BTC": D("0.001"),
+    }
+    assert booked.holdings == {HoldingKey(POOL, "BTC"): Holding(D("0.099"), D(4950))}
     back = reversal_journal(booked.journal, booked.holdings)
     assert not any(balances([*booked.journal.entries, *back.journal.entries]).values())
     assert back.holdings == {HoldingKey(POOL, "BTC"): Holding()}

@@ -47,6 +47,7 @@ def test_exact_numbers_pass(value: str | int | Decimal, expected: str) -> None:
         "1 ",
         " 1",
         "1_000",
+        "\uff11\uff12",
         "NaN",
         "sNaN",
         "Infinity",

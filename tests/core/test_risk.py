@@ -3,7 +3,7 @@ holds back.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -430,3 +430,16 @@ def test_a_cool_down_doubles_up_to_a_week(unwinds: int, minutes: int) -> None:
 def test_three_unwinds_in_an_hour_freeze(unwinds: int, frozen: bool) -> None:
     """The third unwind within an hour asks for a person."""
     assert freezes(unwinds, LIMITS) is frozen
+
+
+def test_a_block_says_what_ends_it() -> None:
+    """A refusal by a block names its end: an instant, a person, or the cause that has to go."""
+    since, until = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC)
+    plain_block = Block(scope="BTC", kind=BlockKind.COOL_DOWN, reason="an unwind", since=since)
+    told = blocks(
+        (plain_block, replace(plain_block, until=until), replace(plain_block, needs_person=True)),
+        "BTC",
+        now=since,
+    )
+    ends = ("until its cause is gone", "until 2026-01-06T00:00:00Z", "until `fundarb resume`")
+    assert all(end in reason.message for end, reason in zip(ends, told, strict=True))

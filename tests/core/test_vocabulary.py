@@ -207,7 +207,7 @@ def test_the_documented_link_id() -> None:
 @pytest.mark.parametrize(
     ("tag", "plan", "seq"),
     [("K3F9", "7Q2MX0WA4D", 1), ("k3f", "7Q2MX0WA4D", 1), ("k3f9", "short", 1), ("k3f9", "7Q2MX0WA4D", 0),
-     ("k3f9", "7Q2MX0WA4D", 1000), ("k3f9", "7Q2MX0WA4٣", 1)],
+     ("k3f9", "7Q2MX0WA4D", 1_000_000), ("k3f9", "7Q2MX0WA4٣", 1)],
 )  # fmt: skip
 def test_malformed_link_ids_are_refused(tag: str, plan: str, seq: int) -> None:
     """A part that does not fit its form never reaches the wire."""

@@ -21,6 +21,7 @@ from fundarb.core.states import IntentState
 from fundarb.daemon import service as module
 from fundarb.daemon.health import WorkClock
 from fundarb.daemon.service import Service
+from fundarb.daemon.signals import Signals
 from fundarb.engine.jobs import JobReport
 from fundarb.errors import InvariantBroken, StateUnavailable, Unavailable
 from fundarb.store.blocks import Control
@@ -346,8 +347,19 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever signals twice does not want to wait: the process ends there and then, with 130."""
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    signals = module._Signals()
+    signals = Signals()
     signals.take(signal.SIGTERM, None)
     assert ended == []
     signals.take(signal.SIGINT, None)
     assert ended == [130]
+
+
+def test_a_signal_that_came_while_it_started_ends_it_at_once(shop: Shop) -> None:
+    """Asked to end before it was at work, a service begins nothing: no recovery, no job, no thread."""
+    signals = Signals()
+    with signals.caught():
+        end()
+        service = Service(shop.office, clock=SystemClock(), work_clock=shop.clock, signals=signals)
+        assert service.run() == signal.SIGTERM
+    assert shop.recover.runs == 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

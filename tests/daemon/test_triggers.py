@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fundarb.config import JobSpec, Trigger
 from fundarb.daemon.triggers import FundingSchedule, FundingTrigger, next_time, trigger_of, upcoming
 from fundarb.engine.held import NextSettlement
+from fundarb.engine.timetable import Timetable
 
 START = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # the night in which Europe changes its clocks
 HOUR = timedelta(hours=1)
@@ -152,12 +153,14 @@ def test_upcoming_tells_a_reader_when_jobs_are_due() -> None:
         JobSpec(name="c", run="collect_funding", trigger=Trigger.AFTER_FUNDING, offset=90 * SECOND),
         JobSpec(name="d", run="backup", trigger=Trigger.INTERVAL, every=HOUR, enabled=False),
     )
-    found = upcoming(specs, schedule, last={"a": START - 20 * MINUTE}, now=START)
+    found = upcoming(Timetable(specs), schedule, last={"a": START - 20 * MINUTE}, now=START)
     assert found == {
         "a": START + 40 * MINUTE,
         "b": datetime(2026, 3, 29, 8, tzinfo=UTC),
         "c": START + HOUR + 90 * SECOND,
     }
+    armed = upcoming(Timetable(specs, START - 50 * MINUTE), schedule, last={"a": START}, now=START)
+    assert armed["a"] == START + 10 * MINUTE
 
 
 @given(

@@ -181,6 +181,38 @@ def test_commands_are_executed_one_a_turn_in_order(shop: Shop) -> None:
     assert shop.kinds().count("command_finished") == 2
 
 
+def test_the_last_run_never_goes_backwards(shop: Shop) -> None:
+    """Quiet runs that were only gathered are written before a command that may run the same job, and before
+    a failure of it is.
+    """
+    crew = crew_of(shop)
+    run(crew, "digest")
+    for name in ("watch", "reconcile"):
+        run(crew, name)  # the first gathering is written at once
+    for name in ("watch", "reconcile"):
+        run(crew, name)
+    shop.store.commands.add("open", "{}")
+
+    def by_hand() -> Answer:
+        number = shop.store.jobs.started("watch", shop.store.clock.now())
+        shop.store.jobs.finished(number, "by hand", message="", at=shop.store.clock.now())
+        return Answer()
+
+    shop.executed.action = by_hand
+    run(crew, COMMANDS)
+    crew.worker.flush()
+    last = shop.store.jobs.last("watch")
+    assert last is not None
+    assert last.result == "by hand"
+    run(crew, "reconcile")
+    shop.jobs["reconcile"].action = failing(Unavailable("gone"))  # type: ignore[assignment]
+    run(crew, "reconcile")
+    crew.worker.flush()
+    last = shop.store.jobs.last("reconcile")
+    assert last is not None
+    assert last.result == "failed"
+
+
 def test_a_refused_command_keeps_its_reasons(shop: Shop) -> None:
     """The row carries exit code, kind and reasons of a refusal back to whoever asked."""
     crew = crew_of(shop)

@@ -13,8 +13,8 @@ import pytest
 from fundarb.core.account import Wallet
 from fundarb.core.orders import Leg, OrderReport, OrderStatus, Side
 from fundarb.core.records import PositionRecord
-from fundarb.engine.audit import AuditCheck, VenueOrder, VenueTruth, audit
-from fundarb.engine.audit_book import BookRules, walk
+from fundarb.engine.audit import AuditCheck, VenueOrder, VenueTruth, audit, examine
+from fundarb.engine.audit_book import BookRules, moves, walk
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 
 D = Decimal
@@ -85,9 +85,12 @@ def position_of(living: Living) -> PositionRecord:
 
 
 def test_right_books_pass_every_check(living: Living) -> None:
-    """After an open, a settlement and a close, all seven checks hold, with and without the venue's truth."""
-    checks = audit(living.store, RULES, truth=truth(living))
-    assert [check.id for check in checks] == ["1", "2", "3", "5", "6", "7", "12"]
+    """After an open, a settlement and a close, every check holds, with and without the venue's truth."""
+    found = examine(living.store, RULES, truth=truth(living))
+    judged = ["1", "2", "3", "4", "5", "6", "7", "10", "11", "12", "liveness"]
+    assert [check.id for check in found.checks] == judged
+    assert list(found.not_judged) == ["8", "9", "13", "14", "15"]
+    assert found.clean
     assert broken(living, truth(living)) == {}
     living.writer.trader.close("BTC")
     living.run("snapshot")
@@ -206,7 +209,7 @@ def test_6_the_walk_measures_what_was_naked(living: Living) -> None:
     """Between the legs of a clip the first leg's value is naked, for the time until the second."""
     held = position_of(living)
     rows = living.store.executions.of_position(held.position_id)
-    found = walk(held, rows, rules=RULES)
+    found = walk(held, moves(living.store, held, executions=rows), rules=RULES)
     assert D(990) < found.naked < D(1010)
     assert found.longest == timedelta()
 

@@ -8,12 +8,13 @@ import pytest
 
 from fundarb.core.events import Event
 from fundarb.core.market import Category, Level
+from fundarb.core.money import floor_to
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.reasons import Refused
 from fundarb.core.records import Goal
 from fundarb.core.states import PositionState
 from fundarb.engine.commands import traded
-from fundarb.engine.outcome import Reached
+from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.exchange.inprocess import Loss
 from tests.engine.test_faults import consistent, hedged, partly
 from tests.engine.test_trade import closed, opened
@@ -154,43 +155,105 @@ def test_a_crossed_book_stops_an_entry_before_its_first_leg(world: World, catego
     assert world.venue.all_orders() == ()
 
 
-def test_a_close_whose_perp_was_closed_by_hand_is_refused(world: World) -> None:
-    """H03: the venue holds less than our books say: nothing is sent, the reason names both figures."""
-    opened(world, "5000")
-    world.venue.world.manual_close("BTCUSDT")
-    before = len(world.venue.all_orders())
-    assert refusal_codes(world.writer.trader.close("BTC")) == {"perp_size"}
-    assert len(world.venue.all_orders()) == before
-
-
-def test_a_close_whose_coins_are_gone_is_refused(world: World) -> None:
-    """The same with the coins moved away."""
-    opened(world, "5000")
-    world.venue.world.transfer("BTC", -world.coins())
-    assert refusal_codes(world.writer.trader.close("BTC")) == {"spot_short"}
-
-
-@pytest.mark.parametrize("gone", ["perp", "half the perp", "coins", "half the coins"])
-def test_an_emergency_close_leaves_nothing_at_the_venue(world: World, gone: str) -> None:
-    """``--emergency`` closes what is really there on both legs, whatever our books say: no naked short, no
-    coins left, not "done", and no order for what nobody has.
-    """
-    position = opened(world, "5000").position
+def gone_by_hand(world: World, gone: str) -> None:
+    """Somebody else takes a leg, or half of one."""
+    short, coins = world.short, world.coins()
     if gone == "perp":
         world.venue.world.manual_close("BTCUSDT")
     elif gone == "half the perp":
-        half = position.contracts / 2
-        world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=half)
+        world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=short / 2)
+    elif gone == "coins sold":
+        quantity = floor_to(coins, D("0.000001"))
+        world.venue.world.manual_order(Category.SPOT, "BTCUSDT", side=Side.SELL, quantity=quantity)
     else:
-        part = world.coins() if gone == "coins" else world.coins() / 2
-        world.venue.world.transfer("BTC", -part)
-    result = world.writer.trader.close("BTC", emergency=True)
-    assert getattr(result, "reached", None) is Reached.INCOMPLETE
+        world.venue.world.transfer("BTC", -coins if gone == "coins" else -coins / 2)
+
+
+GONE = ["perp", "half the perp", "coins", "half the coins", "coins sold"]
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_a_part_of_what_a_hand_has_closed_is_refused(world: World, gone: str) -> None:
+    """H03: half of a position of which somebody else closed a leg: nothing is sent, the reason names both
+    figures and the ways out.
+    """
+    opened(world, "5000")
+    gone_by_hand(world, gone)
+    before = len(world.venue.all_orders())
+    refused = world.writer.trader.close("BTC", D("0.5"))
+    assert refusal_codes(refused) == {"perp_size" if "perp" in gone else "spot_short"}
+    assert isinstance(refused, Refused)
+    assert "close all of it" in refused.reasons[0].message
+    assert len(world.venue.all_orders()) == before
+
+
+@pytest.mark.parametrize("emergency", [False, True], ids=["close", "emergency"])
+@pytest.mark.parametrize("gone", GONE)
+def test_a_close_of_what_a_hand_has_closed_ends_flat(world: World, gone: str, *, emergency: bool) -> None:
+    """Whoever closes all of a position has said what is to become of a leg that was closed by hand: it is
+    taken over, the other leg follows, nothing is held, and the books agree with the venue.
+    """
+    opened(world, "5000")
+    gone_by_hand(world, gone)
+    result = world.writer.trader.close("BTC", emergency=emergency)
+    assert isinstance(result, TradeResult), result
+    assert (result.reached, result.position.state) == (Reached.DONE, PositionState.CLOSED)
+    assert [item.code for item in result.warnings] == ["taken_over"]
     assert world.short == 0
+    assert world.coins() < D("0.0002")
+    consistent(world)
+
+
+@pytest.mark.parametrize("emergency", [False, True], ids=["close", "emergency"])
+def test_what_no_row_explains_is_closed_by_an_emergency_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, emergency: bool
+) -> None:
+    """The perp is gone and no fill tells how: a close is refused; ``--emergency`` closes what is really
+    there, says so, and sends no order for what nobody has.
+    """
+    position = opened(world, "5000").position
+    world.venue.world.manual_close("BTCUSDT")
+    monkeypatch.setattr(world.exchange, "executions", lambda *_, **__: ())
+    result = world.writer.trader.close("BTC", emergency=emergency)
+    if not emergency:
+        assert refusal_codes(result) == {"perp_size"}
+        return
+    assert getattr(result, "reached", None) is Reached.INCOMPLETE
     assert world.coins() < D("0.0002")
     sent = len(world.writer.store.intents.of_position(position.position_id))
     world.writer.reconciler.run()
     assert len(world.writer.store.intents.of_position(position.position_id)) == sent
+
+
+@pytest.mark.parametrize("emergency", [False, True], ids=["close", "emergency"])
+@pytest.mark.parametrize("category", LEGS)
+def test_a_clip_of_an_exit_that_finds_one_leg_only_is_taken_back(
+    world: World, category: Category, *, emergency: bool
+) -> None:
+    """One market takes nothing while a position is closed: what the clip gave on the other one is taken back,
+    the position stays hedged, no further clip is begun, and the next walk starts with the leg that failed;
+    with the market back it closes.
+    """
+    thin = (Level(D(49_995), D("0.9")),), (Level(D(50_005), D("0.9")),)
+    other = Category.SPOT if category is Category.LINEAR else Category.LINEAR
+    before = opened(world, "15000").position
+    world.venue.world.book(other, "BTCUSDT", bids=thin[0], asks=thin[1])
+    world.venue.world.halt(category, "BTCUSDT", on=True)
+    result = world.writer.trader.close("BTC", emergency=emergency)
+    assert isinstance(result, TradeResult)
+    assert result.reached is Reached.INCOMPLETE
+    assert result.position.state is PositionState.HEDGED
+    assert emergency or "taken_back" in codes(result)
+    assert hedged(world)
+    assert result.position.contracts == before.contracts
+    exits = [order for order in result.orders if order.purpose is Purpose.EXIT]
+    assert sum(order.leg.category is other for order in exits) == 1
+    consistent(world)
+    again = closed(world).orders[len(result.orders) :]
+    assert {order.leg.category for order in again} == {category}
+    world.venue.world.halt(category, "BTCUSDT", on=False)
+    assert closed(world).position.state is PositionState.CLOSED
+    consistent(world)
 
 
 def test_an_order_that_never_existed_twice_ends_the_walk(world: World) -> None:

@@ -203,7 +203,8 @@ def test_a_forced_reduction_is_ours(world: World, collector: Collector) -> None:
     assert [item.quantity for item in result.forced] == [D("0.08")]
     assert world.writer.store.positions.get(position.position_id).contracts == D("0.12")
     (journal,) = [item for item in world.writer.store.ledger.read.journals() if item.fact == "AdlTrade"]
-    assert journal.wallet_change("USDT") == D("0.08") * (D(49_995) - D(45_000))
+    (taken,) = result.forced
+    assert journal.wallet_change("USDT") == D("0.08") * (D(49_995) - taken.price) - taken.fee
     assert journal.slippage is None
     require_tied(world)
 
@@ -239,7 +240,7 @@ def test_a_perp_closed_by_hand_is_a_strangers_until_adopted(world: World, collec
     require_tied(world)
 
 
-def test_strangers_trades_are_external(world: World, collector: Collector) -> None:
+def test_strangers_trades_are_the_accounts(world: World, collector: Collector) -> None:
     """Somebody else's spot trade on the account moves the wallet and no position of ours."""
     position = opened(world)
     before = world.writer.store.positions.get(position.position_id)
@@ -247,19 +248,22 @@ def test_strangers_trades_are_external(world: World, collector: Collector) -> No
     world.clock.sleep(timedelta(seconds=1))
     assert collector.collect().foreign == 1
     assert world.writer.store.positions.get(position.position_id) == before
-    assert world.writer.store.ledger.read.balances()[Account.EXTERNAL, "BTC"] < 0
+    trial = world.writer.store.ledger.read.balances()
+    assert trial[Account.REALISED, "BTC"] < 0
+    assert (Account.EXTERNAL, "BTC") not in trial
     require_tied(world)
 
 
 def test_shared_symbol_splits_funding(world: World, collector: Collector) -> None:
-    """When a stranger holds as much short as we do, half of the funding is ours and half is external."""
+    """When a stranger holds as much short as we do, half of the funding is ours and half the account's."""
     opened(world)
     world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.2"))
     world.clock.sleep(9 * HOUR)
     (paid,) = collector.collect().funding
     assert (paid.received, paid.expected) == (D(1), D(1))
     log = [item for item in world.writer.store.ledger.read.journals() if item.fact == "SETTLEMENT"]
-    assert [entry.amount for entry in log[0].entries if entry.account is Account.EXTERNAL] == [D(-1)]
+    parts = [entry for entry in log[0].entries if entry.account is Account.FUNDING]
+    assert [(entry.amount, entry.position_id is None) for entry in parts] == [(D(-1), False), (D(-1), True)]
     require_tied(world)
 
 

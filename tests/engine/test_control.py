@@ -18,11 +18,12 @@ from fundarb.config import JobSpec, Trigger
 from fundarb.core.events import JobFailed
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandState
 from fundarb.engine import handover as module
-from fundarb.engine.answers import EXIT_CODES, Answer
+from fundarb.engine.answers import EXIT_CODES, KEY_TROUBLE, Answer
 from fundarb.engine.control import end_leftovers
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, finish, holder_of, way_of
 from fundarb.engine.status import job_statuses, status
+from fundarb.engine.unfinished import lasting
 from fundarb.errors import (
     BadAnswer,
     ConfigError,
@@ -317,8 +318,8 @@ def test_a_silent_daemon_is_named(store: Store) -> None:
 
 
 def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a start: what was begun ends uncertain, an old order to trade goes, a fresh one and a wish to
-    pause stay.
+    """At a start: what was begun ends uncertain, an old order to trade ends as failed and says so, a fresh
+    one and a wish to pause stay.
     """
     begun = store.commands.add("open", "{}")
     store.commands.claim()
@@ -329,8 +330,9 @@ def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatc
     assert end_leftovers(store) == 2
     assert store.commands.get(begun).exit_code == 5
     assert [record.id for record in store.commands.waiting()] == [wish, fresh]
-    with pytest.raises(LookupError):
-        store.commands.get(old)
+    assert store.commands.get(old).exit_code == 4
+    told = [json.loads(event.payload) for event in store.events.after(0, 99, kind="command_finished")]
+    assert [item["command_id"] for item in told] == [old]
     assert {"pause", "resume", "halt"} == module.CONTROLS
 
 
@@ -386,6 +388,40 @@ def test_the_last_errors_are_shown(living: Living) -> None:
     living.store.events.record(JobFailed(job="look", error="unavailable", message="gone"))
     made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
     assert [(item.kind, item.message) for item in made.last_errors] == [("job_failed", "gone")]
+
+
+def test_a_persons_wish_is_no_error(living: Living) -> None:
+    """A pause and a halt, long lifted, are not listed as what went wrong."""
+    order(living, "pause", reason="holidays")
+    order(living, "halt")
+    order(living, "resume")
+    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    assert (made.last_errors, made.degraded) == ((), ())
+
+
+def test_flatten_with_nothing_open_says_that_it_pauses(living: Living) -> None:
+    """Nothing to close: the pause is all it did, and it says so."""
+    answer = order(living, "flatten")
+    assert (answer.exit_code, answer.data) == (0, {"closed": []})
+    assert [item.code for item in answer.warnings] == ["paused"]
+
+
+@pytest.mark.parametrize("code", sorted(KEY_TROUBLE))
+def test_a_key_that_does_not_work_is_said_with_its_remedy(code: int) -> None:
+    """The venue's words stay, and stand behind what is to be done."""
+    answer = Answer.of_error(Unavailable(f"the venue answered {code}", code=code))
+    assert (answer.kind, answer.exit_code) == ("unavailable", 4)
+    assert answer.message == f"{KEY_TROUBLE[code]} (the venue answered {code})"
+    assert [reason.code for reason in answer.reasons] == [f"venue_{code}"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7500, "2 h 05 min"), (200_000, "2 days")],
+)
+def test_a_stretch_of_time_in_words(seconds: int, words: str) -> None:
+    """As exact as a person needs it."""
+    assert lasting(timedelta(seconds=seconds)) == words
 
 
 def test_an_answer_survives_its_row() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from fundarb.core.orders import Side
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine.daybook import today
-from fundarb.engine.equity import points
+from fundarb.engine.equity_points import points
 from fundarb.engine.jobs_books import Reconcile
 from fundarb.errors import Unavailable
 from tests.daemon.living import HOUR, SECOND, Living, make_living
@@ -292,7 +293,7 @@ def test_reconcile_walks_only_when_something_may_have_happened(
     assert isinstance(job, Reconcile)
     real = living.writer.reconciler.run
 
-    def counted(**named: bool) -> object:
+    def counted(**named: Any) -> object:
         walks.append(1)
         return real(**named)
 

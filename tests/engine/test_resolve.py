@@ -5,15 +5,18 @@ away.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from fundarb.core.market import Category
-from fundarb.core.orders import Leg, OrderRequest, Purpose, Side
+from fundarb.core.orders import Leg, OrderRequest, Outcome, Purpose, Side, WriteAnswer
 from fundarb.core.records import BlockKind, IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
+from fundarb.engine.compare import Choice
+from fundarb.engine.decide import Decided
 from fundarb.engine.guard import Draft
 from fundarb.engine.orders import OrderDesk
 from fundarb.errors import Unavailable
@@ -76,7 +79,7 @@ def test_a_strangers_trade_does_not_keep_an_order_uncertain(world: World) -> Non
     world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.02"))
     found = world.writer.reconciler.run()
     assert [item.state for item in found.resolved] == [IntentState.ABSENT]
-    assert [item.kind for item in found.mismatches] == ["perp_size"]
+    assert [item.kind for item in found.mismatches] == ["foreign_position"]
 
 
 def taken_link(world: World, quantity: str) -> IntentRecord:
@@ -158,7 +161,7 @@ def test_a_position_that_cannot_be_hedged_gives_one_alert(
     however often one reconciles; as soon as books can be read it is mended.
     """
     book = world.exchange.book
-    calls = {"left": 2}  # the two books of the first clip
+    calls = {"left": 4}  # two books of the plan, two of the first clip
 
     def failing(*args: object, **named: object) -> object:
         calls["left"] -= 1
@@ -170,8 +173,6 @@ def test_a_position_that_cannot_be_hedged_gives_one_alert(
 
     def refuse_second(request: OrderRequest, **named: object) -> object:
         if world.venue.all_orders():
-            from fundarb.core.orders import Outcome, WriteAnswer
-
             return WriteAnswer(outcome=Outcome.REFUSED, code=110007, message="not enough")
         return create(request, **named)  # type: ignore[arg-type]
 
@@ -189,4 +190,122 @@ def test_a_position_that_cannot_be_hedged_gives_one_alert(
     monkeypatch.setattr(world.exchange, "create", create)
     mended = world.writer.reconciler.run()
     assert [item.position_id for item in mended.repaired] == [result.position.position_id]
+    consistent(world)
+
+
+def in_doubt(world: World, position: PositionRecord) -> str:
+    """The link id of a correction whose answer nobody got."""
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    assert getattr(placed, "uncertain", False)
+    intent: IntentRecord = placed.intent  # type: ignore[union-attr]
+    return intent.link_id
+
+
+def test_a_fill_that_shows_while_absence_is_proved_is_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is in no list for as long as anybody looks, but the collector meets its fill: the order is
+    never called ABSENT, and ends with what it traded.
+    """
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.ANSWER)
+    names = ("order_realtime", "order_history", "executions_of")
+    real = {name: getattr(world.exchange, name) for name in names}
+    for name in names[:2]:
+        monkeypatch.setattr(world.exchange, name, lambda *_, **__: None)
+    monkeypatch.setattr(world.exchange, "executions_of", lambda *_, **__: ())
+    link = in_doubt(world, position)
+    world.writer.reconciler.run()
+    assert world.writer.store.intents.get(link).state is IntentState.UNCERTAIN
+    for name in names:
+        monkeypatch.setattr(world.exchange, name, real[name])
+    again = world.writer.reconciler.run()
+    assert {(item.state, item.filled) for item in again.resolved} == {(IntentState.DONE, D("0.01"))}
+    consistent(world)
+
+
+def test_an_order_known_by_its_fills_alone_waits_for_all_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list has the order any more and the fills show in part: not taken for the whole until position and
+    books agree.
+    """
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.ANSWER)
+    for name in ("order_realtime", "order_history"):
+        monkeypatch.setattr(world.exchange, name, lambda *_, **__: None)
+    whole, bulk = world.exchange.executions_of, world.exchange.executions
+    world.feed.size = D("0.004")  # three levels, three fills
+    monkeypatch.setattr(world.exchange, "executions_of", lambda *a, **k: whole(*a, **k)[:1])
+    monkeypatch.setattr(world.exchange, "executions", lambda *a, **k: bulk(*a, **k)[:-2])
+    link = in_doubt(world, position)
+    world.writer.reconciler.run()
+    assert world.writer.store.intents.get(link).state is IntentState.UNCERTAIN
+    monkeypatch.setattr(world.exchange, "executions_of", whole)
+    monkeypatch.setattr(world.exchange, "executions", bulk)
+    again = world.writer.reconciler.run()
+    assert {(item.state, item.filled) for item in again.resolved} == {(IntentState.DONE, D("0.01"))}
+    monkeypatch.undo()
+    consistent(world)
+
+
+def test_a_link_id_said_to_be_taken_and_not_found_halts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A11: the venue refuses our first send as a duplicate and shows no order under its id: halted and in
+    doubt, never taken for absent, until a person says so.
+    """
+    position = opened(world, "5000").position
+    answer = WriteAnswer(outcome=Outcome.EXISTS, code=110072, message="duplicate")
+    monkeypatch.setattr(world.exchange, "create", lambda *_, **__: answer)
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    assert getattr(placed, "uncertain", False)
+    found = world.writer.reconciler.run()
+    assert [item.state for item in found.resolved] == [IntentState.UNCERTAIN]
+    assert halted(world)
+    assert alerts(world)[0][0] == "link_id_taken"
+    monkeypatch.undo()
+    ident = next(item.id for item in found.mismatches if item.kind == "uncertain_order")
+    said = world.writer.decider.decide(ident, Choice.IGNORE)
+    assert isinstance(said, Decided)
+    assert said.settled
+    consistent(world)
+
+
+def test_an_unexplained_change_keeps_an_order_uncertain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is in no list, but the position changed in a way that no fill tells: it stays UNCERTAIN
+    however long one waits, with one alert.
+    """
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.REQUEST)
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    assert getattr(placed, "uncertain", False)
+    reports = world.exchange.positions
+    monkeypatch.setattr(
+        world.exchange,
+        "positions",
+        lambda: tuple(replace(item, size=item.size + D("0.01")) for item in reports()),
+    )
+    for _ in range(2):
+        found = world.writer.reconciler.run()
+        assert [item.state for item in found.resolved] == [IntentState.UNCERTAIN]
+        world.clock.sleep(timedelta(hours=9))
+    assert [code for code, _ in alerts(world)].count("unexplained_change") == 1
+    monkeypatch.undo()
+    consistent(world)
+
+
+def test_a_persons_word_against_a_living_order_is_refused(world: World) -> None:
+    """``--ignore`` of an order in doubt: refused while its lease runs, or if the venue shows it."""
+    position = opened(world, "5000").position
+    world.exchange.lose(Loss.ANSWER)
+    placed = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    intent: IntentRecord = placed.intent  # type: ignore[union-attr]
+    resolver = world.writer.resolver
+    assert "lease" in resolver.against_absence(intent)
+    world.clock.sleep(timedelta(seconds=10))
+    assert "venue shows it" in resolver.against_absence(intent)
+    world.venue.world.transfer("USDT", D(1))
     consistent(world)

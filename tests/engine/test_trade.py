@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.reasons import Refused
-from fundarb.core.records import Block, BlockKind
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine.outcome import Reached, TradeResult
 from tests.engine.world import World
@@ -133,3 +133,13 @@ def test_reductions_are_reduce_only(world: World) -> None:
     assert exits
     assert all(order.reduce_only for order in exits if order.leg is Leg.PERP)
     assert all(order.side is Side.SELL for order in exits if order.leg is Leg.SPOT)
+
+
+def test_a_coin_that_cannot_be_paired_is_refused_with_every_block(world: World) -> None:
+    """All reasons at once, also where there is no pair: the coin and what blocks every open, with its end."""
+    block = Block(
+        scope=GLOBAL_SCOPE, kind=BlockKind.HALT, reason="a test", since=world.clock.now(), needs_person=True
+    )
+    world.writer.store.blocks.set(block)
+    refused = world.writer.trader.plan_open("NOPE", D(1000))
+    assert codes(refused) == {"unknown_coin", "block_halt"}

@@ -1,0 +1,71 @@
+"""Tax lots: which coins are sold first. First in, first out, or all of them at their average cost.
+
+The method moves gains between disposals and years and changes nothing of their sum: what was gained and what
+is still held at cost add up to the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from fundarb.core.money import ZERO, cash
+
+
+class LotMethod(StrEnum):
+    """How coins that are sold are matched with coins that were bought."""
+
+    FIFO = "fifo"
+    AVERAGE = "average"
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Coins of one purchase: when (None: of several, or unknown), how many, at what cost in quote."""
+
+    acquired: datetime | None
+    quantity: Decimal
+    cost: Decimal
+
+
+class Lots:
+    """The coins of one kind that an account holds."""
+
+    def __init__(self, method: LotMethod) -> None:
+        """Nothing is held yet."""
+        self._method = method
+        self._lots: deque[Lot] = deque()
+
+    @property
+    def held(self) -> tuple[Lot, ...]:
+        """What is left, oldest first."""
+        return tuple(self._lots)
+
+    def acquire(self, lot: Lot) -> None:
+        """Coins come in."""
+        if self._method is LotMethod.AVERAGE and self._lots:
+            known = self._lots.pop()
+            lot = Lot(None, known.quantity + lot.quantity, known.cost + lot.cost)
+        self._lots.append(lot)
+
+    def dispose(self, quantity: Decimal) -> tuple[Lot, ...]:
+        """Coins go out: the lots that they come from. Where more goes than is known of, the rest has no date
+        and no cost.
+        """
+        taken = []
+        while quantity > ZERO and self._lots:
+            lot = self._lots.popleft()
+            if lot.quantity <= quantity:
+                part = lot
+            else:
+                part = replace(lot, quantity=quantity, cost=cash(lot.cost * quantity / lot.quantity))
+                left = Lot(lot.acquired, lot.quantity - quantity, lot.cost - part.cost)
+                self._lots.appendleft(left)
+            taken.append(part)
+            quantity -= part.quantity
+        if quantity > ZERO:
+            taken.append(Lot(None, quantity, ZERO))
+        return tuple(taken)

@@ -1,0 +1,42 @@
+"""What may help after the venue refused an order for certain, by the number of its answer (Bybit V5 error
+codes).
+
+A refusal is never repeated as it is: either time must pass, or the price or the quantity must be another, or
+nothing helps. Which refusals are certain is the exchange adapter's table; this one is for whoever hedges.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Cure(StrEnum):
+    """WAIT: the same order may pass in a moment; REPRICE: at another price; RELIST: with the steps and
+    minimums read again; NONE: not now, whatever is done to it.
+    """
+
+    WAIT = "wait"
+    REPRICE = "reprice"
+    RELIST = "relist"
+    NONE = "none"
+
+
+_WAIT: Final = frozenset({10006, 110063, 110066, 170222})
+_REPRICE: Final = frozenset(
+    {110003, 170132, 170133, 170192, 170193, 170194, 170195, 170196, 170197, 170198, 170371, 170372}
+)
+_RELIST: Final = frozenset(
+    {10001, 110094, 170124, 170134, 170135, 170136, 170137, 170140, 170148, 170341, 170381, 170382}
+)
+
+
+def cure(code: int | None) -> Cure:
+    """What may help after this code; an order that our own gate held back (no code) is judged anew each
+    time.
+    """
+    if code is None or code in _REPRICE:
+        return Cure.REPRICE
+    if code in _WAIT:
+        return Cure.WAIT
+    return Cure.RELIST if code in _RELIST else Cure.NONE

@@ -1,0 +1,152 @@
+"""What an audit looks at, read once: the database's rows, its event trail, and what a venue holds.
+
+Nothing here judges; a check that lacks what it needs raises ``NotJudged`` with the reason, so that it is
+never counted as passed by luck.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from fundarb.core.account import PositionReport, Wallet
+from fundarb.core.orders import Execution, OrderReport, Purpose
+from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.states import IntentState
+from fundarb.engine.audit_book import BookRules, Move, moves
+from fundarb.store.database import Store
+
+_ALL = 1_000_000_000
+
+
+class NotJudged(Exception):
+    """This check cannot be made from what there is; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOrder:
+    """One order as the venue has it, with the parameters that it was sent with."""
+
+    report: OrderReport
+    requests: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueTruth:
+    """What the venue holds of this account. ``complete`` means that ``orders`` are all orders ever sent (a
+    simulated venue tells); otherwise only the open ones are known.
+    """
+
+    wallet: Wallet
+    positions: tuple[PositionReport, ...]
+    orders: tuple[VenueOrder, ...]
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event of the trail: its number, its time, its fields."""
+
+    number: int
+    at: datetime
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that is looked at, read once."""
+
+    store: Store
+    positions: tuple[PositionRecord, ...]
+    intents: Mapping[str, IntentRecord]
+    executions: Mapping[str, tuple[Execution, ...]]
+    rules: BookRules
+    truth: VenueTruth | None = None
+    by_position: Mapping[str, tuple[IntentRecord, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: Store, rules: BookRules, *, truth: VenueTruth | None) -> Facts:
+        """All rows of a database."""
+        positions = store.positions.all()
+        by_position = {item.position_id: store.intents.of_position(item.position_id) for item in positions}
+        return cls(
+            store=store,
+            positions=positions,
+            by_position=by_position,
+            intents={intent.link_id: intent for rows in by_position.values() for intent in rows},
+            executions={
+                item.position_id: store.executions.of_position(item.position_id) for item in positions
+            },
+            rules=rules,
+            truth=truth,
+        )
+
+    @property
+    def extent(self) -> str:
+        """How far the look reached, in words."""
+        venue = "books only"
+        if self.truth is not None:
+            venue = "against every order of the venue" if self.truth.complete else "against the venue"
+        return f"{len(self.intents)} orders of {len(self.positions)} positions, {venue}"
+
+    @cached_property
+    def books(self) -> Mapping[str, tuple[Move, ...]]:
+        """What moved each position's book, oldest first."""
+        return {
+            item.position_id: moves(self.store, item, executions=self.executions[item.position_id])
+            for item in self.positions
+        }
+
+    @cached_property
+    def our_tags(self) -> frozenset[str]:
+        """The tags that our link ids carry, those of before a restore among them."""
+        identity = self.store.identity.read()
+        return frozenset() if identity is None else frozenset({identity.tag, *identity.old_tags})
+
+    def told(self, kind: str) -> tuple[Told, ...]:
+        """Every event of a kind, oldest first."""
+        return tuple(
+            Told(event.id, event.at, json.loads(event.payload))
+            for event in self.store.events.after(0, _ALL, kind=kind)
+        )
+
+    @cached_property
+    def warnings(self) -> tuple[Told, ...]:
+        """Every alert, unwind, mismatch and repair."""
+        kinds = ("alert_raised", "position_unwound", "mismatch_found", "mismatch_repaired")
+        return tuple(sorted((one for kind in kinds for one in self.told(kind)), key=lambda one: one.number))
+
+    def was_told(self, position: PositionRecord, *, since: datetime) -> bool:
+        """Whether somebody was told of this position, its coin or one of its symbols since an instant."""
+        names = {position.position_id, position.base, position.spot_symbol, position.perp_symbol}
+        return any(
+            one.at >= since
+            and any(
+                text in names or position.plan_id in text  # its orders carry the plan in their names
+                for text in one.fields.values()
+                if isinstance(text, str)
+            )
+            for one in self.warnings
+        )
+
+    def entries(self) -> Iterator[tuple[PositionRecord, IntentRecord]]:
+        """Every order that added exposure: entries, but not those that matched what the other leg of their
+        clip had traded, which are hedges.
+        """
+        for position in self.positions:
+            for intent in self.by_position[position.position_id]:
+                sent = intent.state is not IntentState.REFUSED or intent.code is not None
+                if intent.purpose is Purpose.ENTER and sent and not self._hedges(position, intent):
+                    yield position, intent
+
+    def _hedges(self, position: PositionRecord, intent: IntentRecord) -> bool:
+        """Whether the book before an order lacked what the order brings."""
+        before = [move for move in self.books[position.position_id] if move.order < intent.seq]
+        delta = sum(move.coins - move.contracts * position.multiplier for move in before)
+        coins = intent.quantity * (1 if intent.leg.value == "spot" else position.multiplier)
+        missing = -delta if intent.leg.value == "spot" else delta
+        return 0 < coins <= 2 * missing

@@ -1,0 +1,162 @@
+"""The invariants about what is held: neutral legs, reductions that reduce, strangers left alone, a ledger
+that ties out, and nothing stuck in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.core.account import Wallet
+from fundarb.core.money import ZERO, plain
+from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.states import IntentState, PositionState
+from fundarb.engine import equity_points
+from fundarb.engine.audit_book import walk
+from fundarb.engine.audit_facts import Facts
+from fundarb.store.database import Store
+
+_REDUCING = frozenset({"trim", "unwind", "exit"})
+_DOUBT = timedelta(seconds=60)
+"""How long after its lease an order may stay in doubt without anybody being told."""
+
+
+def neutral(facts: Facts) -> Iterator[str]:
+    """6: neutral outside clips; inside one the naked part is small and short, or somebody was told."""
+    for position in facts.positions:
+        found = walk(position, facts.books[position.position_id], rules=facts.rules)
+        at, began = found.naked_at, found.longest_from
+        if found.naked > facts.rules.largest_naked and not (at and facts.was_told(position, since=at)):
+            yield f"{position.position_id}: {found.naked:.2f} USDT were naked at once"
+        if found.longest > facts.rules.longest_naked and not (
+            began and facts.was_told(position, since=began)
+        ):
+            yield f"{position.position_id}: naked for {found.longest.total_seconds():.0f} s without an alert"
+        if position.state is PositionState.HEDGED and not facts.rules.neutral(position):
+            delta = position.spot_owned - position.contracts * position.multiplier
+            yield f"{position.position_id} is HEDGED with a delta of {plain(delta)} {position.base}"
+
+
+def reductions_reduce(facts: Facts) -> Iterator[str]:
+    """7: what reduces never increases or flips; nothing is sold that is not ours; the short is covered."""
+    for intent in facts.intents.values():
+        if intent.purpose.value in _REDUCING and not _reduces(intent):
+            yield f"{intent.link_id} is to {intent.purpose} but {intent.side}s on the {intent.leg} leg"
+    for position in facts.positions:
+        found = walk(position, facts.books[position.position_id], rules=facts.rules)
+        if found.taken:
+            yield f"{position.position_id}: {found.taken} took more than was held"
+        else:
+            yield from _book_is(position, found.coins, short=found.contracts)
+    yield from _venue_sizes(facts)
+
+
+def _reduces(intent: IntentRecord) -> bool:
+    if intent.leg is Leg.SPOT:
+        return intent.side is Side.SELL
+    return intent.side is Side.BUY and intent.reduce_only
+
+
+def _book_is(position: PositionRecord, owned: Decimal, *, short: Decimal) -> Iterator[str]:
+    """The position's own columns are the sum of its facts."""
+    if position.contracts != short:
+        text = f"{plain(position.contracts)} contracts, its executions say {plain(short)}"
+        yield f"{position.position_id}: {text}"
+    if position.spot_owned != owned:
+        yield f"{position.position_id}: {plain(position.spot_owned)} coins, its executions say {plain(owned)}"
+
+
+def _venue_sizes(facts: Facts) -> Iterator[str]:
+    if facts.truth is None:
+        return
+    expected: dict[str, Decimal] = {}
+    for position in facts.positions:
+        if not position.state.final:
+            expected[position.perp_symbol] = expected.get(position.perp_symbol, ZERO) - position.contracts
+    found = {report.symbol: report.size for report in facts.truth.positions}
+    for symbol, size in expected.items():
+        if found.get(symbol, ZERO) != size:
+            yield f"{symbol}: the venue holds {plain(found.get(symbol, ZERO))}, our books {plain(size)}"
+
+
+def strangers_untouched(facts: Facts) -> Iterator[str]:
+    """11: a stranger's fill is in no book of ours, unless it was taken over knowingly."""
+    taken = {one.fields["symbol"] for one in facts.told("mismatch_repaired")}
+    for position in facts.positions:
+        for row in facts.executions[position.position_id]:
+            mine = row.link_id in facts.intents or row.kind is not ExecKind.TRADE
+            if not mine and row.symbol not in taken:
+                yield f"{position.position_id}: {row.exec_id} is a stranger's fill of {row.symbol}"
+    for link, intent in facts.intents.items():
+        position = next(one for one in facts.positions if one.position_id == intent.position_id)
+        if intent.symbol not in {position.spot_symbol, position.perp_symbol}:
+            yield f"{link} trades {intent.symbol}, which is not its position's"
+
+
+def ledger_ties(facts: Facts) -> Iterator[str]:
+    """12: journals sum to zero, every fact is posted once, the chain of balances has no hole, the equity
+    identity and the wallet hold.
+    """
+    store = facts.store
+    for key in store.ledger.read.unbalanced():
+        yield f"the journal {key} does not sum to zero"
+    for place in store.ledger.read.drifted():
+        yield f"the running total of {place} is not the sum of its entries"
+    for rows in facts.executions.values():
+        for row in rows:
+            if row.kind.trades and not store.ledger.posted(row.key):
+                yield f"execution {row.exec_id} of {row.link_id or 'the venue'} is not in the ledger"
+    for gap in store.ledger.chain_breaks():
+        yield f"{gap.coin}: the balance after {gap.key} is {plain(gap.found)}, {plain(gap.expected)} follows"
+    count = Decimal(max(store.ledger.count(), 1))
+    tolerance = facts.rules.per_posting * count
+    yield from _identity(store, tolerance)
+    if facts.truth is not None:
+        yield from _wallet(store, facts.truth.wallet, tolerance=tolerance)
+
+
+def _identity(store: Store, tolerance: Decimal) -> Iterator[str]:
+    """Between the opening and the newest point that tied; and a later one that did not, unless what was
+    missing has been booked since.
+    """
+    start, last = equity_points.opening(store), equity_points.newest(store)
+    if start is None or last is None:
+        return
+    still_open = not last.tied and store.ledger.read.last_id() == last.booked_until
+    end = last if still_open else equity_points.newest(store, tied_only=True)
+    if end is not None:
+        gap = equity_points.tie_out(store, start, end=end).unexplained
+        if abs(gap) > tolerance:
+            yield f"{plain(gap)} USDT of the equity of {end.at:%Y-%m-%d %H:%M} are not explained"
+
+
+def _wallet(store: Store, wallet: Wallet, *, tolerance: Decimal) -> Iterator[str]:
+    owned = store.ledger.balances()
+    for coin in sorted({*owned, *wallet.coins}):
+        gap = wallet.owned(coin) - owned.get(coin, ZERO)
+        if abs(gap) > tolerance:
+            yield f"the wallet holds {plain(gap)} {coin} more than the ledger"
+
+
+def nothing_is_stuck(facts: Facts) -> Iterator[str]:
+    """Liveness: an order in doubt, or a naked leg, that outlasts its time has been told of."""
+    now = facts.store.clock.now()
+    owner = {position.position_id: position for position in facts.positions}
+    for intent in facts.intents.values():
+        late = now - intent.signed_at > facts.rules.lease + _DOUBT
+        if intent.state is IntentState.UNCERTAIN and late and not _named(facts, intent.link_id):
+            yield f"{intent.link_id} is UNCERTAIN since {intent.signed_at:%Y-%m-%d %H:%M} without an alert"
+    for one in facts.told("position_changed"):
+        position = owner.get(one.fields["position_id"])
+        if position is None or position.state is not PositionState.EXPOSED or one.fields["new"] != "EXPOSED":
+            continue
+        if one.fields["old"] == "REPAIRING":  # the same incident, after an attempt to end it
+            continue
+        if now - one.at > facts.rules.longest_naked and not facts.was_told(position, since=one.at):
+            yield f"{position.position_id} is EXPOSED since {one.at:%Y-%m-%d %H:%M} without an alert"
+
+
+def _named(facts: Facts, link: str) -> bool:
+    return any(link in str(one.fields.get("subject", "")) for one in facts.warnings)

@@ -1,0 +1,187 @@
+"""One correcting order: fresh books, the frame that quantities are judged by, never more than the venue
+holds, a price cap.
+
+Decides neither that a book is corrected nor how far the price may go: that is the hedger's. Every read here
+is hurried, for something is naked.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from fundarb.core import minimums, sizing
+from fundarb.core.market import Book as OrderBook
+from fundarb.core.market import Instrument, Pair
+from fundarb.core.money import ONE, ZERO, floor_to
+from fundarb.core.orders import Leg, Purpose
+from fundarb.core.reasons import Refused
+from fundarb.core.records import PositionRecord
+from fundarb.core.refusals import Cure, cure
+from fundarb.core.states import IntentState
+from fundarb.engine.alerts import alert_once
+from fundarb.engine.desk import Desk
+from fundarb.engine.fees import FeeBook
+from fundarb.engine.guard import Draft
+from fundarb.engine.orders import OrderDesk, Placed
+from fundarb.errors import Unavailable
+
+_RETRY_READ = timedelta(milliseconds=200)
+_BAND = Decimal("0.05")
+"""The band where the instruments do not state theirs: five percent, Bybit's usual limit ratio for majors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a correction is judged by: fresh books of both legs, and the frame made of them."""
+
+    books: tuple[OrderBook, OrderBook]
+    frame: sizing.Frame
+
+    @property
+    def pair(self) -> Pair:
+        """The pair that is looked at."""
+        return self.frame.pair
+
+
+class Corrector:
+    """Sends single corrections of one desk."""
+
+    def __init__(self, desk: Desk, fees: FeeBook) -> None:
+        """Send through one desk."""
+        self._desk = desk
+        self._orders = OrderDesk(desk)
+        self._fees = fees
+
+    def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
+        """What quantities are judged by, from fresh books of both legs."""
+        spot, perp = books
+        return sizing.Frame(
+            pair=pair, spot_price=spot.mid, perp_price=perp.mid, fee=self._fees.at_hand(pair).in_base
+        )
+
+    def look(self, position: PositionRecord, leg: Leg | None = None) -> Sight | None:
+        """Fresh books, else the quotes of now; a venue that answers neither is asked again for as long as a
+        hedge may take, then somebody is told. With the ``leg`` that is to be traded, that one's is fresh.
+        """
+        desk = self._desk
+        began = desk.clock.monotonic()
+        deadline = began + desk.rules.t_hedge
+        while True:
+            try:
+                with desk.hurried(desk.clock.monotonic() - began):
+                    pair = desk.market.pair_of(position)
+                    only = None if leg is None else leg.category
+                    books = desk.market.books_or_quotes(pair, only=only)
+                    return Sight(books, self.frame(pair, books))
+            except Unavailable as error:
+                if desk.clock.monotonic() + _RETRY_READ > deadline:
+                    self.tell("hedge_without_market", position, message=str(error))
+                    return None
+                if not position.contracts:  # a perp that was delivered is in the list no more
+                    with suppress(Unavailable), desk.hurried():
+                        desk.market.instruments(refresh=True)
+                desk.clock.sleep(_RETRY_READ)
+
+    def send(
+        self,
+        position: PositionRecord,
+        order: sizing.Correction,
+        *,
+        sight: Sight,
+        purpose: Purpose,
+        cap: Decimal,
+    ) -> Placed | None:
+        """Send one correction and follow it to its end; None if the venue holds nothing to correct, or a rule
+        forbids the order (somebody is told then).
+        """
+        clamped = self._clamped(position, order, pair=sight.pair)
+        if clamped is None:
+            return None
+        purpose = Purpose.TOP_UP if order.adds else purpose
+        placed = self._orders.place(_draft(position, clamped, purpose=purpose, sight=sight, cap=cap))
+        if isinstance(placed, Refused):
+            message = "; ".join(reason.message for reason in placed.reasons)
+            self.tell("correction_refused", position, message=message)
+            return None
+        return placed
+
+    def cure(self, placed: Placed) -> Cure | None:
+        """What may help an order that the venue refused, None for one that it took; steps and minimums that
+        are not its own any more are read again at once.
+        """
+        if placed.intent.state is not IntentState.REFUSED:
+            return None
+        found = cure(placed.intent.code)
+        if found is Cure.RELIST:
+            with suppress(Unavailable), self._desk.hurried():
+                self._desk.market.instruments(refresh=True)
+        return found
+
+    def _clamped(
+        self, position: PositionRecord, order: sizing.Correction, *, pair: Pair
+    ) -> sizing.Correction | None:
+        """A reduction never exceeds what the venue holds, where that can be read: nothing is sent again and
+        again for contracts or coins that somebody else has taken. Where it cannot be read, the venue is the
+        judge.
+        """
+        if order.adds:
+            return order
+        exchange, step = self._desk.exchange, pair.spot.qty_step
+        try:
+            with self._desk.hurried():
+                if order.leg is Leg.SPOT:
+                    there = floor_to(exchange.wallet().free(position.base), step)
+                else:
+                    sizes = [
+                        item.size for item in exchange.positions() if item.symbol == position.perp_symbol
+                    ]
+                    there = max(-sum(sizes, ZERO), ZERO)
+        except Unavailable:
+            return order
+        quantity = min(order.quantity, there)
+        return replace(order, quantity=quantity) if quantity > ZERO else None
+
+    def band(self, position: PositionRecord) -> Decimal:
+        """How far from the market the venue lets an order of either leg go, as a fraction; each instrument's
+        own band holds besides (``sizing.within_band``).
+        """
+        pair = self._desk.market.known_pair(position)
+        known = () if pair is None else (pair.spot.price_limit_x, pair.perp.price_limit_x)
+        limits = [limit for limit in known if limit is not None]
+        return min(max(limits), ONE / 2) if limits else _BAND
+
+    def tell(self, code: str, position: PositionRecord, *, message: str) -> None:
+        """One alert per incident of a position."""
+        alert_once(self._desk.store, code, subject=position.position_id, message=message)
+
+
+def _draft(
+    position: PositionRecord,
+    order: sizing.Correction,
+    *,
+    purpose: Purpose,
+    sight: Sight,
+    cap: Decimal,
+) -> Draft:
+    """A correction as an order, at a price cap against the best price of its book."""
+    spot = order.leg is Leg.SPOT
+    instrument: Instrument = sight.pair.spot if spot else sight.pair.perp
+    best = sizing.side_levels(sight.books[0 if spot else 1], order.side)[0].price
+    cap = sizing.within_band(cap, instrument)
+    limit = sizing.cap_price(best, cap, side=order.side, tick=instrument.tick_size)
+    if spot:
+        limit = minimums.worthwhile(
+            instrument, side=order.side, quantity=order.quantity, best=best, limit=limit
+        )
+    return Draft(
+        position=position,
+        leg=order.leg,
+        purpose=purpose,
+        side=order.side,
+        quantity=order.quantity,
+        limit_price=limit,
+        reduce_only=order.reduce_only,
+    )

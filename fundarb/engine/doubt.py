@@ -1,0 +1,103 @@
+"""An order in doubt: it is looked up for as long as a leg may be uncertain; if it is still unknown then, the
+other leg is reduced to what the venue really holds.
+
+Before the lease of the order has ended nothing new is sent for the coin. After it only reductions are, sized
+from the venue's position and wallet and never from what we believe; and never on the leg whose own order is
+in doubt. The doubt itself stays until evidence ends it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from decimal import Decimal
+
+from fundarb.core import sizing
+from fundarb.core.money import ZERO
+from fundarb.core.orders import Leg, Purpose
+from fundarb.core.position import Book
+from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.states import IntentState
+from fundarb.engine.corrections import Corrector
+from fundarb.engine.desk import Desk
+from fundarb.engine.lifecycle import settle
+from fundarb.engine.resolve import Resolver
+from fundarb.errors import Unavailable
+
+_LOOK = 3
+"""A look-up may take so many times the patience of a hedge: what is asked for is proof, not speed."""
+
+
+class Doubts:
+    """Waits doubts out, and covers what is naked meanwhile."""
+
+    def __init__(self, desk: Desk, *, corrector: Corrector, resolver: Resolver) -> None:
+        """Work on one desk."""
+        self._desk = desk
+        self._corrector = corrector
+        self._resolver = resolver
+
+    def resolved(self, intent: IntentRecord) -> IntentRecord:
+        """What became of an order, within ``t_recover`` and one read. Still UNCERTAIN: the alert is raised
+        and the other leg is covered, as far as it can be.
+        """
+        rules = self._desk.rules
+        with self._desk.exchange.urgent(_LOOK * rules.patience):
+            found = self._resolver.resolve(intent, patience=rules.t_recover + _LOOK * rules.patience)
+        if found.state is IntentState.UNCERTAIN:
+            self._cover(settle(self._desk, intent.position_id))
+        return self._desk.store.intents.get(intent.link_id)
+
+    def cover(self, position: PositionRecord) -> PositionRecord:
+        """Reduce the leg that is not in doubt to what the venue holds of the other one, once the doubt is as
+        old as one may become; the position as it is then. Doing it again changes nothing.
+        """
+        now, limit = self._desk.clock.now(), self._desk.rules.t_recover
+        if all(now - intent.signed_at >= limit for intent in self._open(position)):
+            return self._cover(position)
+        return position
+
+    def _cover(self, position: PositionRecord) -> PositionRecord:
+        doubts = self._open(position)
+        with suppress(Unavailable):
+            if doubts and all(self._resolver.lease_over(intent) for intent in doubts):
+                self._resolver.catch_up()
+                self._reduce(position.position_id)
+        return settle(self._desk, position.position_id)
+
+    def _open(self, position: PositionRecord) -> tuple[IntentRecord, ...]:
+        rows = self._desk.store.intents.of_position(position.position_id)
+        return tuple(intent for intent in rows if not intent.state.terminal)
+
+    def _reduce(self, position_id: str) -> None:
+        """Ever wider caps until nothing is naked, or nothing helps."""
+        desk, corrector = self._desk, self._corrector
+        position = desk.store.positions.get(position_id)
+        for cap in (*desk.rules.unwind_caps, corrector.band(position)):
+            position = desk.store.positions.get(position_id)
+            sight = corrector.look(position)
+            if sight is None:
+                return
+            doubts = self._open(position)
+            order = sizing.trim(sight.frame, self._really(position, doubts))
+            if order is None or order.leg in {intent.leg for intent in doubts}:
+                return
+            placed = corrector.send(position, order, sight=sight, purpose=Purpose.UNWIND, cap=cap)
+            settle(desk, position_id)
+            if placed is None or placed.uncertain:
+                return
+
+    def _really(self, position: PositionRecord, doubts: tuple[IntentRecord, ...]) -> Book:
+        """Our book with what the venue shows of the orders in doubt: what moved in the account and nothing
+        else explains, as far as such an order can have moved it. ``Unavailable`` if it cannot be read.
+        """
+        spot, contracts = position.spot_owned, position.contracts
+        for intent in doubts:
+            with self._desk.hurried():
+                moved = self._resolver.unexplained(intent)
+            done = min(max(moved * intent.side.sign, ZERO), intent.quantity - intent.filled)
+            change: Decimal = done * intent.side.sign
+            if intent.leg is Leg.SPOT:
+                spot += change
+            else:
+                contracts -= change
+        return Book(max(spot, ZERO), max(contracts, ZERO))

@@ -1,0 +1,104 @@
+"""What others did to a position of ours, as far as booked facts tell: fills of strangers in its perp, coins
+that went from its wallet.
+
+Pure over rows that the collector has booked. It explains and decides nothing; what no row explains stays
+unexplained, and nothing is done about it but telling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from fundarb.core.account import Transaction
+from fundarb.core.money import ZERO
+from fundarb.core.orders import LINK_PREFIX, Execution
+from fundarb.core.transactions import MATCHED_KINDS
+
+_OF_THE_VENUE = ("SPOT_REPAYMENT", "CURRENCY_", "AUTO_DEDUCTION", "INTEREST", "REPAY", "FEE_REFUND")
+"""Rows that the venue writes by itself: forced repayment, automatic conversion, interest, deductions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outflow:
+    """Coins of a position that are gone: ``forced`` by the venue, ``by_hand`` by somebody with access.
+
+    ``price`` is at what they went in quote, None if no row says; ``words`` are the venue's words for it, and
+    ``at`` is when the last of them went.
+    """
+
+    forced: Decimal
+    by_hand: Decimal
+    price: Decimal | None
+    words: tuple[str, ...]
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """Why one position is not what our orders made it.
+
+    ``fills`` are the strangers' fills that are exactly the difference in its perp, empty where none are;
+    ``outflow`` is None where no coins are missing, or the ledger itself does not know where they went.
+    """
+
+    fills: tuple[Execution, ...] = ()
+    outflow: Outflow | None = None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether a fundarb sent one of the fills: that is never taken over without a person."""
+        return any(row.link_id.startswith(LINK_PREFIX) for row in self.fills)
+
+
+NOTHING = Explained()
+
+
+def run_of(rows: Sequence[Execution], wanted: Decimal, *, contracts: Decimal) -> tuple[Execution, ...]:
+    """The latest run of successive fills that changes the account's size by exactly ``wanted`` (signed, + =
+    bought), never taking a short of ``contracts`` below nothing on its way; empty if there is none.
+    """
+    rows = [row for row in rows if row.kind.trades]
+    for start in range(len(rows) - 1, -1, -1):
+        total = ZERO
+        for end in range(start, len(rows)):
+            total += rows[end].side.sign * rows[end].quantity
+            if total > contracts:
+                break
+            if total == wanted:
+                return tuple(rows[start : end + 1])
+    return ()
+
+
+def outflow_of(rows: Iterable[Transaction], missing: Decimal) -> Outflow:
+    """How ``missing`` coins went, from the coin's log rows that are no fills of ours, in any order.
+
+    Undone from the newest on, until nothing is missing any more: what went before that took nobody's but
+    its owner's coins. What no row tells of was taken by the venue (a fee in this coin).
+    """
+    left, hand, taken = missing, ZERO, []
+    for row in sorted(rows, key=lambda item: item.time, reverse=True):
+        if left <= ZERO:
+            break
+        if row.change < ZERO:
+            part = min(-row.change, left)
+            hand += ZERO if row.kind.startswith(_OF_THE_VENUE) else part
+            taken.append((row, part))
+        left += row.change
+    by_hand = min(hand, missing)
+    priced = [(row.price, part) for row, part in taken if row.price and row.symbol.startswith(row.coin)]
+    weight = sum((part for _, part in priced), ZERO)
+    price = sum((price * part for price, part in priced), ZERO) / weight if weight else None
+    return Outflow(
+        forced=missing - by_hand,
+        by_hand=by_hand,
+        price=price,
+        words=tuple(sorted({_word(row) for row, _ in taken})),
+        at=max((row.time for row, _ in taken), default=None),
+    )
+
+
+def _word(row: Transaction) -> str:
+    return "sold by hand" if row.kind in MATCHED_KINDS else row.kind

@@ -1,0 +1,167 @@
+"""The margin part of ``watch``: how the account would stand after one more jump, and what is done while there
+is still time.
+
+The venue's own rate tells too late: a coin at 1 % maintenance passes from half the limit to liquidation
+within one percent of its price. So the account is judged as it would be after a rise of ``SHOCKS[0]``, too;
+what is then above the limit is reduced now, both legs of every position together, never one. Also here: a
+coin that stopped counting as collateral, for that is what the margin stands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from fundarb.core.account import PositionReport, Wallet
+from fundarb.core.events import DecisionMade
+from fundarb.core.margin import (
+    SHOCKS,
+    MarginAccount,
+    liquidation_price,
+    reduce_fraction,
+    stressed,
+)
+from fundarb.core.money import BP, ONE, ZERO, parse_ratio
+from fundarb.core.reasons import Refused
+from fundarb.core.records import Block, BlockKind, PositionRecord
+from fundarb.core.states import PositionState
+from fundarb.engine.alerts import alert_once
+from fundarb.engine.jobs import JobParts
+from fundarb.engine.outlook import margin_account
+from fundarb.errors import Unavailable
+
+_LEAST_CUT = parse_ratio("5%")
+_CLOSE_COST = 40 * BP
+_EMERGENCY_MARGIN = parse_ratio("85%")
+_THIN = parse_ratio("35%")
+"""A balance below this share of all shorts is looked at closely: one shock would take most of it."""
+_TOO_SMALL = frozenset({"fraction_too_small", "rest_too_small"})
+_COLLATERAL: Final = "collateral."
+_FROZEN_FOR = timedelta(days=1)
+"""The block of a coin that is no collateral any more is renewed while the coin is held."""
+
+
+class MarginWatch:
+    """Looks at the margin, and shrinks what it cannot bear."""
+
+    def __init__(self, parts: JobParts) -> None:
+        """Work with the collaborators of the jobs."""
+        self._parts = parts
+
+    def tight(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> bool:
+        """Whether the margin must be looked at closely; ``reports`` may be some minutes old."""
+        rate = wallet.maintenance_margin_rate
+        if rate is not None and rate >= self._parts.rules.margin_warn:
+            return True
+        shorts = sum((abs(report.size) * report.mark_price for report in reports.values()), ZERO)
+        return wallet.margin_balance is not None and wallet.margin_balance < _THIN * shorts
+
+    def look(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> list[str]:
+        """Warn, then shrink both legs together, before the venue acts; what was done. ``reports`` are of
+        now.
+        """
+        store, rules = self._parts.desk.store, self._parts.rules
+        held = [item for item in store.positions.active() if item.state is PositionState.HEDGED]
+        account = margin_account(wallet, held, reports=reports)
+        lost = self._look_at_collateral(held, wallet, account=account)
+        if not lost and not self.tight(wallet, reports):
+            return []
+        after = stressed(account, SHOCKS[0]).rate
+        rate = wallet.maintenance_margin_rate or ZERO
+        worst = ONE if after is None and account.hedges else max(rate, after or ZERO)
+        if worst < rules.margin_warn:
+            return []
+        text = _words(rate, after)
+        alert_once(store, "margin", subject="account", message=text)
+        if worst < rules.margin_reduce:
+            return []
+        return self._reduce(held, account, rate=rate, text=text)
+
+    def _reduce(
+        self, held: list[PositionRecord], account: MarginAccount, *, rate: Decimal, text: str
+    ) -> list[str]:
+        target = self._parts.rules.margin_target
+        cut = max(
+            reduce_fraction(account, target, cost=_CLOSE_COST, venue_rate=rate),
+            reduce_fraction(_after_shock(account), target, cost=_CLOSE_COST),
+            _LEAST_CUT,
+        )
+        done = []
+        for position in held:
+            reason = f"{text}: {cut * 100:.1f} % of both legs is closed"
+            self._parts.desk.store.events.record(
+                DecisionMade(base=position.base, decision="reduce", reason=reason)
+            )
+            with suppress(Unavailable):  # one coin that cannot be read keeps no other from being reduced
+                self._shrink(position, min(cut, ONE), emergency=rate >= _EMERGENCY_MARGIN)
+                done.append(f"{position.base} reduced")
+        return done
+
+    def _shrink(self, position: PositionRecord, cut: Decimal, *, emergency: bool) -> None:
+        """Close a part; a larger one where the venue takes no order that small, or none for the rest."""
+        while True:
+            outcome = self._parts.trader.close(position.position_id, cut, emergency=emergency)
+            small = isinstance(outcome, Refused) and all(item.code in _TOO_SMALL for item in outcome.reasons)
+            if not small or cut == ONE:
+                return
+            cut = min(2 * cut, ONE)
+
+    # -------------------------------------------------------------------------------------- collateral
+
+    def _look_at_collateral(
+        self, held: list[PositionRecord], wallet: Wallet, *, account: MarginAccount
+    ) -> bool:
+        """Whether a held coin stopped counting as collateral; it is frozen and a person told as long as it
+        does, and the price named at which its short would be liquidated without any.
+        """
+        store, lost = self._parts.desk.store, False
+        for number, position in enumerate(held):
+            balance = wallet.coins.get(position.base)
+            if balance is None:
+                continue
+            key = _COLLATERAL + position.base
+            if balance.collateral:
+                if store.meta.get(key) is None:
+                    store.meta.set(key, "on")
+            elif store.meta.get(key) is not None and number < len(account.hedges):
+                price = liquidation_price(account, number, collateral=ZERO)
+                self._freeze(position, "no price" if price is None else f"{price:.6g}")
+                lost = True
+        return lost
+
+    def _freeze(self, position: PositionRecord, price: str) -> None:
+        store, now = self._parts.desk.store, self._parts.desk.clock.now()
+        held = store.blocks.get(position.base, BlockKind.FREEZE)
+        text = (
+            f"{position.base} does not count as collateral any more; without it {price} liquidates the short"
+        )
+        if held is None or not (held.needs_person or held.active(now)):
+            store.blocks.set(
+                Block(
+                    scope=position.base,
+                    kind=BlockKind.FREEZE,
+                    reason=text,
+                    since=now,
+                    until=now + _FROZEN_FOR,
+                )
+            )
+        alert_once(store, "collateral_off", subject=position.base, message=text)
+
+
+def _words(rate: Decimal, after: Decimal | None) -> str:
+    then = "nothing is left" if after is None else f"it would be {after * 100:.1f} %"
+    return (
+        f"the margin rate is {rate * 100:.1f} % of the limit at which the venue liquidates; "
+        f"after a rise of {SHOCKS[0] * 100:.0f} % {then}"
+    )
+
+
+def _after_shock(account: MarginAccount) -> MarginAccount:
+    """The account with every mark risen by the shock."""
+    return replace(
+        account, hedges=[replace(hedge, mark=hedge.mark * (ONE + SHOCKS[0])) for hedge in account.hedges]
+    )

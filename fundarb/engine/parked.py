@@ -1,0 +1,46 @@
+"""Trade rows of the transaction log that went to suspense for want of their execution: for as long as it may
+still turn up, executions are read back to them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from fundarb.core.account import Transaction
+from fundarb.store.database import Store
+from fundarb.store.ledger_tables import RowState
+
+_KEY: Final = "collect.parked"
+
+
+class Parked:
+    """The parked rows of one database, kept as one text: a key and a time on each line."""
+
+    def __init__(self, store: Store) -> None:
+        """Kept in its small texts."""
+        self._store = store
+
+    def times(self) -> tuple[datetime, ...]:
+        """When they happened."""
+        return tuple(self._read().values())
+
+    def add(self, row: Transaction) -> None:
+        """A row goes to suspense."""
+        self._write({**self._read(), row.key: row.time})
+
+    def drop_found(self) -> None:
+        """Forget the rows whose execution has turned up: booking it took them out of suspense."""
+        parked = self._read()
+        states = self._store.ledger.log.states(parked)
+        left = {key: time for key, time in parked.items() if states.get(key) is RowState.POSTED}
+        if left != parked:
+            self._write(left)
+
+    def _read(self) -> dict[str, datetime]:
+        lines = (line.rsplit(" ", 1) for line in (self._store.meta.get(_KEY) or "").splitlines())
+        return {key: datetime.fromisoformat(time) for key, time in lines}
+
+    def _write(self, parked: dict[str, datetime]) -> None:
+        text = "\n".join(f"{key} {time.isoformat()}" for key, time in sorted(parked.items()))
+        self._store.meta.set(_KEY, text)

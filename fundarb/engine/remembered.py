@@ -1,0 +1,49 @@
+"""Answers that are remembered: a difference that a person wants left as it is does not come back unless it
+changes.
+
+Kept in the database as one text: the id of each ignored difference and how large it was then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from fundarb.core.money import plain
+from fundarb.engine.compare import Mismatch
+from fundarb.store.database import Store
+
+_KEY: Final = "reconcile.ignored"
+
+
+class Remembered:
+    """The ignored differences of one database."""
+
+    def __init__(self, store: Store) -> None:
+        """Kept in its small texts."""
+        self._store = store
+
+    def ignore(self, item: Mismatch) -> None:
+        """Leave this difference alone for as long as it is exactly as large."""
+        self._write({**self._read(), item.id: plain(item.difference)})
+
+    def of(self, mismatches: Iterable[Mismatch]) -> frozenset[str]:
+        """The ids of those that a person has answered and that have not changed since."""
+        known = self._read()
+        return frozenset(item.id for item in mismatches if known.get(item.id) == plain(item.difference))
+
+    def keep(self, ignored: Iterable[Mismatch]) -> None:
+        """Forget every answer whose difference is gone or has changed: should it come back, it is news."""
+        known = self._read()
+        wanted = {item.id for item in ignored}
+        if not known.keys() <= wanted:
+            self._write({name: size for name, size in known.items() if name in wanted})
+
+    def _read(self) -> dict[str, str]:
+        text = self._store.meta.get(_KEY)
+        found: dict[str, str] = {} if text is None else json.loads(text)
+        return found
+
+    def _write(self, known: dict[str, str]) -> None:
+        self._store.meta.set(_KEY, json.dumps(known, sort_keys=True))

@@ -1,0 +1,211 @@
+"""Repairs: bringing a position's book to what really happened to it, and naming the way it goes from there.
+
+What the venue took is booked always. What a hand closed or sold is booked by policy or by a person's answer.
+Each booking stands in one transaction with the goal that follows from it (grow back, or reduce), so that
+whoever is killed here goes on in the same direction. Strangers' contracts and coins beyond ours are never
+touched; nothing here sends an order: that is the hedger's, once the book is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from fundarb.core.account import Transaction
+from fundarb.core.events import MismatchRepaired
+from fundarb.core.market import Category
+from fundarb.core.money import CASH_STEP, ZERO, cash, floor_to, plain
+from fundarb.core.orders import Execution, Leg
+from fundarb.core.postings import holding_key
+from fundarb.core.records import Goal, PositionRecord
+from fundarb.core.states import PositionState
+from fundarb.crash import Point
+from fundarb.engine.alerts import alert_once, freeze
+from fundarb.engine.booking import book_execution
+from fundarb.engine.compare import Choice, VenueFacts
+from fundarb.engine.desk import Desk
+from fundarb.engine.explain import Explained, Outflow, outflow_of, run_of
+from fundarb.store.ledger_tables import RowState
+
+_SETTLED = frozenset({PositionState.HEDGED, PositionState.EXPOSED})
+_NOT_A_LOSS = frozenset({RowState.MATCHED, RowState.WAITING, RowState.OPENING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """One thing that was mended: its kind, and the position as it is then."""
+
+    kind: str
+    symbol: str
+    action: str
+    position: PositionRecord
+
+    @property
+    def position_id(self) -> str:
+        """Whose."""
+        return self.position.position_id
+
+    @property
+    def base(self) -> str:
+        """The coin."""
+        return self.position.base
+
+    @property
+    def state(self) -> PositionState:
+        """What it is now."""
+        return self.position.state
+
+
+class Repairer:
+    """Books what others did to our positions."""
+
+    def __init__(self, desk: Desk) -> None:
+        """At one desk."""
+        self._desk = desk
+
+    # ---------------------------------------------------------------------------------------- explaining
+
+    def explain(self, facts: VenueFacts) -> Mapping[str, Explained]:
+        """By position id: why the venue holds less, or more, than our orders made; positions that agree are
+        missing. With an order under way nothing is explained: its fill may be the difference.
+        """
+        store = self._desk.store
+        busy = {intent.position_id for intent in store.intents.open()}
+        sizes = {report.symbol: report.size for report in facts.positions}
+        balances = store.ledger.balances()
+        found = {}
+        for position in store.positions.active():
+            if position.position_id in busy:
+                continue
+            fills = self._fills(position, sizes.get(position.perp_symbol, ZERO))
+            missing = position.spot_owned - facts.wallet.owned(position.base)
+            outflow = None
+            if missing > self._desk.rules.tolerance:
+                gap = facts.wallet.owned(position.base) - balances.get(position.base, ZERO)
+                if abs(gap) <= self._desk.rules.tolerance:
+                    outflow = outflow_of(self._rows(position), missing)
+            if fills or outflow is not None:
+                found[position.position_id] = Explained(fills=fills, outflow=outflow)
+        return found
+
+    def _fills(self, position: PositionRecord, size: Decimal) -> tuple[Execution, ...]:
+        """The strangers' fills that are the difference, as far as it concerns our contracts."""
+        difference = size + position.contracts
+        if not difference:
+            return ()
+        rows = self._desk.store.executions.of_strangers(
+            Category.LINEAR, position.perp_symbol, since=position.created_at
+        )
+        return run_of(rows, min(difference, position.contracts), contracts=position.contracts)
+
+    def _rows(self, position: PositionRecord) -> list[Transaction]:
+        """The coin's log rows that are no fills of ours."""
+        log = self._desk.store.ledger.log
+        rows = log.of_coin(position.base, since=position.created_at)
+        states = log.states(row.key for row in rows)
+        return [row for row in rows if states.get(row.key) not in _NOT_A_LOSS]
+
+    # ------------------------------------------------------------------------------------------- booking
+
+    def book_known(self, explained: Mapping[str, Explained], *, policy: Choice | None) -> tuple[Repair, ...]:
+        """What is repaired without a person: the venue's acts always, hands by policy (``None``: not)."""
+        repairs = []
+        for position_id, why in explained.items():
+            position = self._desk.store.positions.get(position_id)
+            if position.state not in _SETTLED:
+                continue
+            outflow = why.outflow
+            if outflow is not None and outflow.forced:
+                repairs.append(self._taken(position, outflow))
+            if policy is None:
+                continue
+            if outflow is not None and outflow.by_hand:
+                repairs.append(self.sold_by_hand(position_id, outflow, choice=policy))
+            if why.fills and why.fills[0].side.sign > 0 and not why.orphaned:
+                repairs.append(self.traded_by_hand(position_id, why, choice=policy))
+        return tuple(repairs)
+
+    def _taken(self, position: PositionRecord, outflow: Outflow) -> Repair:
+        """The venue took coins of ours: booked, alerted, the coin frozen; the perp is reduced to match."""
+        store, words = self._desk.store, ", ".join(outflow.words) or "fees in this coin"
+        text = (
+            f"the venue took {plain(outflow.forced)} {position.base} ({words}): the perp is reduced to match"
+        )
+        with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
+            key = self._release(position, outflow.forced, outflow=outflow, choice=Choice.UNWIND)
+            freeze(store, position.base, reason=text)
+            alert_once(store, "coins_taken", subject=key, message=f"{position.position_id}: {text}")
+            return self._done("spot_short", position.base, action=text, position_id=position.position_id)
+
+    def sold_by_hand(self, position_id: str, outflow: Outflow, *, choice: Choice) -> Repair:
+        """Coins of ours went by hand: booked, and the way that the choice says."""
+        store = self._desk.store
+        with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
+            position = store.positions.get(position_id)
+            self._release(position, outflow.by_hand, outflow=outflow, choice=choice)
+            text = f"{plain(outflow.by_hand)} {position.base} gone by hand: {choice}"
+            return self._done("spot_short", position.base, action=text, position_id=position_id)
+
+    def traded_by_hand(self, position_id: str, why: Explained, *, choice: Choice) -> Repair:
+        """Contracts of ours were closed (or added) by hand: the fills become ours, and the way that the
+        choice says.
+        """
+        store = self._desk.store
+        with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
+            before = store.positions.get(position_id)
+            for row in why.fills:
+                position = store.positions.get(position_id)
+                book_execution(store, row, position=position, leg=Leg.PERP, forced=True)
+            self.aim(position_id, choice, contracts=before.contracts)
+            total = sum((row.side.sign * row.quantity for row in why.fills), ZERO)
+            text = f"{plain(total)} {before.perp_symbol} traded by hand: {choice}"
+            return self._done("perp_size", before.perp_symbol, action=text, position_id=position_id)
+
+    def _release(
+        self, position: PositionRecord, quantity: Decimal, *, outflow: Outflow, choice: Choice
+    ) -> str:
+        """Hand coins over to the pool, from which the venue's own row has taken them."""
+        store = self._desk.store
+        key = store.ledger.release(
+            position,
+            quantity,
+            price=outflow.price or self._price(position),
+            at=outflow.at or self._desk.clock.now(),
+            fact=outflow.words[0] if outflow.words else "FEES",
+        )
+        store.positions.add_quantities(position.position_id, spot=-quantity, contracts=ZERO)
+        self.aim(position.position_id, choice, contracts=position.contracts)
+        return key
+
+    def _price(self, position: PositionRecord) -> Decimal:
+        """What a coin is worth, as last seen; at what the position has it on average where nobody ever
+        looked.
+        """
+        seen = self._desk.market.spot_mid(position.spot_symbol) or self._desk.store.ledger.price(
+            position.base
+        )
+        held = self._desk.store.ledger.read.holding(holding_key(position, Leg.SPOT))
+        return seen or held.average or ZERO
+
+    def aim(self, position_id: str, choice: Choice, *, contracts: Decimal) -> PositionRecord:
+        """Write down where a position goes from here: back to ``contracts``, or down to what both legs
+        have.
+        """
+        positions = self._desk.store.positions
+        position = positions.get(position_id)
+        if choice is Choice.REHEDGE:
+            target = max(contracts, position.contracts)
+            return positions.update(position_id, goal=Goal.ADD, target_contracts=target)
+        covered = floor_to(position.spot_owned / position.multiplier, CASH_STEP)
+        target = min(position.contracts, covered)
+        share = position.notional
+        if target and contracts:
+            share = cash(share * target / contracts)
+        goal = Goal.REDUCE if target else Goal.CLOSE
+        return positions.update(position_id, goal=goal, target_contracts=target, notional=share)
+
+    def _done(self, kind: str, symbol: str, *, action: str, position_id: str) -> Repair:
+        store = self._desk.store
+        store.events.record(MismatchRepaired(mismatch=kind, symbol=symbol, action=action))
+        return Repair(kind=kind, symbol=symbol, action=action, position=store.positions.get(position_id))

@@ -1,0 +1,143 @@
+"""What a position tied up, and for how long: its notional over time, integrated from its executions.
+
+The notional at an instant is what the short was sold for at its average entry, as far as it is still open
+(where only coins are held: what they were bought for). A partial close lowers it from then on and changes
+nothing of the time before.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from fundarb.core.ledger import Holding
+from fundarb.core.money import ZERO, years
+from fundarb.core.orders import Leg
+from fundarb.core.pnl import Capital
+from fundarb.core.records import PositionRecord
+from fundarb.store.database import Store
+from fundarb.store.ledger_sums import Traded
+
+SHORTEST: Final = timedelta(days=1)
+"""What lasted less is not annualised."""
+TOO_SHORT: Final = "open for less than a day: not annualised"
+NOTHING_HELD: Final = "nothing was held"
+NO_CAPITAL: Final = "nothing was tied up"
+_NOTHING: Final = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From ``at`` on the notional is this, in quote."""
+
+    at: datetime
+    notional: Decimal
+
+
+def steps(fills: Iterable[Traded]) -> tuple[Step, ...]:
+    """How the notional of one position went, from its fills in the order of time."""
+    held = {leg: Holding() for leg in Leg}
+    found: list[Step] = []
+    for fill in fills:
+        sign = fill.side.sign
+        held[fill.leg], _ = held[fill.leg].move(sign * fill.quantity, sign * fill.value)
+        notional = abs(held[Leg.PERP].cost) or max(held[Leg.SPOT].cost, ZERO)
+        if found and found[-1].at == fill.time:
+            found.pop()
+        found.append(Step(fill.time, notional))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """The time that positions were open: from when to when, and ``Σ notional · years`` and ``Σ capital ·
+    years`` over it.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    notional_years: Decimal = ZERO
+    capital_years: Decimal = ZERO
+
+    def absorb(self, other: Stretch) -> None:
+        """Take over another one's time and capital."""
+        self.notional_years += other.notional_years
+        self.capital_years += other.capital_years
+        if other.since is not None and other.until is not None:
+            self.since = other.since if self.since is None else min(self.since, other.since)
+            self.until = other.until if self.until is None else max(self.until, other.until)
+
+    @property
+    def length(self) -> timedelta:
+        """From the first to the last moment."""
+        return self.until - self.since if self.since is not None and self.until is not None else _NOTHING
+
+    @property
+    def notional(self) -> Decimal | None:
+        """The mean notional over its length, None where that is nothing."""
+        length = self.length
+        return self.notional_years / years(length) if length > _NOTHING else None
+
+    def apr(self, net: Decimal | None) -> tuple[Decimal | None, str | None]:
+        """A result over the capital and the time that it took, simple, a fraction; or why there is none."""
+        if net is None:
+            return None, "the result is not known yet"
+        if self.since is None:
+            return None, NOTHING_HELD
+        if self.length < SHORTEST:
+            return None, TOO_SHORT
+        if self.capital_years <= ZERO:
+            return None, NO_CAPITAL
+        return net / self.capital_years, None
+
+
+class Capitals:
+    """The notional over time of every position; ``buffer`` is the fraction of notional kept free as
+    margin.
+    """
+
+    def __init__(self, store: Store, positions: Mapping[str, PositionRecord], *, buffer: Decimal) -> None:
+        """Reads all fills of these positions at once."""
+        self._buffer = buffer
+        fills: dict[str, list[Traded]] = {}
+        for fill in store.ledger.read.traded(positions):
+            fills.setdefault(fill.position_id, []).append(fill)
+        self._steps = {name: steps(made) for name, made in fills.items()}
+
+    def over(
+        self, position: PositionRecord, *, since: datetime | None = None, until: datetime
+    ) -> Stretch | None:
+        """The time that a position was open within ``[since, until]``; None if it was not."""
+        first = position.opened_at
+        if first is None:
+            return None
+        first = max(first, since) if since is not None else first
+        last = min(position.closed_at or until, until)
+        if last < first:
+            return None
+        bound = _integral(self._steps.get(position.position_id, ()), first, until=last)
+        factor = Capital(Decimal(1), position.leverage, self._buffer).amount
+        return Stretch(first, last, bound, bound * factor)
+
+
+def _integral(made: Sequence[Step], since: datetime, *, until: datetime) -> Decimal:
+    """Σ notional · years between two instants."""
+    total = ZERO
+    first = max(bisect_right(made, since, key=_at) - 1, 0)
+    for number in range(first, len(made)):
+        step = made[number]
+        if step.at >= until:
+            break
+        begin = max(step.at, since)
+        end = min(made[number + 1].at, until) if number + 1 < len(made) else until
+        if step.notional and end > begin:
+            total += step.notional * years(end - begin)
+    return total
+
+
+def _at(step: Step) -> datetime:
+    return step.at
