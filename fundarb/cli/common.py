@@ -7,13 +7,14 @@ and returns the exit code. JSON, warnings, errors and codes are dealt with here,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import typer
 
+from fundarb.cli import failure
 from fundarb.cli.document import Envelope, Failure, jsonable
 from fundarb.cli.exits import Exit
 from fundarb.cli.session import Session
@@ -31,7 +32,7 @@ class Outcome(Generic[T]):
     it ended.
 
     ``error`` goes with the codes 3, 6 and 8, where there is a result *and* something is wrong; exceptions
-    make their own.
+    make their own. ``told``: the renderer shows the reasons itself, so that they are not said twice.
     """
 
     data: Any
@@ -40,6 +41,7 @@ class Outcome(Generic[T]):
     warnings: tuple[Reason, ...] = ()
     code: Exit = Exit.DONE
     error: Failure | None = None
+    told: bool = False
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -83,24 +85,15 @@ def finish(session: Session, outcome: Outcome[T], *, render: Callable[[Session, 
     if session.options.json:
         session.answer(envelope(session, outcome))
         return outcome.code
+    session.answered = True
     render(session, outcome.shown)
     for warning in outcome.warnings:
         session.say(f"warning: {warning.message}", style="yellow")
     if outcome.error is not None:
-        for line in _failure_lines(outcome.error):
+        said = replace(outcome.error, reasons=()) if outcome.told else outcome.error
+        for line in failure.lines(said):
             session.say(line, style="red")
     return outcome.code
-
-
-def _failure_lines(failure: Failure) -> Iterator[str]:
-    """What went wrong: the message and below it what it does not say yet; reasons alone where they are all of
-    it.
-    """
-    if failure.reasons and all(reason.message in failure.message for reason in failure.reasons):
-        yield from (f"{failure.kind}: {reason.message}" for reason in failure.reasons)
-        return
-    yield f"{failure.kind}: {failure.message}"
-    yield from (f"  {reason.message}" for reason in failure.reasons)
 
 
 def envelope(session: Session, outcome: Outcome[Any]) -> Envelope:
@@ -108,7 +101,7 @@ def envelope(session: Session, outcome: Outcome[Any]) -> Envelope:
     venue, mode = session.place
     return Envelope(
         schema=f"fundarb.{session.schema}/1",
-        as_of=outcome.as_of or session.clock.now(),
+        as_of=outcome.as_of or session.now(),
         venue=venue,
         mode=mode,
         data=jsonable(outcome.data),

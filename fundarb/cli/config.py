@@ -18,7 +18,10 @@ app = family("Show and check the settings.")
 
 @app.command(epilog="Example: fundarb config show --json")
 def show(ctx: typer.Context, _json: JsonFlag = False) -> int:
-    """Print the settings that hold, secrets masked, and where each came from."""
+    """Print the settings that hold.
+
+    Each with the place it came from; secrets are masked.
+    """
     session = session_of(ctx)
     session.schema = "config_show"
     settings = session.settings
@@ -27,7 +30,9 @@ def show(ctx: typer.Context, _json: JsonFlag = False) -> int:
 
 @app.command(epilog="Example: fundarb --config other.toml config check")
 def check(ctx: typer.Context, _json: JsonFlag = False) -> int:
-    """Check fundarb.toml, .env, FUNDARB_* and jobs.toml; every problem is listed with file, table and key
+    """Check all settings and jobs.
+
+    Looks at fundarb.toml, .env, FUNDARB_* and jobs.toml; every problem is listed with file, table and key
     (exit 2).
     """
     session = session_of(ctx)

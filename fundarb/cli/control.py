@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fundarb.cli import reconcile as walk
 from fundarb.cli import trade_view as view
 from fundarb.cli.common import JsonFlag, Outcome, YesFlag, run_command, session_of, single
+from fundarb.cli.failure import Declined
 from fundarb.cli.trading import LockWait, NoWait, Wait, outcome_of
 from fundarb.core.money import parse_duration
 from fundarb.errors import ConfigError, Problem
@@ -96,7 +98,7 @@ def flatten(
 
         what = "every position" if everything else name
         if not session_of(ctx).confirm(f"Close {what} on {program.place} at once?", yes=yes):
-            raise typer.Abort
+            raise Declined
         return outcome_of(
             unattended.command(
                 program,
@@ -111,6 +113,9 @@ def flatten(
 
 
 def _show(session: Session, data: Any) -> None:
+    if data is not None and "checked" in data:  # what forbids it: the reconcile that a resume asks for
+        walk.render(session, data)
+        return
     if data is None or "control" not in data:
         view.render(session, data)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,8 @@ import typer
 
 from fundarb.cli.common import JsonFlag, Outcome, finish, session_of, single
 from fundarb.cli.exits import Exit
+from fundarb.cli.figures import count
+from fundarb.cli.options import instant
 from fundarb.core.money import parse_duration
 from fundarb.errors import ConfigError, Problem
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fundarb.cli.session import Session
     from fundarb.config import Settings
     from fundarb.core.events import Event, RecordedEvent
+    from fundarb.daemon.signals import Signals
     from fundarb.engine.office import Office
     from fundarb.store.database import Store
 
@@ -37,21 +40,25 @@ def daemon(
         typer.Option(metavar="DIR", help="With --simulate: recorded prices instead of the synthetic market."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="With --simulate: which synthetic market, which ids.")
-    ] = 1,
+        int | None,
+        typer.Option(min=0, metavar="N", help="With --simulate: which synthetic market, which ids. [1]"),
+    ] = None,
     start: Annotated[
-        str, typer.Option(metavar="TIME", help="With --simulate: where the virtual clock begins.")
-    ] = "",
+        datetime | None,
+        typer.Option(parser=instant, metavar="TIME", help="With --simulate: where the virtual clock begins."),
+    ] = None,
     _json: JsonFlag = False,
 ) -> int:
     """Trade unattended until SIGTERM or Ctrl-C, on the schedule of jobs.toml."""
     session = session_of(ctx)
     session.schema = "daemon"
+    session.simulated = bool(simulate)
     if simulate:
-        wish = Wish(_duration(simulate), replay, seed, _instant(start))
-        return _simulate(session, wish)
-    if replay is not None or start:
-        raise ConfigError(Problem("--replay", "goes with --simulate", "add --simulate 7d"))
+        return _simulate(session, Wish(_duration(simulate), replay, 1 if seed is None else seed, start))
+    given = {"--replay": replay, "--seed": seed, "--start": start}
+    alone = [flag for flag, value in given.items() if value is not None]
+    if alone:
+        raise ConfigError(*(Problem(flag, "goes with --simulate", "add --simulate 7d") for flag in alone))
     return _serve(session)
 
 
@@ -59,6 +66,19 @@ def daemon(
 
 
 def _serve(session: Session) -> int:
+    from fundarb.daemon.signals import Signals
+
+    signals = Signals()
+    with signals.caught():  # before anything else is loaded: a daemon may be stopped while it starts
+        ended, held = _served(session, signals)
+    name = signal.Signals(ended).name if ended else "end"
+    data = {"ended": name, "positions_open": held}
+    code = Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
+    return finish(session, Outcome(data=data, shown=data, code=code), render=_show_end)
+
+
+def _served(session: Session, signals: Signals) -> tuple[int, int]:
+    """The signal that ended it, and how many positions stay open."""
     from fundarb.app import build, unattended
     from fundarb.daemon.health import WorkClock
     from fundarb.daemon.service import Service
@@ -76,15 +96,14 @@ def _serve(session: Session) -> int:
         def started() -> None:
             session.say(f"daemon at work on {program.place}; SIGTERM or Ctrl-C ends it in order")
 
-        ended = Service(office, clock=session.clock, work_clock=clock).run(started)
-        name = signal.Signals(ended).name if ended else "end"
-        data = {"ended": name, "positions_open": len(office.desk.store.positions.active())}
-    code = Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
-    return finish(session, Outcome(data=data, shown=data, code=code), render=_show_end)
+        service = Service(office, clock=session.clock, work_clock=clock, signals=signals)
+        return service.run(started), len(office.desk.store.positions.active())
 
 
 def _show_end(session: Session, data: dict[str, Any]) -> None:
-    session.say(f"ended by {data['ended']}; {data['positions_open']} positions stay open")
+    held = data["positions_open"]
+    stay = f"{count(held, 'position')} {'stays' if held == 1 else 'stay'} open"
+    session.say(f"ended by {data['ended']}; {stay}")
 
 
 def _tell_events(session: Session, store: Store) -> None:
@@ -117,7 +136,8 @@ def _simulate(session: Session, wish: Wish) -> int:
         data = _live_through(session, settings, wish=wish)
         if session.settings.db_url != settings.db_url:
             data["db"] = settings.db_url
-        return finish(session, Outcome(data=data, shown=data), render=_show_simulation)
+        outcome = Outcome(data=data, shown=data, as_of=data["until"])
+        return finish(session, outcome, render=_show_simulation)
 
 
 def _world(session: Session, wish: Wish, *, stack: ExitStack) -> Settings:
@@ -169,11 +189,11 @@ def _live_through(session: Session, settings: Settings, *, wish: Wish) -> dict[s
 
 
 def _summary(office: Office, begin: datetime, *, end: datetime) -> dict[str, Any]:
-    from fundarb.engine import equity
+    from fundarb.engine import equity_points
 
     store = office.desk.store
-    points = equity.points(store)
-    start = equity.opening(store)
+    points = equity_points.points(store)
+    start = equity_points.opening(store)
     return {
         "from": begin,
         "until": end,
@@ -190,7 +210,8 @@ def _show_simulation(session: Session, data: dict[str, Any]) -> None:
 
     out = session.out
     out.print(f"lived through {data['from']:%Y-%m-%d %H:%M} to {data['until']:%Y-%m-%d %H:%M} (UTC)")
-    out.print(f"{data['positions']} positions, {data['positions_open']} of them open; {data['control']}")
+    held = count(data["positions"], "position")
+    out.print(f"{held}, {data['positions_open']} of them open; {data['control']}")
     if data["equity_start"] is not None and data["equity_end"] is not None:
         gain = data["equity_end"] - data["equity_start"]
         out.print(f"equity {amount(data['equity_end'])} USDT ({amount(gain, sign=True)})")
@@ -210,15 +231,3 @@ def _duration(text: str) -> timedelta:
     if not found:
         raise ConfigError(Problem("--simulate", f"{text} is no time at all"))
     return found
-
-
-def _instant(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            Problem("--start", f"{text!r} is not a time", "like 2026-01-01T00:00:00Z")
-        ) from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -47,7 +47,7 @@ def demo(
             machine=session.clock,
             progress=lambda done, whole: advance(int(done.total_seconds()), int(whole.total_seconds())),
         )
-    broken = [check for check in month.audit if not check.ok]
+    broken = [check for check in month.audit.checks if not check.ok]
     error = None
     if broken:
         details = "; ".join(check.details for check in broken)
@@ -88,9 +88,9 @@ def _render(session: Session, month: Month) -> None:
     _funding(session, month.funding)
     out.print("\nResult over time (USDT)", style="bold")
     report_view.equity(session, month.equity, plot=True)
-    clean = all(check.ok for check in month.audit)
+    checks, clean = month.audit.checks, month.audit.clean
     out.print(
-        f"\naudit: {sum(check.ok for check in month.audit)} of {len(month.audit)} invariants hold",
+        f"\naudit: {sum(check.ok for check in checks)} of {len(checks)} invariants hold",
         style="green" if clean else "bold red",
     )
     session.say(
@@ -105,12 +105,12 @@ def _funding(session: Session, found: FundingReport) -> None:
     from fundarb.cli import figures as fig
     from fundarb.cli.money_view import amount, cell
 
-    count: defaultdict[str, int] = defaultdict(int)
+    settled: defaultdict[str, int] = defaultdict(int)
     expected: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
     received: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
     rates: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
     for row in found.rows:
-        count[row.symbol] += 1
+        settled[row.symbol] += 1
         rates[row.symbol] += row.rate or ZERO
         expected[row.symbol] += row.expected or ZERO
         received[row.symbol] += row.received or ZERO
@@ -119,15 +119,16 @@ def _funding(session: Session, found: FundingReport) -> None:
     for header in ("settlements", "mean rate bp", "expected", "received"):
         table.add_column(header, justify="right")
     for symbol in sorted(received, key=lambda name: -received[name]):
-        mean = rates[symbol] / count[symbol]
+        mean = rates[symbol] / settled[symbol]
         table.add_row(
             symbol,
-            str(count[symbol]),
+            str(settled[symbol]),
             fig.points(mean),
             amount(expected[symbol], sign=True, places=4),
             cell(received[symbol], places=4),
         )
     session.out.print(table)
     session.out.print(
-        f"{len(found.rows)} settlements, received {amount(found.received, sign=True, places=4)} USDT"
+        f"{fig.count(len(found.rows), 'settlement')}, "
+        f"received {amount(found.received, sign=True, places=4)} USDT"
     )

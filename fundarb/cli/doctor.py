@@ -36,8 +36,8 @@ def doctor(
 ) -> int:
     """Check everything that trading needs, with a remedy for each failure.
 
-    Configuration, files and who may read them, reachability, clock and instrument cache; exit 6 if a check
-    fails.
+    Configuration, files and who may read them, database, reachability, clock, instrument cache, key, account
+    mode and fees; exit 6 if a check fails.
     """
     session = session_of(ctx)
     session.schema = "doctor"
@@ -108,11 +108,11 @@ def _render(session: Session, checks: tuple[Check, ...]) -> None:
 
     width = max(len(check.id) for check in checks)
     for check in checks:
-        line = Text.assemble(
-            (f"{check.level:<4}", _STYLES[check.level]), f"  {check.id:<{width}}  {check.message}"
-        )
+        message = session.folded(check.message, width + 8)
+        line = Text.assemble((f"{check.level:<4}", _STYLES[check.level]), f"  {check.id:<{width}}  {message}")
         if check.fixed:
             line.append("  (mended)", style="green")
         session.out.print(line, soft_wrap=True)
         if check.remedy and (not check.ok or check.level == "warn"):
-            session.out.print(f"{'':{width + 8}}→ {check.remedy}", soft_wrap=True)
+            remedy = session.folded(check.remedy, width + 10)
+            session.out.print(f"{'':{width + 8}}→ {remedy}", soft_wrap=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fundarb.cli.common import JsonFlag, Outcome, finish, session_of, single
+from fundarb.cli.options import instant
+from fundarb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from fundarb.cli.session import Session
@@ -16,9 +19,10 @@ if TYPE_CHECKING:
 
 app = single()
 
-_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M"]
 _POLL = timedelta(milliseconds=500)
 _PAGE = 500
+_HANG = " " * 8
+"""Where a line goes on that is too long for the screen: under its time."""
 
 
 @app.command(epilog="Example: fundarb events -f --kind position_changed")
@@ -26,7 +30,7 @@ def events(
     ctx: typer.Context,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Wait for more, until Ctrl-C.")] = False,
     since: Annotated[
-        datetime | None, typer.Option(formats=_FORMATS, metavar="T", help="From here on, UTC.")
+        datetime | None, typer.Option(parser=instant, metavar="T", help="From here on, UTC.")
     ] = None,
     kind: Annotated[str, typer.Option(metavar="K", help="Only this kind: leg_filled, alert_raised, …")] = "",
     last: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many at most.")] = 50,
@@ -37,8 +41,10 @@ def events(
 
     session = session_of(ctx)
     session.schema = "events"
-    begin = since.replace(tzinfo=UTC) if since is not None else None
-    found = unattended.latest_events(session.app, last, kind=kind or None, since=begin)
+    known = unattended.event_kinds()
+    if kind and kind not in known:
+        raise ConfigError(Problem("--kind", f"there is no kind {kind!r}", f"one of {', '.join(known)}"))
+    found = unattended.latest_events(session.app, last, kind=kind or None, since=since)
     code = _print(session, found)
     number = found[-1].id if found else unattended.newest_event(session.app)
     while follow:
@@ -58,7 +64,10 @@ def _print(session: Session, found: tuple[RecordedEvent, ...]) -> int:
 def _show(session: Session, found: tuple[RecordedEvent, ...]) -> None:
     styles = {"alert": "bold red", "warning": "yellow"}
     for item in found:
-        session.out.print(line(item), style=styles.get(item.severity.value), soft_wrap=True)
+        text = line(item)
+        if session.narrow:  # a pipe gets one line for each event, however long
+            text = fill(text, session.out.width, subsequent_indent=_HANG, break_on_hyphens=False, tabsize=1)
+        session.out.print(text, style=styles.get(item.severity.value), soft_wrap=True)
 
 
 def event_data(item: RecordedEvent) -> dict[str, Any]:

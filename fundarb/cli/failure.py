@@ -6,11 +6,13 @@ Owns the one mapping from exception classes to exit codes. An exception that is 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import cast
 
 from fundarb.cli.document import Failure
 from fundarb.cli.exits import Exit
 from fundarb.core.reasons import Reason
+from fundarb.engine.answers import KEY_TROUBLE, in_words
 from fundarb.errors import (
     ConfigError,
     FundarbError,
@@ -21,6 +23,11 @@ from fundarb.errors import (
     StateUnavailable,
     Unavailable,
 )
+
+
+class Declined(Exception):
+    """A person answered a question with no."""
+
 
 # The first class that fits decides.
 _CODES: tuple[tuple[type[FundarbError], Exit], ...] = (
@@ -33,6 +40,8 @@ _CODES: tuple[tuple[type[FundarbError], Exit], ...] = (
     (StateUnavailable, Exit.MISMATCH),
 )
 
+DECLINED = "nothing was done"
+_KEY_CODES = frozenset(f"venue_{code}" for code in KEY_TROUBLE)
 _MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 _NEXT = {
@@ -45,24 +54,28 @@ def exit_of(error: BaseException) -> Exit:
     """The exit code that an exception means."""
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
+    if isinstance(error, Declined):
+        return Exit.REFUSED
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
 
 def failure_of(error: BaseException) -> Failure:
     """The ``error`` of the envelope for an exception."""
     if isinstance(error, KeyboardInterrupt):
-        return Failure(kind="interrupted", message="interrupted")
+        return Failure(kind="interrupted", message=str(error) or "interrupted")
+    if isinstance(error, Declined):
+        return Failure(kind="refused", message=DECLINED, reasons=(Reason("declined", DECLINED),))
     if isinstance(error, ConfigError):
         reasons = tuple(Reason("configuration", str(problem)) for problem in error.problems)
         return Failure(kind=error.kind, message=str(error), reasons=reasons)
     if isinstance(error, FundarbError):
-        code = getattr(error, "code", None)
-        reasons = (
-            (Reason(f"venue_{code}", str(error)),) if code is not None else (Reason(error.kind, str(error)),)
-        )
-        return Failure(kind=error.kind, message=str(error), reasons=reasons)
+        code, message = getattr(error, "code", None), in_words(error)
+        name = error.kind if code is None else f"venue_{code}"
+        return Failure(kind=error.kind, message=message, reasons=(Reason(name, message),))
     if is_of_the_machine(error):
-        message = f"the output or a file cannot be written: {cast('OSError', error).strerror}"
+        fault = cast("OSError", error)
+        what = "the output" if fault.filename is None else str(fault.filename)
+        message = f"{what} cannot be written: {fault.strerror}"
         return Failure(kind="error", message=message, reasons=(Reason("machine", message),))
     message = f"unexpected {type(error).__name__}: {error}"
     return Failure(kind="error", message=message, reasons=(Reason("error", message),))
@@ -93,6 +106,26 @@ def plain_words(message: str) -> str:
     return message
 
 
-def advice(code: Exit) -> str:
+def advice(what: Failure, code: Exit) -> str:
     """What to do next, for a person; empty where the message says it already."""
+    if any(reason.code in _KEY_CODES for reason in what.reasons):
+        return ""
     return _NEXT.get(code, "")
+
+
+def lines(what: Failure) -> Iterator[str]:
+    """A failure for a person, in the one form that all have: a sentence, and below it one line for each
+    reason that it does not say yet.
+    """
+    reasons = [reason.message for reason in what.reasons]
+    head, _, rest = what.message.partition(": ")
+    if len(reasons) > 1 and rest == "; ".join(reasons):
+        yield f"Error: {head}:"
+        yield from (f"  {text}" for text in reasons)
+        return
+    first, *more = what.message.splitlines() or [what.kind]
+    if more:
+        first, more = f"{len(more) + 1} problems:", [first, *more]
+    yield f"Error: {first}"
+    yield from (f"  {text}" for text in more)
+    yield from (f"  {text}" for text in reasons if text not in what.message)

@@ -16,9 +16,14 @@ _UNITS = (("T", Decimal(10) ** 12), ("B", Decimal(10) ** 9), ("M", Decimal(10) *
 MISSING = "–"
 
 
-def percent(fraction: Decimal | None, places: int = 2) -> str:
+def count(number: int, noun: str) -> str:
+    """``1 position``, ``2 positions``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(fraction: Decimal | None, places: int = 2, *, sign: bool = True) -> str:
     """``0.0479`` → ``+4.79``; the unit stands in the header."""
-    return MISSING if fraction is None else f"{fraction * 100:+.{places}f}"
+    return MISSING if fraction is None else f"{fraction * 100:{'+' if sign else ''}.{places}f}"
 
 
 def share(fraction: Decimal | None) -> str:

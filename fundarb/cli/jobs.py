@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from fundarb.app import App
     from fundarb.cli.session import Session
-    from fundarb.config import JobSpec
     from fundarb.engine.status import JobStatus
+    from fundarb.engine.timetable import Timetable
     from fundarb.store.database import Store
 
 app = family("What runs unattended, and when.")
 
 
-def upcoming(store: Store, specs: tuple[JobSpec, ...]) -> Mapping[str, datetime | None]:
+def upcoming(store: Store, timetable: Timetable) -> Mapping[str, datetime | None]:
     """When each job is due next, as far as a reader can tell."""
     from fundarb.daemon.triggers import FundingSchedule
     from fundarb.daemon.triggers import upcoming as due
@@ -34,9 +34,9 @@ def upcoming(store: Store, specs: tuple[JobSpec, ...]) -> Mapping[str, datetime 
     schedule.update(published(store), now)
     last = {
         spec.name: latest.started_at if (latest := store.jobs.last(spec.name)) is not None else None
-        for spec in specs
+        for spec in timetable.specs
     }
-    return due(specs, schedule, last=last, now=now)
+    return due(timetable, schedule, last=last, now=now)
 
 
 def job_data(job: JobStatus) -> dict[str, Any]:
@@ -53,7 +53,10 @@ def job_data(job: JobStatus) -> dict[str, Any]:
 
 @app.command("list", epilog="Example: fundarb jobs list")
 def list_(ctx: typer.Context, _json: JsonFlag = False) -> int:
-    """Show what is scheduled, when it fires next (UTC), and how it went last."""
+    """Show what is scheduled.
+
+    When each job fires next (UTC), and how it went last. While a daemon runs this is its own schedule.
+    """
 
     def act(program: App) -> Outcome[tuple[JobStatus, ...]]:
         from fundarb.app import unattended
@@ -99,7 +102,7 @@ def run(
     def act(program: App) -> Outcome[Any]:
         from fundarb.app import unattended
 
-        specs = unattended.job_specs(program.settings)
+        specs = unattended.known_jobs(program)
         if all(spec.name != name for spec in specs):
             raise unattended.unknown_job(name, specs)
         return outcome_of(

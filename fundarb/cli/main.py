@@ -170,8 +170,10 @@ def _failed(session: Session, error: BaseException) -> int:
     """Say what went wrong, in the form that was asked for."""
     if isinstance(error, _ClickError):
         return _misused(session, error)
-    if isinstance(error, typer.Abort):
-        error = KeyboardInterrupt()
+    if isinstance(error, typer.Abort):  # Ctrl-C or the end of the input at a question
+        error = KeyboardInterrupt(f"interrupted; {failure.DECLINED}")
+    elif isinstance(error, KeyboardInterrupt):
+        error = KeyboardInterrupt(session.interruption())
     code = failure.exit_of(error)
     _tell(session, failure.failure_of(error), code=code)
     if failure.is_of_the_machine(error):
@@ -212,15 +214,17 @@ def _tell(session: Session, what: Failure, *, code: Exit) -> None:
         session.answer(
             Envelope(
                 schema=f"fundarb.{session.schema}/1",
-                as_of=session.clock.now(),
+                as_of=session.now(),
                 venue=venue,
                 mode=mode,
                 error=what,
             )
         )
         return
-    lines = what.message.splitlines() or [what.kind]
-    head = "Error: " if len(lines) == 1 else f"{len(lines)} problems:\n  "
-    session.say(head + "\n  ".join(lines), style="red")
-    if failure.advice(code):
-        session.say(failure.advice(code))
+    if what.message == failure.DECLINED:
+        session.say(failure.DECLINED)
+        return
+    for line in failure.lines(what):
+        session.say(line, style="red")
+    if failure.advice(what, code):
+        session.say(failure.advice(what, code))

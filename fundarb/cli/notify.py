@@ -20,7 +20,10 @@ app = family("Messages to people.")
 
 @app.command("test", epilog="Example: fundarb notify test")
 def send(ctx: typer.Context, _json: JsonFlag = False) -> int:
-    """Send a test message through each channel of [notify] urls; exit 6 if one does not take it."""
+    """Send a test message.
+
+    Through each channel of [notify] urls; exit 6 if one does not take it.
+    """
 
     def act(program: App) -> Outcome[dict[str, bool]]:
         from fundarb.app import unattended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import typer
@@ -27,6 +27,22 @@ def ratio(text: str) -> Decimal:
         return parse_ratio(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def instant(text: str) -> datetime:
+    """An instant, UTC unless it names another zone (``+02:00``, ``local``): ``2026-11-22``,
+    ``2026-11-22T15:00``, ``2026-11-22 15:00 local``.
+    """
+    words = text.removesuffix(" local")
+    try:
+        found = datetime.fromisoformat(words)
+    except ValueError as error:
+        message = (
+            f"{text!r} is not a time; write it like 2026-11-22, 2026-11-22T15:00 or 2026-11-22T15:00:00Z"
+        )
+        raise typer.BadParameter(message) from error
+    # without a zone astimezone() takes the machine's own
+    return found.astimezone(UTC) if found.tzinfo or words != text else found.replace(tzinfo=UTC)
 
 
 def duration(text: str) -> timedelta:

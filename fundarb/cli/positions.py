@@ -12,7 +12,7 @@ from fundarb.cli.common import JsonFlag, Outcome, run_command, single
 if TYPE_CHECKING:
     from fundarb.app import App
     from fundarb.cli.session import Session
-    from fundarb.cli.tables import Column
+    from fundarb.cli.tables import Cell, Column
     from fundarb.engine.views import PositionView
 
 app = single()
@@ -30,7 +30,12 @@ def positions(ctx: typer.Context, _json: JsonFlag = False) -> int:
 
     def act(program: App) -> Outcome[tuple[PositionView, ...]]:
         found = program.positions()
-        return Outcome(data={"positions": found}, shown=found, as_of=program.clock.now())
+        return Outcome(
+            data={"positions": found.views},
+            shown=found.views,
+            as_of=program.clock.now(),
+            warnings=found.concerns,
+        )
 
     def show(session: Session, found: tuple[PositionView, ...]) -> None:
         render(session, found, now=session.app.clock.now())
@@ -50,8 +55,23 @@ def render(session: Session, found: tuple[PositionView, ...], *, now: datetime |
     session.out.print(fitted(session.out, _columns(now), rows=found))
     total = sum((item.net_pnl for item in found if item.net_pnl is not None), ZERO)
     unknown = sum(item.net_pnl is None for item in found)
+    due = sum(item.funding_pending for item in found)
     note = f"; {unknown} of unknown value" if unknown else ""
+    note += f"; {due} funding payments pending, not in it" if due else ""
     session.out.print(f"{len(found)} open, net {amount(total, sign=True)} USDT at mid and mark{note}")
+
+
+def _funding(row: PositionView) -> Cell:
+    """What was received; a payment that is due and not shown yet is pending, never a zero."""
+    from rich.text import Text
+
+    from fundarb.cli.money_view import cell
+
+    if not row.funding_pending:
+        return cell(row.funding_received)
+    if not row.funding_received:
+        return "pending"
+    return Text.assemble(cell(row.funding_received), f" +{row.funding_pending} due")
 
 
 def _columns(now: datetime | None) -> tuple[Column[PositionView], ...]:
@@ -75,11 +95,11 @@ def _columns(now: datetime | None) -> tuple[Column[PositionView], ...]:
         Column("state", lambda row: state(row.state.value), name=True),
         Column("spot\ncoins", lambda row: plain_quantity(row.spot_quantity)),
         Column("perp\ncontracts", lambda row: plain_quantity(row.perp_quantity), spare=1),
-        Column("drift\n%", lambda row: f"{row.drift * 100:.2f}"),
+        Column("drift\n%", lambda row: "?" if row.drift is None else f"{row.drift * 100:.2f}"),
         Column("notional\nUSDT", lambda row: amount(row.notional)),
         Column("basis in\nbp", lambda row: fig.points(row.entry_basis, 1), spare=6),
         Column("basis now\nbp", lambda row: fig.points(row.mark_basis, 1), spare=6),
-        Column("funding\nUSDT", lambda row: cell(row.funding_received)),
+        Column("funding\nUSDT", _funding),
         Column("fees\nUSDT", lambda row: amount(row.fees_paid), spare=2),
         Column("unreal.\nUSDT", lambda row: cell(row.unrealised_pnl), spare=5),
         Column("net\nUSDT", lambda row: cell(row.net_pnl)),

@@ -8,6 +8,7 @@ import typer
 
 from fundarb.cli import trade_view as view
 from fundarb.cli.common import JsonFlag, Outcome, run_command, single
+from fundarb.cli.figures import count
 from fundarb.cli.trading import LockWait, NoWait, Wait, outcome_of
 from fundarb.core.money import parse_duration
 
@@ -26,7 +27,11 @@ _WIDE = 110
 def reconcile(
     ctx: typer.Context,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Also mend what is unambiguous (a naked leg is mended always).")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Let [reconcile] manual_close decide about legs closed by hand (the rest is mended always).",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only compare: look nothing up, book and send nothing.")
@@ -62,15 +67,19 @@ def render(session: Session, data: Any) -> None:
         return
     out, checked = session.out, data["checked"]
     out.print(
-        f"checked {checked['positions']} positions, {checked['balances']} balances, {checked['orders']} open "
-        f"orders, {checked['executions']} executions, {checked['ledger_rows']} ledger rows",
+        f"checked {count(checked['positions'], 'position')}, {count(checked['balances'], 'balance')}, "
+        f"{count(checked['orders'], 'open order')}, {count(checked['executions'], 'execution')}, "
+        f"{count(checked['ledger_rows'], 'ledger row')}",
         style="dim",
     )
     for row in data["resolved"]:
         found = f"filled {row['filled']} of {row['quantity']}" if row["state"] == "DONE" else row["message"]
         out.print(f"resolved  {row['link_id']}  {row['state']}  {found}", style="cyan")
     for row in data["repaired"]:
-        out.print(f"repaired  {row['position_id']}  {row['base']}  {row['state']}", style="cyan")
+        line = f"repaired  {row['position_id']}  {row['base']}  {row['state']}"
+        out.print(line if row["kind"] == "unhedged" else f"{line}  {row['action']}", style="cyan")
+    for row in data["ignored"]:
+        out.print(f"ignored   {row['id']}  {view.short(row['difference'])}", style="dim")
     if data["mismatches"]:
         _differences(session, data["mismatches"])
     if data["clean"]:

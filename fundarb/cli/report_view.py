@@ -10,18 +10,12 @@ from fundarb.cli.tables import Cell, Column, fitted
 
 if TYPE_CHECKING:
     from fundarb.cli.session import Session
-    from fundarb.engine.listings import (
-        Balance,
-        EquityReport,
-        FundingReport,
-        FundingRow,
-        LedgerReport,
-        TradeRow,
-    )
+    from fundarb.engine.listings import Balance, FundingReport, FundingRow, LedgerReport, TradeRow
+    from fundarb.engine.report_equity import EquityReport
     from fundarb.engine.report_rows import PnlReport, PnlRow
+    from fundarb.engine.report_tax import TaxReport, TaxRow
 
 _SHORTEST = 3
-_A_DAY = 1
 
 
 def render(session: Session, kind: str, *, found: Any, plot: bool = False) -> None:
@@ -34,6 +28,8 @@ def render(session: Session, kind: str, *, found: Any, plot: bool = False) -> No
         trades(session, found)
     elif kind == "ledger":
         ledger(session, found)
+    elif kind == "tax":
+        tax(session, found)
     else:
         equity(session, found, plot=plot)
 
@@ -46,18 +42,27 @@ def pnl(session: Session, found: PnlReport) -> None:
     else:
         columns = _pnl_columns(found.by.value, lambda row: "total" if row is total else row.key)
         session.out.print(fitted(session.out, columns, rows=found.rows, last=total))
-    tie = found.tie_out
-    if tie.unexplained is None:
-        session.out.print("no equity to tie out with yet", style="dim")
-    else:
-        session.out.print(f"equity {amount(tie.equity_start)} → {amount(tie.equity_end)} USDT")
-        session.out.print(
-            f"explained {amount(tie.explained, sign=True, places=8)}, "
-            f"unexplained {amount(tie.unexplained, places=8)}",
-            style="green" if tie.unexplained == 0 else "red",
-        )
+    _tie_out(session, found)
     when = "now" if found.live else "at the last snapshot"
     session.out.print(f"unrealised at mark {when}; {found.method}", style="dim")
+
+
+def _tie_out(session: Session, found: PnlReport) -> None:
+    """The identity, and what stands beside the total in it: deposits, suspense, what is on its way."""
+    tie, parts = found.tie_out, found.tie_out.parts
+    if tie.unexplained is None or parts is None:
+        session.out.print("no equity to tie out with yet", style="dim")
+        return
+    session.out.print(f"equity {amount(tie.equity_start)} → {amount(tie.equity_end)} USDT")
+    beside = {"deposits": parts.external, "suspense": parts.suspense, "pending": tie.pending}
+    more = "".join(
+        f", {name} {amount(value, sign=True, places=8)}" for name, value in beside.items() if value
+    )
+    session.out.print(
+        f"explained {amount(tie.explained, sign=True, places=8)}{more}, "
+        f"unexplained {amount(tie.unexplained, places=8)}",
+        style="green" if tie.unexplained == 0 else "red",
+    )
 
 
 def _pnl_columns(by: str, key: Any) -> tuple[Column[PnlRow], ...]:
@@ -80,9 +85,7 @@ def _pnl_columns(by: str, key: Any) -> tuple[Column[PnlRow], ...]:
 
 
 def _apr(row: PnlRow) -> Cell:
-    """A yield of less than a day says nothing."""
-    if row.days < _A_DAY:
-        return fig.MISSING
+    """A yield of less than a day says nothing, so there is none."""
     return fig.signed(fig.percent(row.net_apr_on_capital, 1), row.net_apr_on_capital)
 
 
@@ -107,7 +110,8 @@ def funding(session: Session, found: FundingReport) -> None:
     session.out.print(fitted(session.out, columns, rows=found.rows))
     pending = f", {found.pending} pending" if found.pending else ""
     session.out.print(
-        f"{len(found.rows)} settlements, received {amount(found.received, sign=True, places=4)} USDT, "
+        f"{fig.count(len(found.rows), 'settlement')}, "
+        f"received {amount(found.received, sign=True, places=4)} USDT, "
         f"expected {amount(found.expected, sign=True, places=4)}{pending}"
     )
 
@@ -133,7 +137,7 @@ def trades(session: Session, found: tuple[TradeRow, ...]) -> None:
     )
     session.out.print(fitted(session.out, columns, rows=found))
     fees = sum((row.fee_value for row in found), start=type(found[0].fee_value)(0))
-    session.out.print(f"{len(found)} fills, fees {amount(fees)} USDT")
+    session.out.print(f"{fig.count(len(found), 'fill')}, fees {amount(fees)} USDT")
 
 
 def ledger(session: Session, found: LedgerReport) -> None:
@@ -144,7 +148,35 @@ def ledger(session: Session, found: LedgerReport) -> None:
         Column("balance", lambda row: f"{row.amount:,.8f}"),
     )
     session.out.print(fitted(session.out, columns, rows=found.balances))
-    session.out.print(f"{len(found.rows)} entries; --format csv lists them", style="dim")
+    session.out.print(
+        f"{len(found.rows)} entr{'y' if len(found.rows) == 1 else 'ies'}; --format csv lists them",
+        style="dim",
+    )
+
+
+def tax(session: Session, found: TaxReport) -> None:
+    """Disposals and payments; every figure is in ``--format csv`` and ``json``."""
+    if not found.rows:
+        session.out.print("nothing taxable in this time")
+    else:
+        columns: tuple[Column[TaxRow], ...] = (
+            Column("time UTC", lambda row: f"{row.time:%Y-%m-%d %H:%M}", name=True),
+            Column("kind", lambda row: row.kind, name=True),
+            Column("asset", lambda row: row.asset, name=True),
+            Column("quantity", lambda row: plain_quantity(row.quantity), spare=1),
+            Column(
+                "acquired", lambda row: "" if row.acquired is None else f"{row.acquired:%Y-%m-%d}", spare=2
+            ),
+            Column("proceeds\nUSDT", lambda row: amount(row.proceeds), spare=4),
+            Column("cost\nUSDT", lambda row: amount(row.cost), spare=4),
+            Column("gain\nUSDT", lambda row: cell(row.gain, places=4)),
+            Column("expense\nUSDT", lambda row: amount(row.expense, places=4)),
+            Column("position", lambda row: row.position_id or "", name=True, spare=5),
+        )
+        session.out.print(fitted(session.out, columns, rows=found.rows))
+    gains = ", ".join(f"{name} {amount(value, sign=True)}" for name, value in found.gains.items())
+    session.out.print(f"gain less expenses: {gains} USDT; {len(found.held)} lots held")
+    session.out.print(f"lots: {found.lots.value}; {found.method}", style="dim")
 
 
 def equity(session: Session, found: EquityReport, *, plot: bool) -> None:
@@ -163,7 +195,18 @@ def equity(session: Session, found: EquityReport, *, plot: bool) -> None:
     )
     result = cell(last.result - first.result)
     session.out.print(f"equity {amount(first.equity)} → {amount(last.equity)} USDT, result", result, "USDT")
-    yearly = f"{fig.percent(found.annual_return)} %" if found.days >= _A_DAY else fig.MISSING
-    session.out.print(f"largest fall {fig.percent(found.max_drawdown)} %, yearly {yearly} (simple)")
+    yearly = fig.MISSING if found.annual_return is None else f"{fig.percent(found.annual_return)} %"
+    session.out.print(
+        f"largest fall {fig.percent(found.max_drawdown, sign=False)} %, yearly {yearly} (simple)"
+    )
+    session.out.print(
+        f"in the market {fig.share(found.time_in_market)}, exposure {fig.share(found.exposure)}"
+    )
+    if found.sharpe is not None:
+        session.out.print(
+            f"Sharpe {found.sharpe:.2f} ± {found.sharpe_error:.2f}, long-run {amount(found.sharpe_long_run)}"
+        )
+    if found.provisional:
+        session.out.print(f"{found.provisional} of {len(found.rows)} points provisional", style="yellow")
     for note in found.notes:
         session.out.print(note, style="dim")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fundarb.cli.common import family
+from fundarb.cli.options import instant
 from fundarb.core.money import Money, dec
 from fundarb.errors import ConfigError, Problem
 
@@ -30,13 +31,24 @@ def serve(
         str, typer.Option(metavar="KIND", help="real, or virtual: moved by its control API.")
     ] = "real",
     start: Annotated[
-        str, typer.Option(metavar="TIME", help="Where a virtual clock begins, ISO 8601. [today, 00:00 UTC]")
-    ] = "",
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="TIME",
+            help="Where a virtual clock begins, ISO 8601. [today, 00:00 UTC]",
+        ),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Snapshot: loaded if it exists, written at exit.")
     ] = None,
     balance: Annotated[
         list[str] | None, typer.Option(metavar="COIN=N", help="Opening balance; repeatable. [USDT=100000]")
+    ] = None,
+    match_delay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="How long orders wait to be matched, like 5ms. [2ms; virtual clock: 0ms]"
+        ),
     ] = None,
     key: Annotated[str, typer.Option(metavar="TEXT", help="API key that is accepted.")] = "demo",
     secret: Annotated[str, typer.Option(metavar="TEXT", help="Its secret.")] = "demo",  # noqa: S107 - documented
@@ -47,21 +59,31 @@ def serve(
 
     if clock not in {"real", "virtual"}:
         raise ConfigError(Problem("--clock", f"{clock!r} is neither real nor virtual"))
-    if start and clock == "real":
+    if start is not None and clock == "real":
         raise ConfigError(Problem("--start", "a real clock starts now", "add --clock virtual"))
     plan = SandboxPlan(
         port=port,
         seed=seed,
         replay=replay,
         virtual=clock == "virtual",
-        start=_instant(start) if clock == "virtual" else None,
+        start=start,
         state=state,
         key=key,
         secret=secret,
+        match_delay=None if match_delay is None else _delay(match_delay),
     )
     if balance:
         plan = _with_balances(plan, balance)
     run(plan)
+
+
+def _delay(text: str) -> timedelta:
+    from fundarb.app.sandboxes import matching_delay
+
+    try:
+        return matching_delay(text)
+    except ValueError as error:
+        raise ConfigError(Problem("--match-delay", str(error), "like 5ms or 2s, a minute at most")) from error
 
 
 def _with_balances(plan: SandboxPlan, texts: list[str]) -> SandboxPlan:
@@ -79,15 +101,3 @@ def _balance(text: str) -> Money:
     if not sign or not coin.isalnum() or amount < 0:
         raise ConfigError(Problem("--balance", f"{text!r} is not COIN=AMOUNT", "like USDT=10000"))
     return Money(amount, coin.upper())
-
-
-def _instant(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            Problem("--start", f"{text!r} is not a time", "like 2026-01-01T00:00:00Z")
-        ) from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

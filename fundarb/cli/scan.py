@@ -17,7 +17,7 @@ from fundarb.cli.exits import Exit
 from fundarb.cli.failure import failure_of
 from fundarb.cli.session import Session
 from fundarb.core.money import plain
-from fundarb.errors import Unavailable
+from fundarb.errors import ConfigError, Problem, Unavailable
 
 if TYPE_CHECKING:
     from fundarb.engine.scan import Scanner, ScanQuery, ScanResult
@@ -84,6 +84,8 @@ def scan(
 
     session = session_of(ctx)
     session.schema = "scan"
+    if every is not None and not watch:
+        raise ConfigError(Problem("--every", "says how often --watch scans", "give --watch as well"))
     session.recorded = recorded
     scanner = session.app.demo_scanner if recorded else session.app.scanner
     usual = scanner.query()

@@ -11,13 +11,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from fundarb.cli import document, terminal
 from fundarb.clock import Clock, SystemClock
-from fundarb.errors import ConfigError, Problem
+from fundarb.errors import ConfigError, FundarbError, Problem
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from fundarb.cli.document import Envelope
     from fundarb.config import Settings
     from fundarb.config.secrets import Redactor
+
+
+_LEAST_ROOM = 20
+"""Columns that a folded text gets on however narrow a screen."""
 
 
 @dataclass(slots=True)
@@ -50,8 +56,8 @@ class Options:
 
 @dataclass
 class Session:
-    """What one run knows. ``schema`` is the name of the running command's envelope; ``answered`` once one was
-    printed.
+    """What one run knows. ``schema`` is the name of the running command's envelope; ``answered`` once a
+    result was printed.
     """
 
     options: Options = field(default_factory=Options)
@@ -105,6 +111,21 @@ class Session:
 
         return Redactor(environment_secrets(self.environ))
 
+    def now(self) -> datetime:
+        """The time that an answer is of: the venue's where a venue was asked for it (a sandbox may keep
+        virtual time) and still answers, else the machine's.
+        """
+        program = self.__dict__.get("app")
+        try:
+            return self.clock.now() if program is None else program.time()
+        except FundarbError:
+            return self.clock.now()
+
+    def interruption(self) -> str:
+        """What to say when Ctrl-C ended this run: what may be live, if it had begun to trade."""
+        program = self.__dict__.get("app")
+        return "interrupted" if program is None else program.interrupted()
+
     def redact(self, text: str) -> str:
         """A text without secrets."""
         return self.redactor(text)
@@ -126,6 +147,21 @@ class Session:
     def err(self) -> Console:
         """Where messages go."""
         return terminal.console(self._stderr, colour=not self.options.no_color, environ=self.environ)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether results go to a screen of a certain width, and not to a pipe."""
+        return self._stdout.isatty() or bool(self.environ.get("COLUMNS"))
+
+    def folded(self, text: str, indent: int) -> str:
+        """A text that begins at column ``indent`` of a screen and goes on there; on a pipe it stays one line.
+        Words are never broken, so that a path can be copied.
+        """
+        if not self.narrow:
+            return text
+        room = max(self.out.width - indent, _LEAST_ROOM)
+        lines = wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        return ("\n" + " " * indent).join(lines)
 
     def write(self, text: str) -> None:
         """Put a finished text on stdout (CSV, JSON), at once."""

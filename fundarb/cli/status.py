@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fundarb.cli.common import JsonFlag, Outcome, run_command, single
+from fundarb.cli.common import JsonFlag, Outcome, run_command, session_of, single
 from fundarb.cli.document import Failure
 from fundarb.cli.exits import Exit
+from fundarb.cli.figures import count
 from fundarb.cli.jobs import job_data, table, upcoming
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def status(ctx: typer.Context, _json: JsonFlag = False) -> int:
 
         found = unattended.run_status(program, upcoming)
         error = None
-        if found.degraded:
+        if found.degraded and session_of(ctx).options.json:  # else the table says it
             message = f"degraded: {'; '.join(reason.message for reason in found.degraded)}"
             error = Failure(kind="degraded", message=message, reasons=found.degraded)
         code = Exit.MISMATCH if found.degraded else Exit.DONE
@@ -66,6 +67,10 @@ def status_data(found: Status) -> dict[str, Any]:
             for block in found.blocks
         ],
         "jobs": [job_data(job) for job in found.jobs],
+        "commands": [
+            {"id": item.id, "name": item.name, "state": item.state, "age": item.age}
+            for item in found.commands
+        ],
         "positions_open": found.positions_open,
         "last_errors": [
             {"id": item.id, "at": item.at, "kind": item.kind, "message": item.message}
@@ -75,21 +80,29 @@ def status_data(found: Status) -> dict[str, Any]:
 
 
 def _show(session: Session, found: Status) -> None:
+    from fundarb.engine.unfinished import lasting
+
     out = session.out
-    out.print(f"{found.control.value}, {found.activity}", style=_STYLES.get(found.control.value))
+    health = ", degraded" if found.degraded else ""
+    out.print(f"{found.control.value}, {found.activity}{health}", style=_STYLES.get(found.control.value))
     writer = found.writer
     if writer is None:
         out.print("no writer at work")
     else:
-        age = int(writer.heartbeat_age.total_seconds())
-        out.print(f"{writer.role} {writer.pid}, epoch {writer.epoch}, last sign of life {age} s ago")
-    out.print(f"{found.positions_open} positions open")
+        beat = lasting(writer.heartbeat_age)
+        out.print(f"{writer.role} {writer.pid}, epoch {writer.epoch}, last sign of life {beat} ago")
+    out.print(f"{count(found.positions_open, 'position')} open")
     for block in found.blocks:
         until = "" if block.until is None else f" until {block.until:%m-%d %H:%M}"
         out.print(f"block {block.scope} {block.kind}: {block.reason}{until}", style="yellow")
+    for command in found.commands:
+        out.print(f"command {command.id} {command.name}: {command.state} for {lasting(command.age)}")
     for item in found.sources:
-        age_text = "never read" if item.age is None else f"{int(item.age.total_seconds())} s old"
+        age_text = "never read" if item.age is None else f"{lasting(item.age)} old"
         out.print(f"source {item.name}: {age_text}", style="red" if item.state == "stale" else None)
     out.print(table(session, found.jobs))
     for error in found.last_errors:
-        out.print(f"{error.at:%m-%d %H:%M:%S} {error.kind}: {error.message}", style="yellow", soft_wrap=True)
+        out.print(f"{error.at:%m-%d %H:%M:%S} {error.kind}: {error.message}", style="yellow")
+    for reason in found.degraded:
+        if not reason.code.startswith("block_"):  # those are shown as what they are
+            out.print(f"! {reason.message}", style="bold red")

@@ -132,7 +132,10 @@ def _plan_line(data: Any) -> str:
         return "a plan; nothing was sent"
     clips = len(plan["clips"])
     how = "one clip" if clips == 1 else f"{clips} clips"
-    return f"a plan: {number(dec(data['notional']))} USDT per leg in {how}; nothing was sent"
+    margin = plan["margin"]
+    bare = None if margin is None else margin["liquidation_price_bare"]
+    at = "" if bare is None else f"; without collateral {number(dec(short(bare)))} would liquidate it"
+    return f"a plan: {number(dec(data['notional']))} USDT per leg in {how}; nothing was sent{at}"
 
 
 def _closing(out: Console, data: Any) -> None:

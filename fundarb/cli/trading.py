@@ -11,6 +11,7 @@ from fundarb.cli import trade_view as view
 from fundarb.cli.common import JsonFlag, Outcome, YesFlag, run_command, session_of, single
 from fundarb.cli.document import Failure
 from fundarb.cli.exits import Exit
+from fundarb.cli.failure import Declined
 from fundarb.core.money import dec, parse_duration, parse_ratio, plain
 from fundarb.errors import ConfigError, Problem, Unavailable
 
@@ -61,6 +62,7 @@ def outcome_of(answer: Answer, program: App | None = None) -> Outcome[Document |
         warnings=answer.warnings,
         code=Exit(answer.exit_code),
         error=error,
+        told=isinstance(answer.data, dict) and "checked" in answer.data,  # a reconcile shows its differences
     )
 
 
@@ -94,7 +96,7 @@ def agreed(session: Session, plan: Outcome[Document | None], *, question: str) -
     for warning in plan.warnings:
         session.say(f"warning: {warning.message}", style="yellow")
     if not session.confirm(question, yes=False):
-        raise typer.Abort
+        raise Declined
     return True
 
 

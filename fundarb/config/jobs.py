@@ -102,6 +102,9 @@ def read_jobs(path: Path) -> tuple[JobSpec, ...]:
     table, problems = read_toml(path)
     if problems:
         raise ConfigError(*problems)
+    if table.get("job", []) == [] and set(table) <= {"job"}:
+        remedy = "write [[job]] tables (`fundarb init` shows them), or remove the file for the built-in list"
+        raise ConfigError(Problem(path.name, "names no job", remedy))
     return parse_jobs(table, path.name)
 
 

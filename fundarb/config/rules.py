@@ -114,8 +114,9 @@ def _confirmed(settings: FileSettings, given: _Given) -> list[Problem]:
         found.append(
             Problem("fundarb.toml [account] uid", "is missing, and the key must belong to it", remedy)
         )
-    remedy = "use --mode paper, or --venue sandbox"
-    found.append(Problem("mode", NOT_RELEASED.format(venue=settings.venue.name), remedy))
+    if settings.venue.name is VenueName.BYBIT:
+        remedy = "use --mode paper, or --venue bybit-testnet, bybit-demo or sandbox"
+        found.append(Problem("mode", NOT_RELEASED.format(venue=settings.venue.name), remedy))
     return found
 
 

@@ -66,6 +66,12 @@ def forms(secret: str) -> tuple[str, ...]:
     return secret, quote(secret, safe=""), quote_plus(secret), encoded, encoded.rstrip("=")
 
 
+def stored_forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Every spelling of those secrets that are long enough to be looked for in a file."""
+    long = (secret for secret in secrets if len(secret) >= _SHORTEST and secret != SANDBOX_URL)
+    return tuple(form for secret in long for form in forms(secret))
+
+
 class Redactor:
     """Replaces every known secret in a text; secrets may be added as they are loaded."""
 

@@ -34,6 +34,8 @@ class Bell:
         self._queue = queue
         self._schedule = schedule
         self._clock = clock
+        self.armed_at: datetime | None = None
+        """Where intervals are counted from."""
         logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of each job it adds
         self._scheduler: Any = BackgroundScheduler(
             timezone=UTC,
@@ -44,7 +46,7 @@ class Bell:
 
     def start(self) -> None:
         """Arm every job and begin."""
-        now = self._clock.now()
+        now = self.armed_at = self._clock.now()
         for spec in self._specs:
             self._scheduler.add_job(
                 self._ring,
@@ -76,7 +78,7 @@ class Bell:
         """The wall clock jumped: count everything from now; each job rings once at once, as nobody knows
         what was missed.
         """
-        now = self._clock.now()
+        now = self.armed_at = self._clock.now()
         for spec in self._specs:
             self._scheduler.reschedule_job(spec.name, trigger=trigger_of(spec, self._schedule, start=now))
             self._ring(spec)

@@ -7,7 +7,7 @@ Whoever drives it decides when something is rung and how time passes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from fundarb.clock import Clock
@@ -15,10 +15,12 @@ from fundarb.core.states import IntentState, IntentTrigger
 from fundarb.daemon.queue import COMMANDS, JobQueue, Priority, priority_of
 from fundarb.daemon.triggers import FundingSchedule
 from fundarb.daemon.worker import RECOVERY, Task, WorkDesk, Worker
+from fundarb.engine import timetable
 from fundarb.engine.activity import Activity, now_busy_with
 from fundarb.engine.control import end_leftovers, obey_at_once
 from fundarb.engine.held import held_settlements, publish
 from fundarb.engine.office import Office
+from fundarb.engine.timetable import Timetable
 
 _QUIET = frozenset({"watch", "reconcile", "collect_funding", "snapshot"})
 """Runs that happen too often to be an event each time."""
@@ -63,9 +65,14 @@ class Crew:
         """The first steps of a writer: what its predecessor left, what people want, and then recovery."""
         store = self.office.desk.store
         now_busy_with(store, Activity.INITIALIZING)
+        self.publish(self.office.desk.clock.now())
         end_leftovers(store)
         self.look_outside()
         self.queue.put(RECOVERY, Priority.URGENT)
+
+    def publish(self, armed_at: datetime | None) -> None:
+        """Let readers see the schedule that is gone by; intervals are counted from ``armed_at``."""
+        timetable.publish(self.office.desk.store, Timetable(self.office.specs, armed_at))
 
     def catch_up(self) -> None:
         """After recovery: let everything wait that may have been missed."""

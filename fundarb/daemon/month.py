@@ -22,8 +22,9 @@ from fundarb.clock import Clock
 from fundarb.config import JobSpec, Trigger
 from fundarb.core.money import Money
 from fundarb.daemon.simulate import MergedClock, Simulation
-from fundarb.engine.audit import AuditCheck
-from fundarb.engine.listings import EquityReport, FundingReport
+from fundarb.engine.audit import Audit
+from fundarb.engine.listings import FundingReport
+from fundarb.engine.report_equity import EquityReport
 from fundarb.engine.report_rows import PnlReport, ReportQuery
 from fundarb.engine.views import PositionView
 
@@ -67,7 +68,7 @@ class Month:
     pnl: PnlReport
     funding: FundingReport
     equity: EquityReport
-    audit: tuple[AuditCheck, ...]
+    audit: Audit
 
 
 def live(days: int, seed: int, *, machine: Clock, progress: Progress) -> Month:
@@ -90,13 +91,13 @@ def _looked_at(program: App, days: int, *, seed: int) -> Month:
     with program.reporter() as reporter:
         query = ReportQuery()
         pnl, funding, curve = reporter.pnl(query), reporter.funding(query), reporter.equity(query)
-    checks, _ = unattended.run_audit(program)
+    found, _ = unattended.run_audit(program)
     return Month(
         seed=seed,
         days=days,
-        positions=program.positions(),
+        positions=program.positions().views,
         pnl=pnl,
         funding=funding,
         equity=curve,
-        audit=checks,
+        audit=found,
     )

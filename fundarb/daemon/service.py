@@ -8,13 +8,9 @@ the next start resolves it.
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
 
 from fundarb.clock import Clock
 from fundarb.core.events import AlertRaised
@@ -22,6 +18,7 @@ from fundarb.daemon.bell import Bell
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.health import JumpWatch, Stopped, WorkClock
 from fundarb.daemon.queue import Item, Priority
+from fundarb.daemon.signals import Signals
 from fundarb.daemon.worker import RECOVERY
 from fundarb.engine.office import Office
 from fundarb.errors import FundarbError, StateUnavailable
@@ -38,33 +35,23 @@ STUCK = timedelta(seconds=90)
 _RECOVERY_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=1)
 _TAKE = timedelta(seconds=1)
-_INTERRUPTED = 130
-
-
-@dataclass(slots=True)
-class _Signals:
-    """Which signals came: the first asks for an orderly end, the second ends at once."""
-
-    first: int = 0
-
-    def take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """A signal arrived."""
-        if self.first:
-            os._exit(_INTERRUPTED)
-        self.first = number
 
 
 class Service:
     """Runs an office until it is asked to end or something fatal happens."""
 
-    def __init__(self, office: Office, *, clock: Clock, work_clock: WorkClock) -> None:
-        """``work_clock`` is the clock the office was built with, around ``clock``."""
+    def __init__(
+        self, office: Office, *, clock: Clock, work_clock: WorkClock, signals: Signals | None = None
+    ) -> None:
+        """``work_clock`` is the clock the office was built with, around ``clock``; ``signals`` may have
+        caught one already.
+        """
         self._office = office
         self._clock = clock
         self._work_clock = work_clock
         self._crew = Crew(office, machine=clock, moved=self._rearm)
         self._bell = Bell(office.specs, queue=self._crew.queue, schedule=self._crew.schedule, clock=clock)
-        self._signals = _Signals()
+        self._signals = signals if signals is not None else Signals()
         self._recovered = threading.Event()
         self._ringing = False
         self._beat_at = clock.monotonic() - HEARTBEAT
@@ -79,9 +66,14 @@ class Service:
         Raises what made it impossible to go on (``StateUnavailable``, ``InvariantBroken`` …). The lock must
         be held.
         """
-        previous = {
-            number: signal.signal(number, self._signals.take) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        with self._signals.caught():
+            if not self._signals.first:
+                self._serve(started)
+        if self._crew.worker.fatal is not None:
+            raise self._crew.worker.fatal
+        return self._signals.first
+
+    def _serve(self, started: Callable[[], None]) -> None:
         thread = threading.Thread(target=self._trade, name="trading", daemon=True)
         jumps = JumpWatch(self._clock)
         try:
@@ -93,11 +85,6 @@ class Service:
                 self._clock.sleep(TICK)
         finally:
             self._end(thread)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        if self._crew.worker.fatal is not None:
-            raise self._crew.worker.fatal
-        return self._signals.first
 
     # --------------------------------------------------------------------------------- the main loop
 
@@ -108,11 +95,13 @@ class Service:
         if self._recovered.is_set() and not self._ringing:
             self._ringing = True
             self._bell.start()
+            self._crew.publish(self._bell.armed_at)
         jump = jumps.look()
         if jump is not None and self._ringing:
             store = self._office.desk.store
             store.events.record(AlertRaised(code="clock_jump", subject="clock", message=str(jump)))
             self._bell.rearm_all()
+            self._crew.publish(self._bell.armed_at)
             self._crew.queue.put(RECOVERY, Priority.URGENT)
         self._watch_worker()
 

@@ -8,7 +8,7 @@ the next full hour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +19,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from fundarb.config import JobSpec, Trigger
 from fundarb.core.instants import floor_hour
 from fundarb.engine.held import NextSettlement
+from fundarb.engine.timetable import Timetable
 
 _HOUR = timedelta(hours=1)
 _KEEP = timedelta(hours=9)
@@ -112,18 +113,18 @@ def next_time(trigger: BaseTrigger, previous: datetime | None, *, now: datetime)
 
 
 def upcoming(
-    specs: Iterable[JobSpec],
+    table: Timetable,
     schedule: FundingSchedule,
     *,
     last: Mapping[str, datetime | None],
     now: datetime,
 ) -> Mapping[str, datetime | None]:
-    """When each enabled job is due next as far as a reader can tell; intervals are counted from the
-    ``last`` run.
+    """When each enabled job is due next as far as a reader can tell; where no daemon has armed the intervals
+    they are counted from the ``last`` run.
     """
     found: dict[str, datetime | None] = {}
-    for spec in specs:
+    for spec in table.specs:
         if spec.enabled:
-            trigger = trigger_of(spec, schedule, start=last.get(spec.name) or now)
+            trigger = trigger_of(spec, schedule, start=table.start or last.get(spec.name) or now)
             found[spec.name] = next_time(trigger, None, now=now)
     return found

@@ -161,6 +161,7 @@ class Worker:
     def _run_command(self) -> None:
         """The oldest waiting row, exactly once; further rows wait their turn behind what is more urgent."""
         store = self._desk.store
+        self.flush()  # a command may run a job, whose record comes after those of earlier runs
         record = self._command = store.commands.claim()
         if record is None:
             return
@@ -197,6 +198,7 @@ class Worker:
         store, now = self._desk.store, self._desk.clock.now()
         kind = error.kind if isinstance(error, FundarbError) else type(error).__name__
         with store.transaction():
+            self.flush()
             run = store.jobs.last(name)
             open_run = run is not None and run.finished_at is None
             number = run.id if run is not None and open_run else store.jobs.started(name, now)

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from fundarb.app.unattended import job_specs
 from fundarb.clock import SystemClock
+from fundarb.config import JobSpec, Trigger
+from fundarb.core.instants import from_ms, iso, to_ms
+from fundarb.engine.halt_file import HaltFile
+from fundarb.engine.timetable import Timetable, publish, published
 from fundarb.store.database import Store
 from fundarb.store.lock import WriterLock
 from tests.cli.conftest import Shell
@@ -41,7 +46,12 @@ def test_before_anything_ran(shell: Shell) -> None:
     assert (status["data"]["control"], status["data"]["activity"]) == ("RUNNING", "OFF")
     assert {job["result"] for job in shell.json("jobs", "list")["data"]["jobs"]} == {"never"}
     assert shell.json("events")["data"]["events"] == []
-    assert shell("audit").exit_code == 2
+    jobs = shell.json("jobs", "list")["data"]["jobs"]
+    assert all((job["next"] is not None) == job["enabled"] for job in jobs)
+    audit = shell.json("audit")
+    assert (audit["error"], audit["data"]["clean"]) == (None, True)
+    assert "nothing has been traded" in audit["warnings"][0]["message"]
+    assert not home_of(shell).exists()
 
 
 def test_pause_works_without_a_venue(shell: Shell) -> None:
@@ -118,6 +128,10 @@ def test_a_halt_against_a_silent_daemon_leaves_the_file(shell: Shell) -> None:
         ("flatten", "--all"),
         ("jobs", "run", "nonsense"),
         ("events", "--since", "yesterday"),
+        ("events", "--kind", "nonsense"),
+        ("daemon", "--seed", "3"),
+        ("daemon", "--start", "2026-01-01"),
+        ("scan", "--every", "30s"),
         ("pause", "--wait", "soon"),
     ],
 )
@@ -142,3 +156,74 @@ def test_a_channel_that_fails_is_named_not_shown(shell: Shell, tmp_path: Path) -
     assert result.exit_code == 6
     assert json.loads(result.stdout)["data"]["channels"] == [{"name": "MY_HOOK", "ok": False}]
     assert "abcdefghijkl" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "when", ["2020-01-01", "2020-01-01T15:00", "2020-01-01 15:00:00", "2020-01-01T15:00:00+02:00"]
+)
+def test_times_are_understood(shell: Shell, when: str) -> None:
+    """A date, minutes, seconds and a zone; what is none is answered with examples, not with patterns."""
+    shell("pause")
+    assert shell.json("events", "--since", when)["data"]["events"]
+    wrong = shell("events", "--since", "yesterday").stderr
+    assert "2026-11-22T15:00" in wrong
+    assert "%" not in wrong
+
+
+def test_an_unknown_kind_of_event_lists_those_there_are(shell: Shell) -> None:
+    """Each kind once, those of the jobs included."""
+    message = shell.json("events", "--kind", "fill")["error"]["message"]
+    kinds = message.partition("one of ")[2].split(", ")
+    assert {"leg_filled", "day_closed", "command_asked"} <= set(kinds)
+    assert len(kinds) == len(set(kinds))
+
+
+def test_events_fit_the_screen(shell: Shell) -> None:
+    """On 80 columns long lines go on below; on a pipe each event stays one line."""
+    shell("pause", "--reason", "holidays " * 20)
+    narrow = shell("events", COLUMNS="80").stdout.splitlines()
+    assert max(len(text) for text in narrow) <= 80
+    assert len(narrow) > len(shell("events").stdout.splitlines())
+
+
+def test_the_file_is_named_and_its_removal_leaves_no_false_word(shell: Shell) -> None:
+    """The block of the file HALT says who asked and how to end it; it is as true once the file is gone."""
+    shell("pause")
+    (home_of(shell) / "HALT").touch()
+    with database(shell) as store:
+        HaltFile(home_of(shell)).obey(store)
+    (home_of(shell) / "HALT").unlink()
+    (block,) = [item for item in shell.json("status")["data"]["blocks"] if item["kind"] == "halt"]
+    assert "is there" not in block["reason"]
+    assert "HALT" in block["reason"]
+
+
+def test_a_daemons_own_schedule_is_shown(shell: Shell) -> None:
+    """While a daemon holds the lock its schedule is listed, whatever jobs.toml lies here; afterwards that of
+    the file.
+    """
+    shell("pause")
+    start = SystemClock().now()
+    spec = JobSpec(name="look", run="watch", trigger=Trigger.INTERVAL, every=timedelta(hours=1))
+    with database(shell) as store:
+        publish(store, Timetable((spec,), start))
+        lock = WriterLock(store.path, store, clock=SystemClock())
+        lock.acquire("daemon")
+        (job,) = shell.json("jobs", "list")["data"]["jobs"]
+        assert job["name"] == "look"
+        assert job["next"] == iso(from_ms(to_ms(start + timedelta(hours=1))))
+        assert [item["name"] for item in shell.json("status")["data"]["jobs"]] == ["look"]
+        assert "command_id" in shell.json("jobs", "run", "look", "--no-wait")["data"]
+        assert "one of look" in shell("jobs", "run", "watch").stderr
+        lock.release()
+    assert len(shell.json("jobs", "list")["data"]["jobs"]) > 1
+
+
+def test_a_schedule_survives_being_written_down(shell: Shell) -> None:
+    """Every job of the built-in list, with a funding offset and arguments, is read back as it was."""
+    shell("pause")
+    assert shell.last is not None
+    specs = job_specs(shell.last.settings)
+    with database(shell) as store:
+        publish(store, Timetable(specs))
+        assert published(store) == Timetable(specs)

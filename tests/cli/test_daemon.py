@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from fundarb.app import unattended
 from fundarb.app.sandboxes import SandboxPlan, sandbox_options
 from fundarb.app.worlds import START
 from fundarb.cli.main import cli
@@ -238,6 +239,46 @@ def test_paper_trades_on_live_quotes_and_catches_up(place: Place) -> None:
         code, messages = terminated(process, signal.SIGINT)
         assert code == 130, messages
     assert paper.json("audit")["data"]["clean"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_daemon_that_is_stopped_while_it_starts_ends_in_order(
+    place: Place, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    """A signal before there is anything to end is kept and obeyed: nothing is traded, the lock is free."""
+    made = unattended.office
+
+    def signalled(*given: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return made(*given, **named)
+
+    monkeypatch.setattr(unattended, "office", signalled)
+    found = place.run("--json", "daemon")
+    assert found.exit_code == code, found.output
+    assert json.loads(found.stdout)["data"] == {"ended": signal.Signals(number).name, "positions_open": 0}
+    monkeypatch.undo()
+    assert place.json("status")["data"]["writer"] is None
+
+
+def test_sigterm_before_the_service_runs(place: Place) -> None:
+    """A process that has only just made its database is stopped: 0, not death by the signal."""
+    process = place.daemon()
+    clock = SystemClock()
+    deadline = clock.monotonic() + 20 * SECOND
+    while not list(place.home.glob("**/*.db")) and clock.monotonic() < deadline:
+        clock.sleep(SECOND / 200)
+    code, messages = terminated(process)
+    assert code == 0, messages
+
+
+def test_ctrl_c_is_answered_with_one_sentence(place: Place) -> None:
+    """Exit 130, how it ended and what stays open; nothing of an error."""
+    process = place.daemon()
+    place.until(partial(at_work, process))
+    code, messages = terminated(process, signal.SIGINT)
+    assert code == 130
+    assert messages.splitlines()[-1].startswith("ended by SIGINT; ")
+    assert "Error" not in messages
 
 
 def test_events_are_followed(place: Place) -> None:

@@ -25,6 +25,7 @@ from fundarb.cli import document, terminal
 from fundarb.cli.common import Outcome, finish
 from fundarb.cli.document import Envelope, Failure, jsonable
 from fundarb.cli.exits import Exit
+from fundarb.cli.failure import lines
 from fundarb.cli.logs import configure
 from fundarb.cli.main import cli, main
 from fundarb.cli.session import Options, Session
@@ -62,6 +63,14 @@ class Failing:
     def scanner(self) -> NoReturn:
         """Fails."""
         raise self.error
+
+    def time(self) -> datetime:
+        """The time of the test."""
+        return NOW
+
+    def interrupted(self) -> str:
+        """Nothing was begun."""
+        return "interrupted"
 
     def close(self) -> None:
         """Nothing is open."""
@@ -331,7 +340,7 @@ def test_outcomes_with_a_result_and_an_error_show_both(capsys: pytest.CaptureFix
     assert finish(session, outcome, render=lambda run, text: run.out.print(text)) == 8
     out, err = capsys.readouterr()
     assert out == "EXPOSED\n"
-    assert err.splitlines() == ["warning: careful", "incomplete: half", "  one leg", "  only"]
+    assert err.splitlines() == ["warning: careful", "Error: half", "  one leg", "  only"]
     session.options.json = True
     assert finish(session, outcome, render=lambda run, text: None) == 8
     envelope = json.loads(capsys.readouterr().out)
@@ -448,3 +457,48 @@ def test_silencing_a_stream_without_descriptor_is_harmless(monkeypatch: pytest.M
 
 def _no_descriptor() -> int:
     raise OSError
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"),
+    [
+        (Failure(kind="locked", message="busy", reasons=(Reason("locked", "busy"),)), ["Error: busy"]),
+        (
+            Failure(kind="refused", message="refused: a; b", reasons=(Reason("x", "a"), Reason("y", "b"))),
+            ["Error: refused:", "  a", "  b"],
+        ),
+        (
+            Failure(kind="refused", message="half: a", reasons=(Reason("x", "a"), Reason("y", "b"))),
+            ["Error: half: a", "  b"],
+        ),
+        (Failure(kind="config_error", message="a\nb"), ["Error: 2 problems:", "  a", "  b"]),
+    ],
+)
+def test_every_failure_has_one_form(what: Failure, shown: list[str]) -> None:
+    """A sentence behind ``Error:``, and below it what it does not say; nothing is said twice."""
+    assert list(lines(what)) == shown
+
+
+def test_it_runs_as_a_module(tmp_path: Path, repo_root: Path) -> None:
+    """``python -m fundarb`` is the console script."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fundarb", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(repo_root)},
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "fundarb")
+
+
+def test_no_summary_of_a_group_is_cut(shell: Shell) -> None:
+    """What a group's help says about its commands fits its lines."""
+    for group in ("config", "jobs", "notify", "sandbox"):
+        assert "..." not in shell(group, "--help").stdout.partition("Commands:")[2]
+
+
+def test_a_file_that_cannot_be_written_is_named() -> None:
+    """A full disk under a file of ours is not blamed on the output."""
+    error = OSError(28, "No space left on device", "/tmp/x/y.db")
+    assert failing(error).stderr == "Error: /tmp/x/y.db cannot be written: No space left on device\n"

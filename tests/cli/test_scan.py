@@ -396,3 +396,11 @@ def test_nothing_eligible_has_a_face(shell: Shell, serve: Serve) -> None:
     assert data["opportunities"] == []
     assert len(data["nearest"]) == 5
     assert all(Decimal(near["missing_apr"]) > 0 for near in data["nearest"])
+
+
+def test_every_without_watch_is_a_mistake(shell: Shell, venue: Venue) -> None:
+    """``--every`` alone: exit 2 says that --watch is missing, and nothing is asked of the venue."""
+    found = shell.json(*venue.words, "scan", "--every", "30s")
+    assert found["error"]["kind"] == "config_error"
+    assert "--watch" in found["error"]["message"]
+    assert shell(*venue.words, "scan", "--every", "30s").exit_code == 2

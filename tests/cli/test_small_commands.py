@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from fundarb.clock import SystemClock
+from fundarb.store.sqlite import APPLICATION_ID
 from scripts.demo_market import Row
 from tests.cli.conftest import Serve, Shell
 from tests.factories import Reply
@@ -101,11 +105,13 @@ def levels(envelope: dict[str, object]) -> dict[str, str]:
 
 def test_doctor_finds_a_healthy_venue_in_order(shell: Shell, serve: Serve) -> None:
     """Every check of a healthy installation is ok; exit 0."""
+    shell.clock = SystemClock()
     place = serve()
     result = shell("--json", *place.words, "doctor")
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert set(levels(found)) >= {"configuration", "home", "jobs", "reachability", "clock", "instruments"}
+    wanted = {"configuration", "home", "jobs", "disk", "database", "reachability", "clock", "instruments"}
+    assert set(levels(found)) >= wanted | {"key", "account_mode", "fees"}
     assert set(levels(found).values()) == {"ok"}
     assert found["data"]["clean"] is True
 
@@ -185,3 +191,29 @@ def test_doctor_looks_at_jobs_home_and_instruments(shell: Shell, serve: Serve) -
     found = shell("--json", *serve(fault=empty).words, "doctor", FUNDARB_HOME="home-file")
     failed = {key for key, level in levels(json.loads(found.stdout)).items() if level == "fail"}
     assert failed == {"jobs", "home", "instruments"}
+
+
+def test_doctor_looks_at_the_database(shell: Shell, serve: Serve) -> None:
+    """A file that is no database, one of an older schema and a URL of another kind: each is found, the first
+    and the last fail.
+    """
+    place = serve()
+    Path("bad.db").write_bytes(b"no database at all")
+    bad = shell.json(*place.words, "--db", "sqlite:///bad.db", "doctor")
+    assert levels(bad)["database"] == "fail"
+    assert bad["error"]["kind"] == "mismatch"
+    with closing(sqlite3.connect("old.db")) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("CREATE TABLE meta (key TEXT)")
+    old = shell.json(*place.words, "--db", "sqlite:///old.db", "doctor")
+    assert levels(old)["database"] == "warn"
+
+
+def test_an_empty_jobs_file_is_no_schedule(shell: Shell) -> None:
+    """A jobs.toml without a job is a mistake that is said, not a bot that only watches."""
+    Path("jobs.toml").write_text("# later\n", encoding="utf-8")
+    for words in (("config", "check"), ("jobs", "list")):
+        result = shell(*words)
+        assert result.exit_code == 2
+        assert "jobs.toml: names no job" in result.stderr

@@ -17,18 +17,45 @@ Problems = Callable[..., list[str]]
 CONFIRMED = 'mode = "live"\n[account]\nuid = "123"\n'
 
 
-@pytest.mark.parametrize("venue", ["bybit", "bybit-testnet", "bybit-demo"])
+def confirmed(*, in_file: bool, uid: bool) -> str:
+    """A file with some of the confirmations."""
+    return ('mode = "live"\n' if in_file else "") + ('[account]\nuid = "123"\n' if uid else "")
+
+
 @pytest.mark.parametrize(("in_file", "uid", "flag"), list(product([False, True], repeat=3)))
-def test_live_on_a_real_venue_is_impossible(
-    problems: Problems, venue: str, *, in_file: bool, uid: bool, flag: bool
+def test_live_on_the_exchange_is_impossible(
+    problems: Problems, *, in_file: bool, uid: bool, flag: bool
 ) -> None:
-    """With any subset of the three confirmations, all of them included, a real venue refuses to go live."""
-    toml = ('mode = "live"\n' if in_file else "") + ('[account]\nuid = "123"\n' if uid else "")
-    found = "\n".join(problems(Flags(venue=venue, mode="live", live=flag), toml=toml))
+    """With any subset of the three confirmations, all of them included, Bybit itself refuses to go live."""
+    found = "\n".join(
+        problems(Flags(venue="bybit", mode="live", live=flag), toml=confirmed(in_file=in_file, uid=uid))
+    )
     assert "is not released yet" in found
     assert ("a real venue must be confirmed in the file" in found) is not in_file
     assert ("[account] uid" in found) is not uid
     assert ("must be confirmed at each start" in found) is not flag
+
+
+@pytest.mark.parametrize("venue", ["bybit-testnet", "bybit-demo"])
+@pytest.mark.parametrize(("in_file", "uid", "flag"), list(product([False, True], repeat=3))[:-1])
+def test_live_takes_all_three_confirmations(
+    problems: Problems, venue: str, *, in_file: bool, uid: bool, flag: bool
+) -> None:
+    """X09: testnet and demo do not go live with fewer than three confirmations; each missing one is named."""
+    found = "\n".join(
+        problems(Flags(venue=venue, mode="live", live=flag), toml=confirmed(in_file=in_file, uid=uid))
+    )
+    assert ("a real venue must be confirmed in the file" in found) is not in_file
+    assert ("[account] uid" in found) is not uid
+    assert ("must be confirmed at each start" in found) is not flag
+
+
+@pytest.mark.parametrize("venue", ["bybit-testnet", "bybit-demo"])
+def test_testnet_and_demo_go_live_with_all_three(settle: Load, venue: str) -> None:
+    """With mode and uid in the file, and --live at the start, the play-money venues trade."""
+    settings = settle(Flags(venue=venue, mode="live", live=True), toml=CONFIRMED)
+    assert settings.identity == (venue, "live", "default")
+    assert settings.account.uid == "123"
 
 
 def test_a_flag_or_the_environment_does_not_confirm_what_the_file_must(problems: Problems) -> None:

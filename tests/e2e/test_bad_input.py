@@ -229,10 +229,12 @@ def test_mistyped_words(stage: Stage) -> None:
     assert len(stage.truth()["orders"]) == orders
 
 
-@pytest.mark.parametrize("venue", ["bybit", "bybit-testnet", "bybit-demo"])
-def test_no_live_trading_on_a_real_venue(stage: Stage, venue: str) -> None:
-    """X09: not even with a key, a uid and every confirmation: exit 2."""
-    (stage.home / "fundarb.toml").write_text('mode = "live"\n[account]\nuid = "1"\n')
+@pytest.mark.parametrize(("venue", "uid"), [("bybit", "1"), ("bybit-testnet", ""), ("bybit-demo", "")])
+def test_x09_no_live_trading_on_a_real_venue_by_accident(stage: Stage, venue: str, uid: str) -> None:
+    """X09: on the exchange not even with a key, a uid and every confirmation, on testnet and demo not without
+    the uid in the file: exit 2.
+    """
+    (stage.home / "fundarb.toml").write_text(f'mode = "live"\n[account]\nuid = "{uid}"\n')
     keys = {"BYBIT_API_KEY": "k" * 18, "BYBIT_API_SECRET": "s" * 36, "FUNDARB_LIVE": "yes"}
     ran = stage.elsewhere(
         "--venue", venue, "--live", "--json", "open", "BTC", "--notional", "400", "--yes", environ=keys

@@ -167,7 +167,7 @@ def test_the_first_interrupt_finishes_the_clip(stage: Stage, spawn: Spawn) -> No
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_second_interrupt_ends_at_once(stage: Stage, spawn: Spawn, number: signal.Signals) -> None:
     """Twice Ctrl-C (or one SIGKILL) while the second leg's answer is awaited: the process is gone at once,
-    and the next start finds and hedges everything.
+    says what may be live where it still can, and the next start finds and hedges everything.
     """
     stage.fault("apply_then_lose", how="hang", match={"nth": 2})
     process = spawn("open", "BTC", "--notional", "400", "--yes")
@@ -180,6 +180,8 @@ def test_the_second_interrupt_ends_at_once(stage: Stage, spawn: Spawn, number: s
         code, envelope, _ = ended(process)
         assert code == 130
         assert envelope["error"]["kind"] == "interrupted"
+        message = envelope["error"]["message"]
+        assert all(word in message for word in ("(BTC) is OPENING", "002 (", "in flight", "reconcile"))
     else:
         process.communicate(timeout=WAIT)
     ran = stage.json("reconcile")

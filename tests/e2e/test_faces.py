@@ -98,11 +98,11 @@ def test_a_life_on_the_screen(stage: Stage, width: int) -> None:
     differs = seen(stage, width, "reconcile")
     assert differs.code == 6
     assert all(word in differs.out for word in ("perp_size", "BTCUSDT", "our books", "venue", "coin frozen"))
-    assert "mismatch" in differs.err
+    assert differs.err == "Error: 1 difference between our books and the venue stays\n"
     closed = seen(stage, width, "close", "PEPE", "--yes")
     assert closed.code == 0
     assert "nothing is held" in closed.out
-    refused = seen(stage, width, "close", "BTC", "--yes")
+    refused = seen(stage, width, "close", "BTC", "--fraction", "50%", "--yes")
     assert (refused.code, refused.out) == (3, "")
     assert "run `fundarb reconcile`" in refused.err
 
@@ -128,10 +128,10 @@ def test_the_keys_of_the_contract(stage: Stage) -> None:
     assert set(position) >= POSITION
     assert position["perp_quantity"] == "-0.008"
     found = stage.json("reconcile").data
-    assert set(found) == {"checked", "resolved", "mismatches", "repaired", "clean"}
+    assert set(found) >= {"checked", "resolved", "mismatches", "repaired", "clean"}
     assert set(found["checked"]) == {"positions", "balances", "orders", "executions", "ledger_rows"}
     stage.world("transfer", coin="BTC", amount="-0.001")
-    assert all(set(row) == MISMATCH for row in stage.json("reconcile").data["mismatches"])
+    assert all(set(row) >= MISMATCH for row in stage.json("reconcile").data["mismatches"])
     report = stage.json("report", "pnl").data
     assert set(report["rows"][0]) >= PNL
     assert set(report["tie_out"]) >= {"equity_start", "equity_end", "explained", "unexplained"}
@@ -162,18 +162,20 @@ def test_a_dry_run_of_reconcile_changes_nothing(stage: Stage) -> None:
     for _ in range(2):
         ran = stage.json("reconcile", "--dry-run")
         assert ran.code == 6
-        assert [(row["kind"], row["difference"]) for row in ran.data["mismatches"]] == [("balance", "-5")]
+        found = [(row["kind"], row["difference"]) for row in ran.data["mismatches"]]
+        assert found[-1] == ("balance", "-5")
+        assert {kind for kind, _ in found[:-1]} == {"missing_row"}
     assert stage.json("reconcile").code == 0
 
 
 PROGRAM = "import sys; from fundarb.cli.main import main; sys.exit(main())"
 
 
-@pytest.mark.parametrize(("answer", "code", "orders"), [("n", 130, 0), ("y", 0, 2)])
+@pytest.mark.parametrize(("answer", "code", "orders"), [("n", 3, 0), ("y", 0, 2)])
 def test_the_question_before_an_order(
     stage: Stage, repo_root: Path, answer: str, code: int, orders: int
 ) -> None:
-    """On a terminal the plan is shown and the question asked; "n" sends nothing, "y" opens."""
+    """On a terminal the plan is shown and the question asked; "n" sends nothing and is calm, "y" opens."""
     ours, theirs = pty.openpty()
     place = ("--venue", "sandbox", "--venue-url", stage.url, *LIVE)
     process = subprocess.Popen(
@@ -197,6 +199,10 @@ def test_the_question_before_an_order(
         shown += os.read(ours, 4096).decode()
     os.write(ours, f"{answer}\n".encode())
     out, _ = process.communicate(timeout=20)
+    if not orders:
+        said = os.read(ours, 4096).decode()
+        assert "nothing was done" in said
+        assert "Error" not in said
     os.close(ours)
     assert "Open BTC with 400 USDT per leg on sandbox (live, default)?" in shown
     assert "PLANNED" in shown

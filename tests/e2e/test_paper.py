@@ -29,7 +29,9 @@ def test_a_paper_session_never_signs(stage: Stage) -> None:
     assert asked
     assert {row["method"] for row in asked} == {"GET"}
     assert [row for row in asked if row["timestamp"] is not None] == []
-    assert all(row["path"].startswith("/v5/market/") for row in asked)
+    assert all(row["path"].startswith(("/v5/market/", "/v5/spot-margin-trade/collateral")) for row in asked)
+    tables = [row["path"] for row in asked if row["path"].endswith(("/risk-limit", "/collateral"))]
+    assert sorted(tables) == ["/v5/market/risk-limit"] * 2 + ["/v5/spot-margin-trade/collateral"]
     assert truth["orders"] == []
 
 

@@ -1,0 +1,69 @@
+"""Reports as files: CSV and HTML, and where they go."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fundarb.cli import document
+from fundarb.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from fundarb.cli.document import Envelope
+    from fundarb.cli.session import Session
+
+
+def put(session: Session, text: str, *, output: Path | None) -> None:
+    """To the file that was named, else to stdout."""
+    if output is None:
+        session.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(Problem("-o", f"{output} cannot be written: {error.strerror}")) from error
+    session.say(f"written to {output}")
+
+
+def as_csv(kind: str, found: Any) -> str:
+    """The rows, one line each under the names of their fields; nested figures are JSON texts."""
+    names = columns(kind)
+    rows = found if isinstance(found, tuple) else found.rows
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(document.jsonable(getattr(row, name))) for name in names])
+    return buffer.getvalue()
+
+
+def as_html(kind: str, found: Any, *, around: Envelope) -> str:
+    """One self-contained file."""
+    from fundarb.cli.report_html import page
+
+    return page(kind, found, names=columns(kind), around=around)
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """The names of a row's fields."""
+    from fundarb.engine import listings, report_equity, report_rows, report_tax
+
+    rows: dict[str, type[Any]] = {
+        "pnl": report_rows.PnlRow,
+        "funding": listings.FundingRow,
+        "trades": listings.TradeRow,
+        "equity": report_equity.EquityRow,
+        "ledger": listings.LedgerRow,
+        "tax": report_tax.TaxRow,
+    }
+    return tuple(item.name for item in fields(rows[kind]))
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

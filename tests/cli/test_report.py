@@ -1,0 +1,151 @@
+"""``report`` in all its forms, against files that a person has looked at; and the HTML in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fundarb.app import App
+from fundarb.clock import VirtualClock
+from fundarb.engine.report import Reporter
+from tests.cli.conftest import Shell, golden
+from tests.engine.month import collect, reporter, snapshot
+from tests.engine.world import World, make_world
+
+D = Decimal
+KINDS = ("pnl", "funding", "trades", "equity", "ledger", "tax")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+Say = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Twelve days of one position and one that was closed, with prices that move."""
+    made = make_world(tmp_path_factory.mktemp("report") / "report.sqlite3")
+    made.feed.rate = D("0.0003")
+    made.writer.trader.open("BTC", D(5_000))
+    for day in range(12):
+        made.clock.sleep(timedelta(hours=23, minutes=59))
+        made.feed.prices["BTCUSDT"] += D((day * 7) % 5 * 40 - 70)
+        collect(made)
+        snapshot(made)
+        made.clock.sleep(timedelta(minutes=1))
+        if day == 4:
+            made.writer.trader.close("BTC", D("0.5"))
+    made.venue.world.transfer("USDT", D(250))
+    collect(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def say(world: World, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """What ``report`` says of that world; position ids, which are drawn, are made equal."""
+
+    @contextmanager
+    def lent(_app: App) -> Iterator[Reporter]:
+        yield reporter(world)
+
+    monkeypatch.setattr(App, "reporter", lent)
+    shell = Shell(VirtualClock(world.clock.now()))
+
+    def run(*words: str, width: int = 80) -> str:
+        result = shell("report", *words, COLUMNS=str(width), FUNDARB_HOME="/nowhere")
+        assert result.exit_code == 0, result.output
+        return _plain(result.stdout)
+
+    return run
+
+
+def _plain(text: str) -> str:
+    """Without what a seed or the venue's counters draw anew."""
+    text = re.sub(r"p-[0-9A-Z]{10}", "p-0000000001", text)
+    text = re.sub(r"[0-9a-z]{4}-[0-9A-Z]{10}-([sp]\d+)", r"link-\1", text)
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "venue-id", text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_each_report_in_each_form(say: Say, kind: str, form: str) -> None:
+    """Table, CSV and JSON of every kind are as they were; the table fits 80 columns and no figure is cut."""
+    found = say(kind, "--format", form)
+    if form == "table":
+        for line in found.splitlines():
+            assert len(line.rstrip()) <= 80, line
+            assert "…" not in line
+    if form == "json":
+        found = json.dumps(json.loads(found)["data"], indent=1, ensure_ascii=False) + "\n"
+    suffix = {"table": "-80.txt", "csv": ".csv", "json": ".json"}[form]
+    golden(f"report-{kind}{suffix}", found)
+
+
+@pytest.mark.parametrize("by", ["symbol", "day", "month"])
+def test_each_grouping(say: Say, by: str) -> None:
+    """By symbol, day and month, on 80 columns."""
+    golden(f"report-pnl-{by}-80.txt", say("pnl", "--by", by))
+
+
+def test_a_plot_is_drawn_with_dots(say: Say) -> None:
+    """The curve stands above its figures and fits the screen."""
+    golden("report-equity-plot-80.txt", say("equity", "--plot"))
+
+
+def test_lots_at_average_cost(say: Say) -> None:
+    """The other method, with the sums of both."""
+    golden("report-tax-average-80.txt", say("tax", "--lots", "average"))
+
+
+def test_times_may_name_their_zone(say: Say) -> None:
+    """An offset, Z, ``local`` or nothing (UTC): the same instant, the same report."""
+    utc = say("funding", "--since", "2026-01-08T08:00")
+    assert utc.count("\n") < say("funding").count("\n")
+    assert say("funding", "--since", "2026-01-08T08:00Z") == utc
+    assert say("funding", "--since", "2026-01-08T10:00+02:00") == utc
+    here = datetime(2026, 1, 8, 8, tzinfo=UTC).astimezone().replace(tzinfo=None).isoformat()
+    assert say("funding", "--since", f"{here} local") == utc
+
+
+# ---------------------------------------------------------------------------------------------------- HTML
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_html_stands_alone(say: Say, kind: str, tmp_path: Path) -> None:
+    """One file with everything inside: its policy forbids any request, and it names no other place."""
+    target = tmp_path / "report.html"
+    say(kind, "--format", "html", "-o", str(target))
+    text = target.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"""(?:src|href|action)\s*=\s*["']""", text)
+    assert not re.search(r"@import|url\(", text)
+    found = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert len(found["rows"]) == len(json.loads(say(kind, "--json"))["data"]["rows"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium, which .ci/run installs")
+@pytest.mark.parametrize("kind", KINDS)
+def test_html_in_a_browser(say: Say, kind: str, tmp_path: Path) -> None:
+    """A headless browser draws the charts and fills the table; nothing fails and nothing is asked for."""
+    target = tmp_path / "report.html"
+    say(kind, "--format", "html", "-o", str(target))
+    rows = json.loads(target.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])["rows"]
+    found = browsed(target, tmp_path / "profile")
+    assert f'data-ready="{len(rows)}"' in found
+    assert found.count("<canvas") == (0 if kind == "ledger" else 1)
+    assert found.count("<tr") >= len(rows) + 1
+
+
+def browsed(page: Path, profile: Path) -> str:
+    """The document of a page after its scripts have run."""
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += [f"--user-data-dir={profile}", "--virtual-time-budget=4000", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90)
+    return done.stdout

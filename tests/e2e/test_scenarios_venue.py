@@ -1,0 +1,237 @@
+"""A venue that bans, whose clock is wrong, that takes contracts or coins at the worst moment, or says nothing
+(families D, F and H), on every way.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from fundarb.core.records import BlockKind
+from tests.e2e.deeds import DEEDS, EMERGENCY, ENTRY, EXIT, NTH, Deed, finished, grid
+from tests.e2e.stage import CREATE, LOT, Stage
+
+LISTS = {
+    "positions": "/v5/position/list",
+    "balance": "/v5/account/wallet-balance",
+    "executions": "/v5/execution/list",
+    "one order": "/v5/order/realtime",
+}
+LATER = "2026-01-06T00:00:00Z"
+
+
+def asked(stage: Stage) -> int:
+    """How many requests of the protocol the venue has seen."""
+    return sum(row["path"].startswith("/v5/") for row in stage.truth()["requests"])
+
+
+# -------------------------------------------------------------------------------------------------- D
+
+
+@pytest.mark.parametrize("fraction", ["0.02", "0.4", "1"])
+def test_d01_adl_of_any_size(stage: Stage, fraction: str) -> None:
+    """D01: a sliver, a part, or the whole short: the coins follow, one alert, frozen; nothing the second
+    time.
+    """
+    ENTRY.prepare(stage)
+    assert ENTRY.do(stage).code == 0
+    stage.world("adl", symbol="BTCUSDT", fraction=fraction)
+    ran = stage.json("reconcile")
+    assert ran.code == 0, ran.out
+    assert abs(stage.coins() - stage.short()) <= 2 * LOT
+    with stage.store() as store:
+        assert store.blocks.get("BTC", BlockKind.FREEZE) is not None
+    stage.healed("adl")
+
+
+@pytest.mark.parametrize("deed", [EXIT, EMERGENCY], ids=str)
+def test_d01_adl_before_a_close(stage: Stage, deed: Deed) -> None:
+    """D01: deleveraged and nobody looked: a close sells all coins and buys back what is left, no more."""
+    deed.prepare(stage)
+    stage.world("adl", symbol="BTCUSDT", fraction="0.4")
+    assert deed.do(stage).code == 0
+    assert stage.short() == 0
+    assert stage.coins() < LOT
+    stage.healed("adl")
+
+
+@pytest.mark.parametrize("fraction", ["0.1", "0.5"])
+def test_d05_coins_of_any_size(stage: Stage, fraction: str) -> None:
+    """D05: the venue sells coins to repay: its act, the perp follows, one alert."""
+    ENTRY.prepare(stage)
+    assert ENTRY.do(stage).code == 0
+    stage.world("auto_repay", coin="BTC", fraction=fraction)
+    assert stage.json("reconcile").code == 0
+    assert abs(stage.coins() - stage.short()) <= max(LOT * 2, stage.short() / 50)
+    stage.healed("coins_taken")
+
+
+def test_d07_a_delisting_is_left_in_time(stage: Stage) -> None:
+    """D07: announced for tomorrow: opens are refused, a close works, later starts work with the market
+    gone.
+    """
+    ENTRY.prepare(stage)
+    assert ENTRY.do(stage).code == 0
+    stage.world("delist", symbol="BTCUSDT", at=LATER)
+    assert stage.open("BTC", "400", "--add").code == 3
+    assert EXIT.do(stage).code == 0
+    assert stage.short() == 0
+    stage.ask("POST", "/sandbox/clock", {"to": "2026-01-06T01:00:00Z"})
+    assert stage.json("positions").code == 0
+    assert stage.open("ETH", "200").code == 0
+    stage.healed(*stage.alerts()[:1])
+
+
+# -------------------------------------------------------------------------------------------------- F
+
+
+def test_f01_a_ban_is_kept_for_ten_minutes(stage: Stage) -> None:
+    """F01: 403 access too frequent: no request of any command for ten minutes, exit 4 that says so; then a
+    reconcile.
+    """
+    ENTRY.prepare(stage)
+    assert ENTRY.do(stage).code == 0
+    stage.fault("ban", match={"path": "/v5/position/list"}, seconds=600)
+    assert stage.json("reconcile").code == 4
+    seen = asked(stage)
+    for words in (("reconcile",), ENTRY.words, EXIT.words, ("positions",), ("scan", "--symbol", "BTC")):
+        ran = stage.json(*words)
+        assert ran.code == 4, (words, ran.out)
+    stage.advance("5m")
+    assert stage.json("reconcile").code == 4
+    assert asked(stage) == seen
+    stage.advance("6m")
+    assert stage.json("reconcile").code == 0
+    stage.healed()
+
+
+@pytest.mark.parametrize(("deed", "nth"), grid(6, DEEDS, NTH))
+def test_f01_a_ban_in_the_middle(stage: Stage, deed: Deed, nth: int) -> None:
+    """F01: banned on any leg of any clip: silent for ten minutes, told if a leg is naked; when the ban is
+    over the hedge is the first thing done.
+    """
+    deed.prepare(stage)
+    stage.fault("ban", seconds=600, match={"nth": nth})
+    ran = deed.do(stage)
+    assert ran.code in {4, 5, 8}, ran.out
+    told = stage.alerts()
+    assert len(told) == len(set(told)) <= 2, told
+    if abs(stage.coins() - stage.short()) > 2 * LOT:
+        assert told, ran.out
+    stage.heal()
+    stage.advance("11m")
+    assert stage.json("reconcile").code == 0
+    if deed.flat and stage.short():
+        assert deed.do(stage).code == 0
+    stage.healed(*stage.alerts()[: len(told) + 1])
+    assert abs(stage.coins() - stage.short()) <= 2 * LOT
+
+
+@pytest.mark.parametrize("ms", [1500, -7000, 60_000])
+@pytest.mark.parametrize("deed", [ENTRY, EXIT], ids=str)
+def test_f03_a_clock_that_is_wrong(stage: Stage, deed: Deed, ms: int) -> None:
+    """F03: the venue's clock is off before a command: measured, and signed by; the lease stays two
+    seconds.
+    """
+    deed.prepare(stage)
+    stage.world("skew", ms=ms)
+    ran = deed.do(stage)
+    assert ran.code in {0, 3}, ran.out
+    if ran.code == 3:
+        assert deed is ENTRY
+        assert not stage.truth()["orders"]
+        stage.world("skew", ms=0)
+        assert deed.do(stage).code == 0
+    stage.world("skew", ms=0)
+    finished(stage, deed)
+
+
+@pytest.mark.parametrize("ms", [1500, -7000])
+@pytest.mark.parametrize("deed", [ENTRY, EXIT], ids=str)
+def test_f03_a_clock_that_jumps_in_the_middle(stage: Stage, deed: Deed, ms: int) -> None:
+    """F03: the clock jumps between the legs: a refusal by 10002 is definite, the clock is measured again, and
+    the other leg follows.
+    """
+    deed.prepare(stage)
+    stage.fault("delay", ms=300)
+    creates = sum(row["path"] == CREATE for row in stage.truth()["requests"])
+
+    def jump() -> None:
+        while sum(row["path"] == CREATE for row in stage.truth()["requests"]) == creates:
+            pass
+        stage.world("skew", ms=ms)
+
+    thread = threading.Thread(target=jump)
+    thread.start()
+    ran = deed.do(stage)
+    thread.join()
+    assert ran.code in {0, 5, 8}, ran.out
+    stage.world("skew", ms=0)
+    stage.advance("1m")
+    assert stage.json("reconcile").code == 0
+    told = stage.alerts()
+    assert len(told) == len(set(told)), told
+    if deed.flat and stage.short():
+        assert deed.do(stage).code == 0
+    stage.healed(*told)
+    assert abs(stage.coins() - stage.short()) <= 2 * LOT
+
+
+@pytest.mark.parametrize(("deed", "name", "kind"), grid(5, DEEDS, LISTS, ("html", "empty", "null")))
+def test_f11_garbage_in_the_middle_of_a_deed(stage: Stage, deed: Deed, name: str, kind: str) -> None:
+    """F11: a list is garbage from the first order on: nothing is decided from it, both legs are equal once it
+    is healed, a naked one is told.
+    """
+    deed.prepare(stage)
+    stage.fault("delay", ms=1, match={"nth": 1})
+    stage.fault("body", kind=kind, match={"path": LISTS[name], "nth": 3, "times": 0})
+    ran = deed.do(stage)
+    assert ran.code in {0, 4, 5, 8}, ran.out
+    told = stage.alerts()
+    assert len(told) == len(set(told)) <= 2, told
+    stage.heal()
+    stage.advance("1m")
+    assert stage.json("reconcile").code == 0
+    if deed.flat and stage.short():
+        assert deed.do(stage).code == 0
+    told = stage.alerts()
+    assert len(told) <= 2, told
+    stage.healed(*told)
+    assert abs(stage.coins() - stage.short()) <= 2 * LOT
+
+
+@pytest.mark.parametrize("verb", ["loop_cursor", "drop_rows"])
+@pytest.mark.parametrize("name", ["positions", "executions"])
+def test_f12_pages_while_a_deed_runs(stage: Stage, name: str, verb: str) -> None:
+    """F12: a cursor that loops, a row missing, while a position is closed: complete, or refused; never more
+    sold than there is.
+    """
+    EXIT.prepare(stage)
+    stage.fault(verb, match={"path": LISTS[name], "times": 0})
+    ran = EXIT.do(stage)
+    assert ran.code in {0, 3, 4, 5, 8}, ran.out
+    told = stage.alerts()
+    assert len(told) == len(set(told)), told
+    stage.heal()
+    stage.json("reconcile")
+    if stage.short():
+        assert EXIT.do(stage).code == 0
+    stage.healed(*told)
+    assert stage.coins() < LOT
+
+
+# -------------------------------------------------------------------------------------------------- H
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+def test_h05_a_stranger_in_our_symbol(stage: Stage, side: str) -> None:
+    """H05: a stranger holds contracts before we come, or adds while we hold: ours is what our link ids
+    did.
+    """
+    stage.world("manual_order", category="linear", symbol="BTCUSDT", side=side, qty="0.005")
+    ran = stage.open()
+    assert ran.code == 3, ran.out
+    assert [row for row in stage.truth()["orders"] if row["orderLinkId"].startswith("fa-")] == []
+    assert stage.json("reconcile").code == 0
+    assert stage.truth()["positions"][0]["size"] == "0.005"
