@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 8
 APART := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock format lint formatted types layers locked budgets test cover check check-parts bench demo clean
+.PHONY: help install lock format lint formatted types layers locked budgets test proof soak testnet cover check check-parts bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  \033[1mmake %-9s\033[0m %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,16 @@ check: $(VENV)/.installed-dev ## everything a machine can say about the code in 
 
 test: $(VENV)/.installed-dev ## the whole test-suite on two workers
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+proof: $(VENV)/.installed-dev ## the long runs: crash matrix, fuzzing, simulated months
+	$(BIN)/python -m pytest $(PROOF) -m proof -n 2 --dist loadgroup -q
+
+soak: $(VENV)/.installed-dev ## simulated episodes by the thousand (EPISODES=20000 FIRST_SEED=100000)
+	FUNDARB_EPISODES=$(or $(EPISODES),20000) FUNDARB_FIRST_SEED=$(or $(FIRST_SEED),100000) \
+		$(BIN)/python -m pytest tests/proof -m soak -n 2 --dist load -q
+
+testnet: $(VENV)/.installed-dev ## reads and one smallest position on the testnet, with a key of your own (skips without)
+	@$(BIN)/python scripts/testnet.py $(TESTNET_OPTIONS)
 
 cover: $(VENV)/.installed-dev ## branch coverage: at least 95 % overall, 100 % in core
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -26,14 +26,17 @@ from benchmarks.table import Row
 from fundarb import config
 from fundarb.app.sandboxes import SandboxPlan, sandbox_options
 from fundarb.app.writer import Writer, writing
-from fundarb.clock import SystemClock
-from fundarb.core.orders import Leg, Purpose, Side
+from fundarb.clock import SystemClock, VirtualClock
+from fundarb.core.orders import Leg, Purpose, Side, link_id
 from fundarb.core.reasons import Refused
+from fundarb.core.records import Goal, IntentRecord, PositionRecord
+from fundarb.core.states import IntentState, IntentTrigger, PositionState, PositionTrigger
 from fundarb.engine.guard import Draft
 from fundarb.engine.lifecycle import settle
 from fundarb.engine.orders import OrderDesk
 from fundarb.engine.outcome import TradeResult
 from fundarb.sandbox.server import start_process
+from fundarb.store.database import Store
 
 PROGRAM = "import sys; from fundarb.cli.main import main; sys.exit(main())"
 LIVE = ("--mode", "live", "--live")
@@ -43,6 +46,7 @@ PAUSE = 1.0
 the figure.
 """
 
+CREATE = "/v5/order/create"
 OPENS = 8
 COLD = ("BTC", "SOL", "XRP", "SUI", "DOGE")
 """A coin for each cold open: what one account holds already another database would take for a stranger's."""
@@ -52,7 +56,18 @@ COMMIT_BYTES = 5 * 4120
 
 COMMITS = 2
 """Durable commits of one order until its answer is known: the intent before the wire, the answer after it."""
-SETTINGS = "[execution]\norders_per_minute = 600\n"
+PAST_POSITIONS, PAST_ORDERS = 500, 20
+"""What lies behind the writer whose start is measured: closed positions, and orders of each of them."""
+
+PAST_STEP = timedelta(hours=18)
+"""From one of those positions to the next; the last one ends a while ago."""
+
+SETTINGS = """
+[execution]
+orders_per_minute = 600
+[risk]
+max_per_coin = "5000"
+"""
 
 
 def run() -> Sequence[Row]:
@@ -62,15 +77,18 @@ def run() -> Sequence[Row]:
     options = replace(sandbox_options(SandboxPlan(port=0, seed=1)), match_delay=timedelta(), limits=False)
     running = start_process(options)
     try:
-        with tempfile.TemporaryDirectory() as folder, desk(running.url, Path(folder)) as writer:
-            result = writer.trader.open("ETH", Decimal(400))
-            if not isinstance(result, TradeResult):
-                raise TypeError(f"the open was refused: {result}")
-            theirs, mine = side_by_side(writer, running.url, result)
-            bare, ours = typical(theirs), typical(mine)
-            over = typical([mine - their for mine, their in zip(mine, theirs, strict=True)])
-            fsync = fsync_cost(Path(folder), COMMIT_BYTES)
-            between = [gap(writer, running.url) for _ in range(OPENS)]
+        with tempfile.TemporaryDirectory() as folder:
+            with desk(running.url, Path(folder)) as writer:
+                result = writer.trader.open("ETH", Decimal(400))
+                if not isinstance(result, TradeResult):
+                    raise TypeError(f"the open was refused: {result}")
+                theirs, mine = side_by_side(writer, running.url, result)
+                bare, ours = typical(theirs), typical(mine)
+                over = typical([mine - their for mine, their in zip(mine, theirs, strict=True)])
+                fsync = fsync_cost(Path(folder), COMMIT_BYTES)
+                between = [gap(writer, running.url) for _ in range(OPENS)]
+                reactions = [reaction(writer, running.url) for _ in range(OPENS)]
+            starts = [recovery(running.url, Path(folder)) for _ in range(5)]
         cold = min(cold_open(running.url, coin) for coin in COLD)
     finally:
         running.stop()
@@ -109,6 +127,20 @@ def run() -> Sequence[Row]:
             note=f"by the venue's clock, lower quartile of {OPENS} opens, worst {max(between):.0f}",
         ),
         Row(
+            name=f"start-up recovery with {PAST_POSITIONS * PAST_ORDERS:,} past intents",
+            figure=statistics.median(starts),
+            unit="s",
+            target=1,
+            note="from the lock to a clean reconcile, one position open",
+        ),
+        Row(
+            name="known shortfall to its top-up's request",
+            figure=statistics.quantiles(reactions, n=4)[0],
+            unit="ms",
+            target=20,
+            note=f"from the last fill that fell short, lower quartile of {OPENS}, worst {max(reactions):.0f}",
+        ),
+        Row(
             name="open, from a cold shell",
             figure=cold,
             unit="s",
@@ -122,10 +154,14 @@ def run() -> Sequence[Row]:
 def desk(url: str, home: Path) -> Iterator[Writer]:
     """A writer on the sandbox with a database of its own."""
     (home / "fundarb.toml").write_text(SETTINGS, encoding="utf-8")
-    flags = config.Flags(venue="sandbox", venue_url=url, mode="live", live=True)
-    settings = config.load(flags, {"FUNDARB_HOME": str(home)}, cwd=home)
-    with writing(settings, SystemClock(), role="command", lock_wait=timedelta()) as writer:
+    with writing(settings_of(url, home), SystemClock(), role="command", lock_wait=timedelta()) as writer:
         yield writer
+
+
+def settings_of(url: str, home: Path) -> config.Settings:
+    """What is needed to trade on the sandbox."""
+    flags = config.Flags(venue="sandbox", venue_url=url, mode="live", live=True)
+    return config.load(flags, {"FUNDARB_HOME": str(home)}, cwd=home)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -213,21 +249,122 @@ def gap(writer: Writer, url: str) -> float:
     """Milliseconds, by the venue's clock, from the last fill of the first leg to the request of the
     second.
     """
+    first, second = added(writer, 60)
+    return between_orders(url, first, second)
+
+
+def reaction(writer: Writer, url: str) -> float:
+    """Milliseconds, by the venue's clock, from the last fill of a second leg that traded half to the request
+    of its top-up.
+    """
+    half = {"match": {"path": CREATE, "nth": 2}, "do": {"verb": "fill", "fractions": ["0.5"]}}
+    fault = urllib.request.Request(  # noqa: S310 - our own sandbox
+        f"{url}/sandbox/faults", json.dumps(half).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(fault).close()  # noqa: S310 - as above
+    second, top_up = added(writer, 120)
+    if top_up.purpose is not Purpose.TOP_UP:
+        raise TypeError(f"nothing was topped up: {top_up}")
+    return between_orders(url, second, top_up)
+
+
+def added(writer: Writer, notional: int) -> tuple[IntentRecord, IntentRecord]:
+    """The last two orders of an addition."""
     time.sleep(PAUSE)
     before = writer.trader.held()[0].contracts
-    result = writer.trader.open("ETH", Decimal(60), add=True)
+    result = writer.trader.open("ETH", Decimal(notional), add=True)
     if not isinstance(result, TradeResult) or result.position.contracts <= before:
         raise TypeError(f"nothing was added: {result}")
     first, second = result.orders[-2:]
+    return first, second
+
+
+def between_orders(url: str, first: IntentRecord, second: IntentRecord) -> float:
+    """Milliseconds at the venue from the last fill of one order to the request of the next."""
     with urllib.request.urlopen(f"{url}/sandbox/truth") as answer:  # noqa: S310 - our own sandbox
         truth: dict[str, Any] = json.load(answer)
     filled = max(int(row["execTime"]) for row in truth["executions"] if row["orderLinkId"] == first.link_id)
-    asked = next(
-        row["time"]
-        for row in truth["requests"]
-        if row["path"] == "/v5/order/create" and row["link_id"] == second.link_id
+    sent = (row for row in truth["requests"] if row["path"] == CREATE)
+    return float(next(row["time"] for row in sent if row["link_id"] == second.link_id) - filled)
+
+
+def recovery(url: str, home: Path) -> float:
+    """Seconds that a new writer of a database with a long past takes to its first decision; the past is
+    written at the first call.
+    """
+    settings = settings_of(url, home)
+    long_ago = VirtualClock(SystemClock().now() - PAST_POSITIONS * PAST_STEP)
+    with Store.open(settings.db_url, clock=long_ago) as store:
+        if not store.intents.of_position(past_plan(0)[0]):
+            write_past(store, long_ago)
+    begin = time.perf_counter()
+    with writing(settings, SystemClock(), role="command", lock_wait=timedelta()) as writer:
+        took = time.perf_counter() - begin
+        if writer.found is None or any(not item.note_only for item in writer.found.mismatches):
+            raise TypeError(f"the start found something: {writer.found}")
+    return took
+
+
+def past_plan(number: int) -> tuple[str, str]:
+    """Position id and plan of a closed position."""
+    plan = f"{number:010d}"
+    return f"p-{plan}", plan
+
+
+def write_past(store: Store, clock: VirtualClock) -> None:
+    """Closed positions with all their orders, one after the other, in one transaction."""
+    tag = store.identity.read()
+    if tag is None:
+        raise TypeError("the database belongs to nobody yet")
+    with store.transaction():
+        for number in range(PAST_POSITIONS):
+            position_id, plan = past_plan(number)
+            clock.sleep(PAST_STEP)
+            position = PositionRecord(
+                position_id=position_id,
+                base=f"PAST{number}",
+                spot_symbol=f"PAST{number}USDT",
+                perp_symbol=f"PAST{number}USDT",
+                multiplier=Decimal(1),
+                state=PositionState.PLANNED,
+                goal=Goal.OPEN,
+                notional=Decimal(1000),
+                target_contracts=Decimal(1),
+                spot_owned=Decimal(0),
+                contracts=Decimal(0),
+                leverage=Decimal(2),
+                decision_spot_mid=Decimal(1000),
+                decision_perp_mid=Decimal(1000),
+                created_at=clock.now(),
+            )
+            store.positions.add(position)
+            for seq in range(1, PAST_ORDERS + 1):
+                order = past_order(position, plan, tag=tag.tag, seq=seq)
+                store.intents.add(order)
+                store.intents.advance(order.link_id, IntentTrigger.REFUSED, code=110007, message="no funds")
+            store.positions.advance(position_id, PositionTrigger.FLAT)
+
+
+def past_order(position: PositionRecord, plan: str, *, tag: str, seq: int) -> IntentRecord:
+    """An order of long ago, about to be sent."""
+    leg = Leg.PERP if seq % 2 else Leg.SPOT
+    return IntentRecord(
+        link_id=link_id(tag, plan, leg=leg, seq=seq),
+        position_id=position.position_id,
+        leg=leg,
+        seq=seq,
+        purpose=Purpose.ENTER,
+        category=leg.category,
+        symbol=position.perp_symbol,
+        side=Side.SELL if leg is Leg.PERP else Side.BUY,
+        quantity=Decimal(1),
+        limit_price=Decimal(1000),
+        reduce_only=False,
+        state=IntentState.SENDING,
+        epoch=1,
+        signed_at=position.created_at,
+        created_at=position.created_at,
     )
-    return float(asked - filled)
 
 
 def cold_open(url: str, coin: str) -> float:

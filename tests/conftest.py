@@ -129,3 +129,15 @@ def shared_dir() -> Path:
 
 
 SHARED = os.environ.get("FUNDARB_SHARED")  # read before the environment of the tests is cleaned
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the crash matrix measured: a line for each way, and the deaths in all."""
+    deaths = 0
+    for report in terminalreporter.stats.get("passed", ()):
+        found = dict(getattr(report, "user_properties", ()))
+        if "deaths" in found:
+            deaths += found["deaths"]
+            terminalreporter.write_line(f"{found['deaths']:>6} deaths: {found['measured']}")
+    if deaths:
+        terminalreporter.write_line(f"{deaths:>6} deaths in all")

@@ -7,7 +7,9 @@ around the send are real. The parent decides what becomes of the order during wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from decimal import Decimal
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,7 +21,7 @@ from fundarb.exchange.local import LocalExchange
 
 
 class RemoteExchange:
-    """The port ``Exchange`` over a pipe; every call but ``create`` is passed on as it is."""
+    """The port ``Exchange`` over a pipe; every call that writes nothing is passed on as it is."""
 
     def __init__(self, pipe: Connection, gate: GateSlot) -> None:
         """Ask through ``pipe``; ask the gate before a create leaves."""
@@ -37,6 +39,19 @@ class RemoteExchange:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Any method of the port."""
         return lambda *args, **named: self.ask(name, *args, **named)
+
+    def prepare_symbol(self, symbol: str, leverage: Decimal) -> None:
+        """A setting of the account, with a place to die before and after it is sent."""
+        reached(Point.WIRE_BEFORE_WRITE)
+        self._pipe.send(("prepare_symbol", (symbol, leverage), {}))
+        reached(Point.WIRE_AFTER_WRITE)
+        good, value = self._pipe.recv()
+        if not good:
+            raise value
+
+    def urgent(self, patience: timedelta) -> AbstractContextManager[None]:
+        """Nothing to hurry here."""
+        return nullcontext()
 
     @property
     def clock_offset(self) -> timedelta:

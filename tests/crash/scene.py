@@ -4,7 +4,9 @@ it.
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
 import traceback
 from collections.abc import Callable
@@ -73,11 +75,6 @@ class Scene:
     def _trail(self) -> Path:
         return self.path.with_name("trail.txt")
 
-    @property
-    def passed(self) -> list[str]:
-        """The points that the traced victim passed, in order, each as often as it was passed."""
-        return self._trail.read_text().split()
-
     def arrange(self, outcome: str, *, count: int = 1, skip: int = 0) -> None:
         """What becomes of ``count`` creates after ``skip`` that pass."""
         if outcome == "lost":
@@ -86,6 +83,33 @@ class Scene:
         if fraction is not None:
             full = [Directive(fill_frac=D(1))] * skip
             self.venue.force(OrderMatch(), *full, *[Directive(fill_frac=fraction)] * count)
+
+    def apart(self, name: str, act: Callable[[Scene], object]) -> None:
+        """Let something happen in a copy of this world, which goes on as it was; what failed there fails
+        here.
+        """
+        folder = self.path.parent.with_name(name)
+        gc.freeze()  # else collecting in the child copies every page of the parent
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                shutil.copytree(self.path.parent, folder)
+                self.path = folder / self.path.name
+                act(self)
+                code = 0
+            except BaseException:  # noqa: BLE001 - a forked child must never return into the test runner
+                folder.with_suffix(".failed").write_text(traceback.format_exc())
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            failed = folder.with_suffix(".failed")
+            raise AssertionError(failed.read_text() if failed.exists() else f"{name} died: {status}")
+
+    def trail_of(self, name: str) -> list[str]:
+        """The points that the victim of the copy of this name passed."""
+        return self._trail.parent.with_name(name).joinpath(self._trail.name).read_text().split()
 
     def calm(self) -> None:
         """No fault is armed any more."""

@@ -1,0 +1,244 @@
+"""What the books cost: a posting in a batch and in a durable transaction of its own beside this disk's
+fsync, a P&L over a long history, and how much memory that takes.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from benchmarks.table import Row
+from fundarb.clock import VirtualClock
+from fundarb.core.account import Transaction
+from fundarb.core.market import Category
+from fundarb.core.orders import ExecKind, Execution, Leg, Side
+from fundarb.core.records import Goal, PositionRecord
+from fundarb.core.states import PositionState, PositionTrigger
+from fundarb.core.transactions import Share
+from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import By, ReportQuery
+from fundarb.store.database import Store
+from fundarb.store.files import url_of
+
+D = Decimal
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+POSITIONS, SETTLEMENTS = 1000, 80
+BATCH = 100
+SINGLE = 300
+LOOK = """
+import resource, sys
+from benchmarks.bench_ledger import looked
+looked(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def run() -> Sequence[Row]:
+    """The figures, on a database in the folder for temporary files."""
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = Path(folder) / "small.sqlite3", Path(folder) / "large.sqlite3"
+        lived(small, POSITIONS, settlements=8)
+        postings, spent = lived(large, POSITIONS, settlements=SETTLEMENTS)
+        alone, fsync = one_by_one(Path(folder) / "single.sqlite3"), fsync_cost(Path(folder))
+        times = {by: looked(str(large), by) for by in (By.POSITION, By.DAY)}
+        memory = [peak(path) for path in (small, large)]
+    return [
+        Row(
+            name="a posting, in batches",
+            figure=spent / postings * 1e6,
+            unit="µs",
+            target=50,
+            note=f"{postings:,} entries of {POSITIONS} positions, {BATCH} facts a transaction",
+        ),
+        Row(
+            name="a fact in its own durable transaction",
+            figure=alone * 1e3,
+            unit="ms",
+            target=1,
+            note=f"this disk's fsync of two pages: {fsync * 1e3:.2f} ms",
+            ratio=alone / fsync,
+        ),
+        *(
+            Row(
+                name=f"report pnl --by {by.value}",
+                figure=spent * 1e3,
+                unit="ms",
+                target=500,
+                note=f"{postings:,} ledger rows",
+            )
+            for by, spent in times.items()
+        ),
+        Row(
+            name="memory of a report, long history",
+            figure=memory[1] / 1024,
+            unit="MB",
+            target=1.1 * memory[0] / 1024,
+            ratio=memory[1] / memory[0],
+            note=f"ratio over the same positions with a tenth of the history ({memory[0] / 1024:.0f} MB)",
+        ),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ the books
+
+
+def plan(number: int) -> PositionRecord:
+    """One position of a coin of its own time."""
+    return PositionRecord(
+        position_id=f"p-{number:010d}",
+        base="BTC",
+        spot_symbol="BTCUSDT",
+        perp_symbol="BTCUSDT",
+        multiplier=D(1),
+        state=PositionState.PLANNED,
+        goal=Goal.OPEN,
+        notional=D(1200),
+        target_contracts=D("0.02"),
+        spot_owned=D(0),
+        contracts=D(0),
+        leverage=D(2),
+        decision_spot_mid=D(60_000),
+        decision_perp_mid=D(60_010),
+        created_at=START + number * 8 * HOUR,
+    )
+
+
+def fills(number: int, *, opening: bool) -> Iterator[Execution]:
+    """Two fills a leg, on the way in or out."""
+    for part in range(4):
+        leg = Leg.SPOT if part % 2 else Leg.PERP
+        buys = (leg is Leg.SPOT) == opening
+        price = D(60_000) + D(number % 97) / 10 + part
+        quantity = D("0.01")
+        yield Execution(
+            exec_id=f"{number}-{opening}-{part}",
+            order_id="",
+            link_id="",
+            category=leg.category,
+            symbol="BTCUSDT",
+            side=Side.BUY if buys else Side.SELL,
+            price=price,
+            quantity=quantity,
+            value=price * quantity,
+            fee=D("0.33000001"),
+            fee_coin="USDT",
+            kind=ExecKind.TRADE,
+            raw_kind="Trade",
+            time=START + number * 8 * HOUR + timedelta(seconds=part),
+        )
+
+
+def settlement(number: int, count: int) -> Transaction:
+    """One funding payment."""
+    paid = D(number % 89 - 30) / 1000 + D("0.00000001")
+    return Transaction(
+        id=f"{number}-{count}",
+        kind="SETTLEMENT",
+        coin="USDT",
+        category=Category.LINEAR.value,
+        symbol="BTCUSDT",
+        side=Side.SELL,
+        time=START + (number + count) * 8 * HOUR,
+        quantity=D("0.02"),
+        size=D("-0.02"),
+        price=D(60_000),
+        funding=paid,
+        fee=D(0),
+        cash_flow=D(0),
+        change=paid,
+        balance=D(10_000),
+        fee_rate=D("-0.0001"),
+        trade_id="",
+        order_id="",
+        link_id="",
+    )
+
+
+def lived(path: Path, positions: int, *, settlements: int) -> tuple[int, float]:
+    """A database of closed positions; how many entries their ledger has, and the seconds that posting
+    took.
+    """
+    clock = VirtualClock(START)
+    spent = 0.0
+    with Store.open(url_of(path), clock=clock) as store:
+        for number in range(positions):
+            position = store.positions.add(plan(number))
+            share = Share(position, D("-0.02"))
+            rows = [settlement(number, count) for count in range(settlements)]
+            begun = time.perf_counter()
+            with store.transaction():
+                for opening in (True, False):
+                    for fill in fills(number, opening=opening):
+                        store.executions.add(fill, position_id=position.position_id, leg=_leg(fill))
+                        store.ledger.post_execution(fill, position=position, leg=_leg(fill), mid=D(60_000))
+                for row in rows:
+                    store.ledger.post_transaction(row, share=share)
+            spent += time.perf_counter() - begun
+            for trigger in (PositionTrigger.SENT, PositionTrigger.BALANCED, PositionTrigger.FLAT):
+                store.positions.advance(position.position_id, trigger)
+                clock.sleep(HOUR)
+        store.meta.set("ledger.opened", START.isoformat())
+        for source in ("spot", "linear", "transactions"):
+            store.meta.set(f"collect.{source}", (START + 20_000 * HOUR).isoformat())
+        return store.ledger.count(), spent
+
+
+def _leg(fill: Execution) -> Leg:
+    return Leg.SPOT if fill.category is Category.SPOT else Leg.PERP
+
+
+def one_by_one(path: Path) -> float:
+    """Seconds for one fact in a transaction of its own, in the middle of the field."""
+    with Store.open(url_of(path), clock=VirtualClock(START)) as store:
+        share = Share(store.positions.add(plan(1)), D("-0.02"))
+        found = []
+        for count in range(SINGLE):
+            row = replace(settlement(1, count))
+            begun = time.perf_counter()
+            store.ledger.post_transaction(row, share=share)
+            found.append(time.perf_counter() - begun)
+    return statistics.median(found)
+
+
+def fsync_cost(folder: Path) -> float:
+    """Seconds that this disk takes to append two pages durably, in the middle of the field."""
+    found = []
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        for _ in range(100):
+            begun = time.perf_counter()
+            file.write(bytes(2 * 4120))
+            os.fdatasync(file.fileno())
+            found.append(time.perf_counter() - begun)
+    return statistics.median(found)
+
+
+# ------------------------------------------------------------------------------------------------- looking
+
+
+def looked(path: str, by: By = By.POSITION) -> float:
+    """Seconds for one P&L, the best of three."""
+    clock = VirtualClock(START + 20_000 * HOUR)
+    found = []
+    with Store.open(url_of(Path(path)), clock=clock, readonly=True) as store:
+        for _ in range(3):
+            begun = time.perf_counter()
+            Reporter(store, clock).pnl(ReportQuery(by=by))
+            found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+def peak(path: Path) -> int:
+    """Kilobytes that a process of its own needs at most for a P&L."""
+    command = [sys.executable, "-c", LOOK, str(path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return int(told.stdout)
