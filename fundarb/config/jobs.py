@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from fundarb.config.kinds import spoken
 from fundarb.config.schema import Settings
 from fundarb.config.sources import read_toml
 from fundarb.core.money import parse_duration
@@ -64,6 +65,8 @@ _NAMED = {
     "month": ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
     "day_of_week": ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
 }
+_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""The most days of each month."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}", re.ASCII)
 _PART = re.compile(r"(?:\*|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d{1,4}))?", re.ASCII)
 _SHORTEST = timedelta(seconds=1)
@@ -219,9 +222,20 @@ class _Job:
                     remedy=f'like "*", "*/15", "0", "1-5" or "0,30", from {low} to {high}',
                 )
             found[key] = text
+        self._day_comes(found)
         if not found:
             self._wrong("trigger", "cron needs at least one field", remedy='like minute = "*/15"')
         return found
+
+    def _day_comes(self, cron: Mapping[str, str]) -> None:
+        """A day that none of its months has: the job would never ring."""
+        day, month = cron.get("day", "*"), cron.get("month", "*")
+        if cron_fault("day", day) or cron_fault("month", month):
+            return
+        longest = max(_MONTHS[number - 1] for number in _matching("month", month))
+        if min(_matching("day", day)) > longest:
+            text = f"{day!r} never comes in month {month!r}; the longest of these months has {longest} days"
+            self._wrong("day", text)
 
     def _duration(self, key: str, *, low: timedelta, high: timedelta) -> timedelta | None:
         value = self.raw.get(key)
@@ -232,7 +246,7 @@ class _Job:
         if found is None:
             self._wrong(key, f"{value!r} is not a duration with its unit", remedy='like "90s" or "15m"')
         elif not low <= found <= high:
-            self._wrong(key, f"{value!r} must be between {low} and {high}")
+            self._wrong(key, f"{value!r} must be between {spoken(low)} and {spoken(high)}")
         return found
 
     def _every(self) -> timedelta | None:
@@ -283,12 +297,30 @@ def cron_fault(key: str, text: str) -> str:
         ]
         if any(bound is None or not low <= bound <= high for bound in bounds):
             return "is out of range"
+        if match["step"] is not None and any(text and not text.isdigit() for text in match.group(1, 2)):
+            return "has a step after a name, which would not be counted: write numbers"
         numbers = [bound for bound in bounds if bound is not None]
         if numbers != sorted(numbers):
             return "runs backwards"
         if match["step"] is not None and (int(match["step"]) == 0 or int(match["step"]) > high - low + 1):
             return "has a step that never fits"
     return ""
+
+
+def _matching(key: str, text: str) -> set[int]:
+    """The numbers that a faultless cron field stands for; a step without a range goes on to the end."""
+    low, high = _RANGES[key]
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            continue
+        first, last, step = match["low"], match["high"], match["step"]
+        begin = low if first is None else _number(first, _NAMED.get(key, ()), low=low) or low
+        end = high if last is None else _number(last, _NAMED.get(key, ()), low=low) or high
+        alone = first is not None and last is None and step is None
+        found |= set(range(begin, (begin if alone else end) + 1, int(step or 1)))
+    return found
 
 
 def _number(text: str, names: tuple[str, ...], *, low: int) -> int | None:

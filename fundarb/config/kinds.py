@@ -17,6 +17,12 @@ from pydantic import BeforeValidator
 from fundarb.core.money import Money, dec, parse_duration, parse_money, parse_ratio, plain
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_UNITS = (
+    ("d", timedelta(days=1)),
+    ("h", timedelta(hours=1)),
+    ("m", timedelta(minutes=1)),
+    ("s", timedelta(seconds=1)),
+)
 _TRUTH = {
     "true": True,
     "yes": True,
@@ -161,11 +167,21 @@ def spoken(value: object) -> str:
     """A value in the notation of the file."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, timedelta):
+        return _spoken_duration(value)
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, (tuple, list)):
         return ", ".join(spoken(item) for item in value)
     return str(value)
+
+
+def _spoken_duration(value: timedelta) -> str:
+    """In the largest unit of the file that it fills without a rest: ``90s``, ``8h``, ``31d``, ``0s``."""
+    for unit, length in _UNITS:
+        if value >= length and not value % length:
+            return f"{value // length}{unit}"
+    return f"{value // timedelta(milliseconds=1)}ms" if value else "0s"
 
 
 def spoken_ratio(value: Decimal) -> str:

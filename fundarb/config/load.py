@@ -130,8 +130,10 @@ def _sentence(item: ErrorDetails, section: str, *, key: str) -> str:
     context = item.get("ctx") or {}
     if item["type"] in _BOUNDS:
         name, words = _BOUNDS[item["type"]]
-        bound = context[name]
-        default = sections()[section].model_fields[key].default
+        field = sections()[section].model_fields[key]
+        # as it was declared: the library's own words for a duration are none that the file accepts
+        bound = next((getattr(one, name) for one in field.metadata if hasattr(one, name)), context[name])
+        default = field.default
         percent = isinstance(bound, Decimal) and isinstance(default, str) and default.endswith(("%", "bp"))
         return f"{words} {spoken_ratio(bound) if percent else spoken(bound)}"
     if item["type"] in {"enum", "literal_error"}:

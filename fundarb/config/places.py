@@ -5,6 +5,7 @@ Owns where things are by default and which addresses are allowed. It creates not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
@@ -101,7 +102,7 @@ def database(
     if given.startswith("sqlite:///") and len(given) > len("sqlite:///"):
         return sqlite_url(cwd / Path(given.removeprefix("sqlite:///")).expanduser()), []
     if parts.scheme in {"postgresql", "postgres"}:
-        if parts.password and where.startswith("flag"):
+        if password_of(given) and where.startswith("flag"):
             remedy = "put the password into PGPASSWORD, or the whole URL into FUNDARB_DB"
             return given, [
                 Problem(where, "carries a password, and command lines are visible to others", remedy)
@@ -117,11 +118,15 @@ def sqlite_url(path: Path) -> str:
 
 
 def password_of(url: str) -> str | None:
-    """The password inside a URL, if any."""
-    return split_url(url).password
+    """The password inside a URL, as it stands there, if any."""
+    parts = split_url(url)
+    words = dict(word.partition("=")[::2] for word in parts.query.split("&"))
+    return parts.password or words.get("password")
 
 
 def masked_url(url: str) -> str:
     """A URL without its password."""
     password = password_of(url)
-    return url.replace(f":{password}@", ":***@") if password else url
+    if not password:
+        return url
+    return re.sub(rf"(:|[?&]password=){re.escape(password)}(?=@|&|$)", r"\1***", url)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from fundarb.clock import Clock
 from fundarb.errors import ConfigError, Problem, StateUnavailable
-from fundarb.store.files import damaged
+from fundarb.store.files import broken, damaged, faults
+from fundarb.store.ports import Place
 from fundarb.store.session import Session
 from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, file_uri, translated
 
@@ -31,8 +34,15 @@ def backup(session: Session, target: Path) -> Path:
     not verify.
     """
     if target.is_dir():
-        target = stamped(target / session.path.name, "backup", at=session.clock.now())
-    return copy_verified(session.path, target)
+        target = stamped(target / session.place.label, "backup", at=session.clock.now())
+    return made(session.place, target, clock=session.clock)
+
+
+def made(place: Place, target: Path, *, clock: Clock) -> Path:
+    """Copy the database of a place to a file that does not exist, fsync, verify."""
+    return _verified(
+        target, lambda partial: place.copy_to(partial, name=target.name, clock=clock), source=place.file
+    )
 
 
 def stamped(path: Path, word: str, *, at: datetime) -> Path:
@@ -42,7 +52,12 @@ def stamped(path: Path, word: str, *, at: datetime) -> Path:
 
 
 def copy_verified(source: Path, target: Path) -> Path:
-    """Copy, fsync, verify, rename, fsync the folder."""
+    """Copy a database file to another one that does not exist, fsync, verify."""
+    return _verified(target, lambda partial: copy(source, partial, name=target.name), source=source)
+
+
+def _verified(target: Path, fill: Callable[[Path], None], *, source: Path | None) -> Path:
+    """Fill, fsync, verify, rename, fsync the folder. A copy that is not sound is told of its ``source``."""
     if target.exists():
         raise ConfigError(Problem(str(target), "the file exists already", "name another one"))
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
@@ -54,9 +69,13 @@ def copy_verified(source: Path, target: Path) -> Path:
             Problem(str(target), f"cannot write there: {error.strerror}", "choose another folder")
         ) from error
     try:
-        with translated(target):
-            _copy(source, partial, name=target.name)
+        with translated(source or target):
+            fill(partial)
         _sync(partial)
+        if what := _damage(partial):
+            if source is not None and (cause := _damage(source)):
+                raise broken(source, cause)
+            raise damaged(target, what)
         verify(partial)
         partial.rename(target)
         _sync(target.parent)
@@ -67,7 +86,8 @@ def copy_verified(source: Path, target: Path) -> Path:
     return target
 
 
-def _copy(source: Path, target: Path, *, name: str) -> None:
+def copy(source: Path, target: Path, *, name: str) -> None:
+    """Fill an empty file with what is committed in another one, and note the name it will have."""
     with (
         closing(sqlite3.connect(file_uri(source, "ro"), uri=True, timeout=BUSY_TIMEOUT)) as old,
         closing(sqlite3.connect(file_uri(target, "rw"), uri=True)) as new,
@@ -82,19 +102,30 @@ def verify(path: Path) -> int:
     """Check every page and every reference of a copy; its schema version. ``ConfigError`` if it cannot be
     trusted.
     """
+    if what := _damage(path):
+        raise damaged(path, what)
     try:
         with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
-            loose = connection.execute("PRAGMA foreign_key_check").fetchone()
             application = int(connection.execute("PRAGMA application_id").fetchone()[0])
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from error
-    if found != ["ok"] or loose is not None:
-        raise damaged(path, "; ".join(found) if found != ["ok"] else f"a row of {loose[0]} refers to nothing")
     if application != APPLICATION_ID:
         raise ConfigError(Problem(str(path), "is not a fundarb database", "name another file"))
     return version
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with the pages and the references of a file, empty if nothing is."""
+    try:
+        with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
+            loose = connection.execute("PRAGMA foreign_key_check").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    if found != ["ok"]:
+        return faults(found)
+    return "" if loose is None else f"a row of {loose[0]} refers to nothing"
 
 
 def rotate(folder: Path, name: str, *, keep: int = KEEP) -> tuple[Path, ...]:

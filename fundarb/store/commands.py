@@ -8,6 +8,7 @@ writer must not do it again: it ends it as failed and lets reconcile say what is
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from fundarb.core.records import CommandRecord, CommandState
@@ -28,15 +29,17 @@ class Commands:
         self._session = session
         self._records = Records(session, session.tables.commands, kind=CommandRecord)
 
-    def add(self, name: str, arguments: str) -> int:
-        """Hand over a command (its arguments as JSON text); its id."""
+    def add(self, name: str, arguments: str, *, at: datetime | None = None) -> int:
+        """Hand over a command (its arguments as JSON text); its id. ``at`` is by the asker's clock, the
+        machine's, which the store's may not be: whether somebody still waits is a matter of real time.
+        """
         with self._session.transaction(before=Point.COMMAND_BEFORE_ADD, after=Point.COMMAND_AFTER_ADD):
             return self._records.insert(
                 {
                     "name": name,
                     "arguments": arguments,
                     "state": CommandState.WAITING,
-                    "created_at": self._session.now(),
+                    "created_at": self._session.now() if at is None else at,
                     "result": "",
                 }
             )

@@ -7,12 +7,9 @@ from ``tables.base_model``, a migration in ``migrations``, a collaborator built 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from fundarb.clock import Clock
-from fundarb.errors import ConfigError, Problem
-from fundarb.store import files
 from fundarb.store.blocks import Blocks
 from fundarb.store.commands import Commands
 from fundarb.store.events import Events
@@ -22,20 +19,22 @@ from fundarb.store.intents import Intents
 from fundarb.store.jobs import Jobs
 from fundarb.store.ledger import Ledger
 from fundarb.store.meta import Meta
-from fundarb.store.migrate import migrate
-from fundarb.store.migrations import SCHEMA_VERSION
+from fundarb.store.place import exists, place_of
+from fundarb.store.ports import Place
 from fundarb.store.positions import Positions
 from fundarb.store.session import Session
 from fundarb.store.snapshots import Snapshots
 from fundarb.store.writer import Writer
 
+__all__ = ["Store", "exists"]
+
 
 class Store(Session):
     """One database of one account. Made by ``Store.open``."""
 
-    def __init__(self, path: Path, *, clock: Clock, readonly: bool) -> None:
-        """Of an existing file whose schema is right; use ``open``."""
-        super().__init__(path, clock=clock, readonly=readonly)
+    def __init__(self, place: Place, *, clock: Clock, readonly: bool) -> None:
+        """Of an existing database whose schema is right; use ``open``."""
+        super().__init__(place, clock=clock, readonly=readonly)
         self.meta = Meta(self)
         self.identity = IdentityTable(self, self.meta)
         self.events = Events(self)
@@ -51,34 +50,12 @@ class Store(Session):
 
     @classmethod
     def open(cls, url: str, *, clock: Clock, readonly: bool = False) -> Self:
-        """Open ``sqlite:///FILE``; a writer makes the file if it is missing and migrates an older schema
-        (after a backup).
+        """Open ``sqlite:///FILE`` or ``postgresql://…``; a writer makes it if it is missing and migrates an
+        older schema.
 
-        ``ConfigError``: no such file (reader), another or a newer schema, a damaged file, a file of another
-        program, a network filesystem, no permission. ``Locked``: an older schema while another process is the
-        writer.
+        ``ConfigError``: no such database (reader), another or a newer schema, damage, another program's, no
+        permission. ``Locked``: an older schema while another process is the writer.
         """
-        path = files.path_of(url)
-        files.require_local(path)
-        files.require_not_lost(path)
-        if readonly:
-            if not path.exists():
-                remedy = "it is made by the first command that writes, or name the right one with --db"
-                raise ConfigError(Problem("--db", f"there is no database {path}", remedy))
-            found = files.inspect(path, thorough=False)
-            files.require_version(path, found.version, known=SCHEMA_VERSION, readonly=True)
-        else:
-            files.create_empty(path)
-            files.tighten(path)
-            found = files.inspect(path, thorough=True)
-            files.require_version(path, found.version, known=SCHEMA_VERSION, readonly=False)
-            if found.version != SCHEMA_VERSION:
-                migrate(path, clock=clock)
-        return cls(path, clock=clock, readonly=readonly)
-
-
-def exists(url: str) -> bool:
-    """Whether the database that a URL names has been made; ``StateUnavailable`` if it was and is gone."""
-    path = files.path_of(url)
-    files.require_not_lost(path)
-    return path.exists() and path.stat().st_size > 0
+        place = place_of(url)
+        place.prepare(clock=clock, readonly=readonly)
+        return cls(place, clock=clock, readonly=readonly)

@@ -10,6 +10,8 @@ and ``dsum`` are exact.
 from __future__ import annotations
 
 import decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -19,12 +21,33 @@ import peewee
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.money import dec, plain
+from fundarb.errors import StateUnavailable
 
 EXACT = decimal.Context(
     prec=400,
     traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow, decimal.FloatOperation],
 )
 """Wide enough for every amount there is; should a sum not fit, it raises rather than rounds."""
+
+
+class Unreadable(StateUnavailable, ValueError):
+    """A column holds what nobody stored there: the file was damaged, or written by another hand."""
+
+    def __init__(self, value: object, belongs: str) -> None:
+        """Says what stands there, and what belongs there."""
+        super().__init__(
+            f"the database is damaged: {str(value)[:40]!r} stands where {belongs} belongs; put the newest "
+            "backup in its place, then reconcile"
+        )
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """A block that makes sense of stored texts; ``Unreadable`` where one makes none."""
+    try:
+        yield
+    except (KeyError, ValueError, decimal.InvalidOperation) as error:
+        raise Unreadable(error, what) from error
 
 
 def _forbidden(self: Any, *_: object, **__: object) -> NoReturn:
@@ -47,16 +70,16 @@ class DecimalText(peewee.Field):
         return plain(dec(value))  # type: ignore[arg-type]  # dec() refuses every other type itself
 
     def python_value(self, value: str | Decimal | None) -> Decimal | None:
-        """The number exactly as it was stored; ``ValueError`` for anything that is none."""
+        """The number exactly as it was stored; ``Unreadable`` for anything that is none."""
         if value is None:
             return None
         try:
-            number = Decimal(
-                value
-            )  # it was checked when it was stored, and is read a thousand times as often
-        except decimal.InvalidOperation:
-            return dec(value)
-        return number if number.is_finite() else dec(value)
+            number = Decimal(value)
+        except decimal.InvalidOperation as error:
+            raise Unreadable(value, "an amount") from error
+        if not number.is_finite():  # the rest was checked when it was stored
+            raise Unreadable(value, "an amount")
+        return number
 
     __lt__ = __le__ = __gt__ = __ge__ = _forbidden
     __add__ = __sub__ = __mul__ = __truediv__ = _forbidden
@@ -116,8 +139,13 @@ class Word(peewee.Field):
         return None if value is None else self.words(str(value)).value
 
     def python_value(self, value: str | None) -> StrEnum | None:
-        """The member."""
-        return None if value is None else self._members.get(value) or self.words(value)
+        """The member; ``Unreadable`` for a text that was never stored."""
+        if value is None:
+            return None
+        found = self._members.get(value)
+        if found is None:
+            raise Unreadable(value, f"a word for {self.words.__name__}")
+        return found
 
 
 class Text(peewee.TextField):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Final
 
 from fundarb.errors import ConfigError, Problem, StateUnavailable
 from fundarb.store.flock import held, holder, lock_path
-from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, disk_full, file_uri
+from fundarb.store.process import how_to_end
+from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, disk_full, file_uri, unavailable
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _SQLITE_PREFIX: Final = "sqlite:///"
@@ -51,6 +53,9 @@ _NOT_DAMAGE: Final = {
     "readonly": "this user must be able to write to the file and its folder",
     "disk I/O error": "look at the disk and the system log; the file is left as it is",
 }
+_REMEDY: Final = (
+    "left as it is: move it, its -wal and its -shm aside, put the newest backup there, then reconcile"
+)
 
 
 def path_of(url: str) -> Path:
@@ -58,7 +63,7 @@ def path_of(url: str) -> Path:
     home folder).
     """
     if not url.startswith(_SQLITE_PREFIX):
-        remedy = "use sqlite:///FILE (sqlite:////FILE for an absolute path)"
+        remedy = "use sqlite:///FILE (sqlite:////FILE for an absolute path) or postgresql://USER@HOST/NAME"
         raise ConfigError(
             Problem(
                 "--db", f"{url.partition('://')[0]!r} is not a kind of database this release knows", remedy
@@ -115,7 +120,8 @@ def require_not_lost(path: Path) -> None:
     if held(lock):
         who = holder(lock)
         traces = f"process {who.get('pid', 'unknown')} ({who.get('role', 'writer')}) is still its writer"
-        remedy = f"end that process first (kill {who.get('pid', 'PID')})"
+        pid = who.get("pid")
+        remedy = f"end that process first: {how_to_end(pid) if isinstance(pid, int) else 'kill PID'}"
     elif log.exists() and log.stat().st_size:
         traces, remedy = f"its log {log} is still there", f"to begin anew, remove {log}"
     else:
@@ -134,7 +140,8 @@ def create_empty(path: Path) -> None:
     except OSError as error:
         if disk_full(path):
             raise StateUnavailable(f"database {path} cannot be made: {disk_full(path)}") from error
-        message = f"cannot create {path}: {error.strerror}"
+        verb = "write to" if path.is_file() else "create"
+        message = f"cannot {verb} {path}: {error.strerror}"
         raise ConfigError(Problem("--db", message, "choose a folder this user may write to")) from error
 
 
@@ -194,15 +201,38 @@ def inspect(path: Path, *, thorough: bool) -> Found:
 def _quick_check(path: Path, connection: sqlite3.Connection) -> None:
     found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     if found != ["ok"]:
-        raise damaged(path, "; ".join(found))
+        raise damaged(path, faults(found))
+
+
+def faults(found: Iterable[str]) -> str:
+    """What SQLite's own check found, on one line; its heading, which says nothing, is left out."""
+    lines = (line.strip() for text in found for line in text.splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith("***"))
+
+
+def require_sound(path: Path) -> None:
+    """Read every page and hold every index against its table (SQLite's ``integrity_check``);
+    ``StateUnavailable`` names what is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(file_uri(path, "ro"), uri=True, timeout=BUSY_TIMEOUT)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.DatabaseError as error:
+        if "malformed" in str(error):
+            raise broken(path, str(error)) from error
+        raise unavailable(error, path) from error
+    if found != ["ok"]:
+        raise broken(path, faults(found))
+
+
+def broken(path: Path, what: str) -> StateUnavailable:
+    """The error for a database in use that cannot be trusted any more."""
+    return StateUnavailable(f"the database {path} is damaged: {what}; {_REMEDY}")
 
 
 def damaged(path: Path, what: str) -> ConfigError:
     """The error for a file that cannot be trusted any more."""
-    remedy = (
-        "left as it is: move it, its -wal and its -shm aside, put the newest backup there, then reconcile"
-    )
-    return ConfigError(Problem("--db", f"the database {path} is damaged: {what}", remedy))
+    return ConfigError(Problem("--db", f"the database {path} is damaged: {what}", _REMEDY))
 
 
 def require_version(path: Path, found: int, *, known: int, readonly: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from fundarb.errors import StateUnavailable
@@ -38,13 +39,13 @@ class FileLock:
             return False
         return True
 
-    def write(self, holder: dict[str, str | int]) -> None:
+    def write(self, holder: Mapping[str, str | int]) -> None:
         """Say inside the file who holds it; ``StateUnavailable`` if the disk does not take it."""
         if self._file is None:
             return
         try:
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps(holder).encode(), 0)
+            os.pwrite(self._file, json.dumps(dict(holder)).encode(), 0)
         except OSError as error:
             message = f"the lock file {self.path} cannot be written: {error.strerror}; nothing was sent"
             raise StateUnavailable(message) from error

@@ -42,14 +42,14 @@ class IdentityTable:
         """Whose database it is; ``InvariantBroken`` if nobody's: nothing may be traded from such a file."""
         found = self.read()
         if found is None:
-            raise InvariantBroken(f"{self._session.path} belongs to nobody yet")
+            raise InvariantBroken(f"{self._session.name} belongs to nobody yet")
         return found
 
     def create(self, *, venue: str, mode: str, instance: str, uid: str, tag: str) -> Identity:
         """Write it, once; ``InvariantBroken`` if there is one already."""
         with self._session.transaction():
             if self.read() is not None:
-                raise InvariantBroken(f"{self._session.path} already belongs to an account")
+                raise InvariantBroken(f"{self._session.name} already belongs to an account")
             values = {"venue": venue, "mode": mode, "instance": instance, "uid": uid, "tag": tag}
             now = self._session.now()
             self._records.insert({"id": 1, **values, "old_tags": "[]", "created_at": now})
@@ -60,15 +60,15 @@ class IdentityTable:
         none.
         """
         found = self.read()
-        path = self._session.path
+        name = self._session.name
         if found is None:
-            raise ConfigError(Problem("--db", f"{path} has no owner yet", "start a command that writes"))
+            raise ConfigError(Problem("--db", f"{name} has no owner yet", "start a command that writes"))
         wanted = {"venue": venue, "mode": mode, "instance": instance, "uid": uid}
         remedy = "name that account's own database with --db, or correct the configuration"
         problems = [
-            Problem("--db", f"{path} belongs to {name} {getattr(found, name)!r}, not to {value!r}", remedy)
-            for name, value in wanted.items()
-            if getattr(found, name) != value
+            Problem("--db", f"{name} belongs to {part} {getattr(found, part)!r}, not to {value!r}", remedy)
+            for part, value in wanted.items()
+            if getattr(found, part) != value
         ]
         if problems:
             raise ConfigError(*problems)

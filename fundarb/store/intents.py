@@ -14,7 +14,7 @@ from typing import Final, TypedDict, Unpack
 
 import peewee
 
-from fundarb.core.orders import Leg, parse_link_id
+from fundarb.core.orders import Leg, Purpose, parse_link_id
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import INTENT, IntentState, IntentTrigger, PositionState, advance
 from fundarb.crash import Point
@@ -116,6 +116,11 @@ class Intents:
             return self._records.one("WHERE position_id = ? ORDER BY seq DESC", position_id)
         return self._records.one("WHERE position_id = ? AND leg = ? ORDER BY seq DESC", position_id, leg)
 
+    def last_acknowledged(self, *, besides: str) -> IntentRecord | None:
+        """The newest order that the venue is known to have had, one left out."""
+        condition = "WHERE order_id != '' AND link_id != ? ORDER BY created_at DESC, seq DESC"
+        return self._records.one(condition, besides)
+
     def advance(self, link_id: str, trigger: IntentTrigger, **learnt: Unpack[Learnt]) -> IntentRecord:
         """Move along the state table and keep what was learnt; the intent afterwards. ``IllegalTransition``
         changes nothing.
@@ -145,9 +150,20 @@ class Intents:
                 self._records.update(learnt, "WHERE link_id = ?", link_id)
             return replace(old, **learnt)
 
-    def sent_since(self, instant: datetime) -> int:
-        """How many orders were written at or after an instant, whatever became of them."""
-        return int(self._records.value("count(*)", "WHERE created_at >= ?", instant))
+    def correct(self, link_id: str, *, filled: Decimal, average_price: Decimal, message: str) -> None:
+        """Give a terminal order the figures of fills that came after its end; its state stays what was
+        decided. ``InvariantBroken`` while it is not terminal.
+        """
+        with self._session.transaction():
+            if not self.get(link_id).state.terminal:
+                raise InvariantBroken(f"{link_id} is not terminal: its figures come with its end")
+            changes = {"filled": filled, "average_price": average_price, "message": message}
+            self._records.update(changes, "WHERE link_id = ?", link_id)
+
+    def entries_since(self, instant: datetime) -> int:
+        """How many orders were written at or after an instant to add exposure, whatever became of them."""
+        condition = "WHERE created_at >= ? AND purpose = ?"
+        return int(self._records.value("count(*)", condition, instant, Purpose.ENTER))
 
     def last_wire(self, symbol: str | None = None) -> datetime | None:
         """When the newest order (of a symbol) was written."""

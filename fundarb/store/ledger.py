@@ -8,7 +8,8 @@ it. The transaction log as received is ``Ledger.log``, reading and sums are ``Le
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -48,6 +49,7 @@ from fundarb.core.transactions import (
     transaction_journal,
 )
 from fundarb.store.ledger_log import TransactionLog
+from fundarb.store.ledger_pad import Batches, Pad
 from fundarb.store.ledger_pen import LedgerPen
 from fundarb.store.ledger_read import LedgerReader
 from fundarb.store.ledger_tables import RowState, make_ledger_tables
@@ -68,9 +70,36 @@ class Ledger:
         self._session = session
         self._meta = meta
         self._tables = make_ledger_tables(session.database)
-        self.log = TransactionLog(session, self._tables)
-        self.read = LedgerReader(session, self._tables)
-        self._pen = LedgerPen(session, self._tables)
+        self._batches = Batches(session)
+        self.log = TransactionLog(session, self._tables, batches=self._batches)
+        self._reader = LedgerReader(session, self._tables)
+        self._pen = LedgerPen(session, self._tables, batches=self._batches)
+
+    @property
+    def read(self) -> LedgerReader:
+        """Everything that is booked, an open batch included."""
+        pad = self._batches.pad
+        if pad is not None:
+            self._flush(pad)
+        return self._reader
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """A block in which many facts are posted, in one transaction: ``with ledger.batch(): …``.
+
+        It is durable as a whole or not at all, and costs a fraction of as many single postings, because each
+        table and each running total is written once. Whoever reads the ledger inside sees what was posted,
+        at the price of writing it at once. Nothing is posted in a block of its own inside, and after a
+        posting that failed nothing of the batch can be kept: ``InvariantBroken``.
+        """
+        with self._batches.batch() as pad:
+            yield
+            self._flush(pad)
+
+    def _flush(self, pad: Pad) -> None:
+        self._batches.require_level(pad)
+        self._pen.flush(pad)
+        self.log.flush(pad)
 
     # ------------------------------------------------------------------------------------------ executions
 
@@ -91,7 +120,7 @@ class Ledger:
         """
         if position is None or leg is None or not execution.kind.trades:
             return False
-        with self._session.transaction():
+        with self._batches.posting():
             if self.posted(execution.key):
                 return False
             self._reverse_foreign(execution)
@@ -110,9 +139,7 @@ class Ledger:
         """Take back what was booked under this execution's id as a stranger's trade, or to suspense for want
         of an execution; its rows wait to be matched again.
         """
-        booked = (RowState.FOREIGN, RowState.POSTED)
-        rows = [row for state in booked for row in self.log.of_trade(execution.exec_id, state)]
-        for row in rows:
+        for row in self.log.of_trade(execution.exec_id, RowState.FOREIGN, RowState.POSTED):
             if row.kind not in MATCHED_KINDS:
                 continue
             journal = self.read.journal(row.key)
@@ -131,7 +158,7 @@ class Ledger:
         quote) values what comes in, in a coin that is not a quote coin; without it the last known price is
         taken.
         """
-        with self._session.transaction():
+        with self._batches.posting():
             known = self.log.state(row.key)
             if known is not None and known is not RowState.WAITING:
                 return False
@@ -153,13 +180,14 @@ class Ledger:
 
         ``execution_key`` None: the trade is a stranger's, and its effect is booked from the row, as external.
         """
-        with self._session.transaction():
+        with self._batches.posting():
             before = self._holdings([HoldingKey(POOL, row.coin)])
             if execution_key is None:
                 self._write(foreign_trade_journal(row, before))
                 self.log.keep(row, RowState.FOREIGN)
                 return ZERO
-            posted = self.read.wallet_change(execution_key, row.coin)
+            reader = self.read if self._pen.held_back(execution_key) else self._reader
+            posted = reader.wallet_change(execution_key, row.coin)
             if row.change != posted:
                 self._write(match_journal(row, before, posted=posted))
             self.log.keep(row, RowState.MATCHED)
@@ -178,6 +206,10 @@ class Ledger:
         text = self._meta.get(_OPENED)
         return None if text is None else datetime.fromisoformat(text)
 
+    def opening(self) -> dict[str, Decimal]:
+        """The wallet's balance of each coin when the books were opened; empty before."""
+        return {coin: dec(text) for coin, text in json.loads(self._meta.get(_OPENING) or "{}").items()}
+
     @property
     def opening_id(self) -> int:
         """The id of the last journal of the opening, zero if there was none."""
@@ -191,14 +223,13 @@ class Ledger:
 
         With ``since`` only rows from there are proved, beginning with the last one before it.
         """
-        text = self._meta.get(_OPENING)
-        if text is None:
+        if self.opened_at is None:
             return ()
-        opening = json.loads(text)
+        opening = self.opening()
         breaks: list[ChainBreak] = []
         for coin in sorted(coins) if coins is not None else self.log.coins():
             anchor = self.log.last_before(coin, since) if since is not None else None
-            start = None if anchor is not None else dec(opening.get(coin, "0"))
+            start = None if anchor is not None else opening.get(coin, ZERO)
             breaks += chained(self.log.of_coin(coin, since=anchor), start)[1]
         return tuple(breaks)
 
@@ -211,7 +242,7 @@ class Ledger:
         ``prices`` in quote value the coins that are no quote coins; a coin without a price is valued at
         nothing, and its whole worth later counts as unrealised gain of the pool, not of any position.
         """
-        with self._session.transaction():
+        with self._batches.posting():
             if self.opened_at is not None:
                 return False
             known = self.read.wallet()
@@ -238,7 +269,7 @@ class Ledger:
         """Give coins of a position to the dust (+), or take some from the dust for it (−); no cash moves, no
         gain arises.
         """
-        with self._session.transaction():
+        with self._batches.posting():
             prefix = f"dust:{position.position_id}:"
             sequence = self.read.count_keys(prefix) + 1
             keys = (holding_key(position, Leg.SPOT), HoldingKey(DUST, position.base))
@@ -251,7 +282,7 @@ class Ledger:
         """Book coins (+) that left a position without an order of ours, at the price they went at; the
         key.
         """
-        with self._session.transaction():
+        with self._batches.posting():
             number = self.read.count_keys(f"{RELEASE_PREFIX}{position.position_id}:") + 1
             keys = (holding_key(position, Leg.SPOT), HoldingKey(POOL, position.base))
             gone = Release(
@@ -263,14 +294,14 @@ class Ledger:
 
     def put_dust_aside(self, position: PositionRecord, at: datetime) -> Decimal:
         """Give all coins that a position still owns to the dust; how many they were."""
-        quantity = self.read.holding(holding_key(position, Leg.SPOT)).quantity
+        quantity = self._pen.holding(holding_key(position, Leg.SPOT)).quantity
         if quantity > 0:
             self.move_dust(position, quantity, at=at)
         return quantity
 
     def dust(self, base: str) -> Holding:
         """What closed positions left of a coin, at cost."""
-        return self.read.holding(HoldingKey(DUST, base))
+        return self._pen.holding(HoldingKey(DUST, base))
 
     # ------------------------------------------------------------------------------------------- prices
 
@@ -306,8 +337,11 @@ class Ledger:
 
     def _holdings(self, keys: Iterable[HoldingKey]) -> dict[HoldingKey, Holding]:
         """Those of these holdings that matter: an amount of a quote coin is its own cost."""
-        return {key: self.read.holding(key) for key in keys if key.asset and key.asset not in QUOTE_COINS}
+        holding = self._pen.holding
+        return {key: holding(key) for key in keys if key.asset and key.asset not in QUOTE_COINS}
 
     def _write(self, booked: Booked) -> None:
-        """One journal with its entries, the holdings and totals after it, in the transaction around."""
+        """One journal with its entries, the holdings and totals after it, in the transaction or batch
+        around.
+        """
         self._pen.write(booked)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.money import ZERO, plain
+from fundarb.store.ports import Database
 from fundarb.store.session import Session
 
 _FIRM: Final = frozenset(
@@ -26,7 +27,7 @@ _COINS: Final = frozenset({*_FIRM, Account.WALLET, Account.REALISED, Account.SUS
 """Of coins that are no quote coins these are too."""
 _FACTS: Final = """
     SELECT journal.key, journal.fact, journal.at, journal.symbol, COALESCE(journal.position_id, ''),
-        COALESCE(journal.leg, ''), COALESCE(journal.slippage, ''), entry.account, entry.coin, entry.amount
+        COALESCE(journal.leg, ''), journal.slippage, entry.account, entry.coin, entry.amount
     FROM ledger_journals AS journal LEFT JOIN ledger_entries AS entry ON entry.journal_id = journal.id
     ORDER BY journal.key, entry.id
 """
@@ -34,14 +35,20 @@ _FACTS: Final = """
 
 def digest(session: Session) -> str:
     """The hash of one database's ledger, as a hexadecimal text."""
+    with session.reading():
+        return _digest(session.database)
+
+
+def _digest(database: Database) -> str:
     found = sha256()
     split = ZERO
     parts: list[str] = []
     head: tuple[Any, ...] | None = None
-    for *row, account, coin, amount in session.database.execute_sql(_FACTS):
-        if tuple(row) != head:
+    for *row, slippage, account, coin, amount in database.stream(_FACTS):
+        fact = (*row, slippage or "")
+        if fact != head:
             _put(found, head, parts=parts)
-            head, parts = tuple(row), []
+            head, parts = fact, []
         if account is None:
             continue
         if account in (_FIRM if coin in QUOTE_COINS else _COINS):
@@ -49,7 +56,7 @@ def digest(session: Session) -> str:
         elif account in {Account.REALISED, Account.SUSPENSE}:
             split -= Decimal(amount)
     _put(found, head, parts=parts)
-    for owner, asset, quantity, cost in session.database.rows(
+    for owner, asset, quantity, cost in database.rows(
         "SELECT owner, asset, quantity, cost FROM ledger_holdings ORDER BY owner, asset", ()
     ):
         found.update(f"{owner} {asset} {quantity}\n".encode())

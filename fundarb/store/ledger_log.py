@@ -16,6 +16,7 @@ from typing import Final
 
 from fundarb.core.account import Transaction
 from fundarb.core.instants import from_ms
+from fundarb.store.ledger_pad import Batches, Pad
 from fundarb.store.ledger_sql import Insert, Lookup, stored
 from fundarb.store.ledger_tables import LedgerTables, RowState
 from fundarb.store.records import Records
@@ -58,9 +59,10 @@ _SETTLED: Final = tuple(item.name for item in fields(Settlement))
 class TransactionLog:
     """The venue's own rows in one database."""
 
-    def __init__(self, session: Session, tables: LedgerTables) -> None:
-        """On one session."""
+    def __init__(self, session: Session, tables: LedgerTables, *, batches: Batches) -> None:
+        """On one session; what ``batches`` holds back is written by ``flush``, or as soon as it is read."""
         self._session = session
+        self._batches = batches
         self._rows = Records(session, tables.transactions, kind=Transaction)
         self._keys = Records(session, tables.transactions, kind=_keyed, names=("key", "state"))
         self._settlements = Records(session, tables.settlements, kind=Settlement)
@@ -70,23 +72,49 @@ class TransactionLog:
 
     def keep(self, row: Transaction, state: RowState, *, known: RowState | None = None) -> None:
         """Keep a row, or change the state of one that is kept (``known`` saves looking for it)."""
-        with self._session.transaction():
+        with self._batches.posting():
             if known is not None or self.state(row.key) is not None:
                 self.set_state(row.key, state)
             else:
                 self.add(row, state)
 
     def add(self, row: Transaction, state: RowState) -> None:
-        """Keep a row that was never seen; part of the caller's transaction."""
-        self._insert([*map(stored, _values(row)), stored(row.key), state.value])
+        """Keep a row that was never seen; part of the caller's transaction or batch."""
+        kept = (*map(stored, _values(row)), stored(row.key), state.value)
+        pad = self._batches.pad
+        if pad is None:
+            self._insert([kept])
+        else:
+            pad.rows[row.key] = kept
+
+    def flush(self, pad: Pad) -> None:
+        """Write the rows that a batch holds back."""
+        if pad.rows:
+            self._insert(list(pad.rows.values()))
+            pad.rows.clear()
+
+    def _written(self) -> None:
+        """Everything that was kept is in the database."""
+        pad = self._batches.pad
+        if pad is not None and pad.rows:
+            self._batches.require_level(pad)
+            self.flush(pad)
 
     def state(self, key: str) -> RowState | None:
         """What became of a row, None if it was never seen."""
+        pad = self._batches.pad
+        if pad is not None and key in pad.rows:
+            return RowState(pad.rows[key][-1])
         found = self._state_of(key)
         return None if found is None else found[0]
 
+    def row(self, key: str) -> Transaction | None:
+        """One row as the venue sent it, None if it was never seen."""
+        return next(iter(self._many("WHERE key = ?", key)), None)
+
     def states(self, keys: Iterable[str]) -> dict[str, RowState]:
         """What became of those of these rows that were seen before."""
+        self._written()
         wanted, found = list(keys), {}
         for start in range(0, len(wanted), _CHUNK):
             part = wanted[start : start + _CHUNK]
@@ -96,17 +124,22 @@ class TransactionLog:
 
     def set_state(self, key: str, state: RowState) -> None:
         """Say what became of a kept row."""
-        with self._session.transaction():
-            self._rows.update({"state": state}, "WHERE key = ?", key)
+        with self._batches.posting():
+            pad = self._batches.pad
+            if pad is not None and key in pad.rows:
+                pad.rows[key] = (*pad.rows[key][:-1], state.value)
+            else:
+                self._rows.update({"state": state}, "WHERE key = ?", key)
 
     def waiting(self) -> tuple[Transaction, ...]:
         """Trade rows whose execution is not known yet, oldest first."""
         # the very words of the partial index: SQLite uses it only for a condition it can recognise
         return self._many("WHERE state = 'waiting'")
 
-    def of_trade(self, trade_id: str, state: RowState) -> tuple[Transaction, ...]:
-        """The rows of one trade that are in a state."""
-        return self._many("WHERE trade_id = ? AND state = ?", trade_id, state) if trade_id else ()
+    def of_trade(self, trade_id: str, *states: RowState) -> tuple[Transaction, ...]:
+        """The rows of one trade that are in one of these states."""
+        marks = ", ".join("?" * len(states))
+        return self._many(f"WHERE trade_id = ? AND state IN ({marks})", trade_id, *states) if trade_id else ()
 
     def of_coin(self, coin: str, *, since: datetime | None = None) -> tuple[Transaction, ...]:
         """All rows of one coin since an instant, oldest first, those before the opening excluded."""
@@ -117,16 +150,19 @@ class TransactionLog:
 
     def last_before(self, coin: str, instant: datetime) -> datetime | None:
         """The time of the newest row of a coin before an instant, None if there is none since the opening."""
+        self._written()
         condition = "WHERE coin = ? AND state != ? AND time < ?"
         found = self._rows.value("max(time)", condition, coin, RowState.OPENING, instant)
         return None if found is None else from_ms(found)
 
     def coins(self) -> tuple[str, ...]:
         """Every coin that ever had a row."""
+        self._written()
         sql = "SELECT DISTINCT coin FROM ledger_transactions ORDER BY coin"
         return tuple(coin for (coin,) in self._session.database.rows(sql, ()))
 
     def _many(self, condition: str, *values: object) -> tuple[Transaction, ...]:
+        self._written()
         return self._rows.many(f"{condition} ORDER BY time, id, key", *values)
 
     # ------------------------------------------------------------------------------------- settlements
@@ -134,7 +170,7 @@ class TransactionLog:
     def put_settlement(self, settlement: Settlement) -> None:
         """Write a settlement, in place of what was known of it."""
         with self._session.transaction():
-            self._put([stored(getattr(settlement, name)) for name in _SETTLED])
+            self._put([[stored(getattr(settlement, name)) for name in _SETTLED]])
 
     def settlement(self, position_id: str, settled_at: datetime) -> Settlement | None:
         """One settlement of a position."""

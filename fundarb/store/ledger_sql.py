@@ -13,15 +13,30 @@ from enum import StrEnum
 from typing import Any, Final
 
 from fundarb.core.instants import to_ms
+from fundarb.core.ledger import Account
 from fundarb.core.money import dec, plain
+from fundarb.core.orders import Leg, Side
 from fundarb.store.fields import Text
 from fundarb.store.session import Session
 
 _ENCODE_TEXT: Final = Text().db_value
 
 
+_SIZES: Final = (64, 16, 4, 1)
+"""How many rows one statement takes: few texts, so that each stays prepared, and well below every engine's
+limit of bound values.
+"""
+_SHORT: Final = 40
+"""Text of a Decimal that is no longer than this, and plain, needs no further look at its size."""
+
+
 def money(amount: Decimal) -> str:
-    """An exact amount as it is stored."""
+    """An exact amount as it is stored, ``plain(dec(amount))``; most amounts are plain text already."""
+    text = str(amount)
+    if type(amount) is Decimal and len(text) <= _SHORT and text.lstrip("-").replace(".", "", 1).isdecimal():
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        return "0" if text == "-0" else text
     return plain(dec(amount))
 
 
@@ -35,6 +50,9 @@ _ENCODERS: Final[dict[type, Callable[[Any], Any]]] = {
     datetime: to_ms,
     int: int,
     type(None): lambda _: None,
+    Account: str,
+    Leg: str,
+    Side: str,
 }
 
 
@@ -64,26 +82,26 @@ class Insert:
     ) -> None:
         """``columns`` as the model names them."""
         self._database = session.database
-        self._width = len(columns)
         table = model._meta.table_name  # noqa: SLF001 - peewee's documented place for a model's columns
-        self._head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
-        self._row = f"({', '.join([session.database.param] * len(columns))})"
-        self._tail = ""
+        head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+        row = f"({', '.join([session.database.param] * len(columns))})"
+        tail = ""
         if keys:
             kept = [f"{column} = excluded.{column}" for column in columns if column not in {*keys, *added}]
             sums = [f"{column} = dadd({table}.{column}, excluded.{column})" for column in added]
-            self._tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(kept + sums)}"
-        self._texts: dict[int, str] = {}
+            tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(kept + sums)}"
+        self._texts = tuple((size, head + ", ".join([row] * size) + tail) for size in _SIZES)
 
-    def __call__(self, values: Sequence[Any]) -> int:
-        """Insert rows in one statement, their values as columns keep them (``stored``, ``money``), one row
-        after the other; the number of the last one, where the table numbers its rows.
+    def __call__(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, their values as columns keep them (``stored``, ``money``); no two of them may have the
+        same ``keys``.
         """
-        sql = self._texts.get(len(values))
-        if sql is None:
-            rows = len(values) // self._width
-            sql = self._texts[len(values)] = self._head + ", ".join([self._row] * rows) + self._tail
-        return int(self._database.execute_sql(sql, values).lastrowid)
+        start = 0
+        for size, sql in self._texts:
+            while len(rows) - start >= size:
+                part = rows[start : start + size]
+                self._database.execute_sql(sql, [value for row in part for value in row])
+                start += size
 
 
 class Lookup:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from fundarb.core.instants import from_ms, to_ms
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.money import ZERO
 from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.store.fields import Unreadable, readable
 from fundarb.store.records import Records
 from fundarb.store.session import Session
 
@@ -29,6 +30,10 @@ RESULT_ACCOUNTS: Final = (
     Account.SUSPENSE,
 )
 _RESULTS: Final = "entry.account IN ({})".format(", ".join(f"'{account}'" for account in RESULT_ACCOUNTS))
+_COINS: Final = "CASE WHEN entry.coin IN ({}) THEN NULL ELSE entry.amount END".format(
+    ", ".join(f"'{coin}'" for coin in sorted(QUOTE_COINS))
+)
+"""The amounts that are not their own value: half of all that would have to be added up."""
 _ACCOUNTS: Final = {account.value: account for account in Account}
 _DAY_MS: Final = 86_400_000
 
@@ -146,7 +151,7 @@ class LedgerSums:
         timed, times = _timed(since, until)
         key = f"journal.at / {_DAY_MS}, entry.account, entry.coin"
         sql = (
-            f"SELECT {key}, dsum(entry.amount), dsum(entry.value) FROM ledger_entries AS entry "
+            f"SELECT {key}, dsum({_COINS}), dsum(entry.value) FROM ledger_entries AS entry "
             "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
             f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key} ORDER BY 1"
         )
@@ -155,7 +160,7 @@ class LedgerSums:
                 day=from_ms(day * _DAY_MS),
                 account=Account(account),
                 coin=coin,
-                amount=Decimal(amount),
+                amount=Decimal(value if coin in QUOTE_COINS else amount),
                 value=Decimal(value),
             )
             for day, account, coin, amount, value in self._session.database.rows(sql, [*values, *times])
@@ -212,22 +217,23 @@ class LedgerSums:
             f"WHERE {' AND '.join(['entry.account != ?', *timed])} ORDER BY journal.at, journal.key, entry.id"
         )
         rows = self._session.database.rows(sql, [Account.POSITION_COST.value, *times])
-        return tuple(
-            TaxEntry(
-                at=from_ms(at),
-                key=key,
-                fact=fact,
-                symbol=symbol,
-                account=Account(account),
-                coin=coin,
-                amount=Decimal(amount),
-                value=Decimal(value),
-                position_id=position,
-                leg=Leg(leg) if leg else None,
+        with readable("an entry of the ledger"):
+            return tuple(
+                TaxEntry(
+                    at=from_ms(at),
+                    key=key,
+                    fact=fact,
+                    symbol=symbol,
+                    account=Account(account),
+                    coin=coin,
+                    amount=Decimal(amount),
+                    value=Decimal(value),
+                    position_id=position,
+                    leg=Leg(leg) if leg else None,
+                )
+                for at, key, fact, symbol, account, coin, amount, value, position, leg in rows
+                if amount != "0"
             )
-            for at, key, fact, symbol, account, coin, amount, value, position, leg in rows
-            if amount != "0"
-        )
 
     def drifted(self) -> tuple[str, ...]:
         """Where the running totals are not what the entries add up to, in words: nowhere, unless the file was
@@ -253,14 +259,17 @@ def _key(item: Sum) -> tuple[str | None, Account, str, Leg | None]:
 def _sum(row: Sequence[str]) -> Sum:
     """From position, account, coin, leg, amount and value, as the database has them."""
     position_id, account, coin, leg, amount, value = row
-    return Sum(
-        position_id=position_id or None,
-        account=_ACCOUNTS[account],
-        coin=coin,
-        leg=Leg(leg) if leg else None,
-        amount=Decimal(amount),
-        value=Decimal(value),
-    )
+    try:
+        return Sum(
+            position_id=position_id or None,
+            account=_ACCOUNTS[account],
+            coin=coin,
+            leg=Leg(leg) if leg else None,
+            amount=Decimal(amount),
+            value=Decimal(value),
+        )
+    except (KeyError, ValueError, InvalidOperation) as error:
+        raise Unreadable(" ".join(map(str, row)), "a sum of the ledger") from error
 
 
 def _booked(after: int, until: int | None) -> tuple[list[str], list[object]]:

@@ -43,7 +43,7 @@ class LedgerTables:
     settlements: Any
 
 
-def make_ledger_tables(database: peewee.Database) -> LedgerTables:
+def make_ledger_tables(database: Any) -> LedgerTables:
     """The models of one database."""
     base = base_model(database)
     return LedgerTables(

@@ -1,5 +1,5 @@
-"""One writer per account: a file lock held for life, and an epoch that fences whatever an earlier writer left
-behind.
+"""One writer per account: a lock held for life (of a file, or of a session of the server), and an epoch that
+fences whatever an earlier writer left behind.
 
 The lock cannot fence the venue; that is why each intent carries its epoch and the wire gate asks
 ``still_ours`` immediately before a write. SIGKILL leaves nothing to clean up; a stopped process keeps its
@@ -9,15 +9,14 @@ lock.
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Final
 
 from fundarb.clock import Clock
 from fundarb.crash import Point, reached
 from fundarb.errors import InvariantBroken, Locked
 from fundarb.store.database import Store
-from fundarb.store.flock import FileLock, held, holder, lock_path
+from fundarb.store.ports import Holder
 
 POLL: Final = timedelta(milliseconds=100)
 _GRACE: Final = timedelta(milliseconds=20)
@@ -27,9 +26,11 @@ _LEAST_TRIES: Final = 3  # somebody who only looks (``held``) has the lock for a
 class WriterLock:
     """The writer's lock of one database; one object per holder."""
 
-    def __init__(self, path: Path, store: Store, *, clock: Clock) -> None:
-        """``path`` is the database file; the lock file stands beside it as ``NAME.lock``."""
-        self._lock = FileLock(lock_path(path))
+    def __init__(self, store: Store, *, clock: Clock) -> None:
+        """Of an open database; the lock is not taken. ``clock`` is the machine's, also where trading goes by
+        a virtual one: whether a process lives is a matter of real time.
+        """
+        self._lock = store.place.lock()
         self._store = store
         self._clock = clock
         self._epoch = 0
@@ -56,6 +57,7 @@ class WriterLock:
             tries += 1
             left = deadline - self._clock.monotonic()
             if left <= timedelta() and tries >= _LEAST_TRIES:
+                self._lock.release()
                 raise Locked(self.describe_holder())
             self._clock.sleep(min(POLL, left) if left > _GRACE else _GRACE)
         reached(Point.LOCK_AFTER_ACQUIRE)
@@ -63,23 +65,34 @@ class WriterLock:
         try:
             now = self._clock.now()
             self._lock.write({"pid": os.getpid(), "role": role, "since": now.isoformat()})
-            epoch = self._store.writer.take_over(os.getpid(), role)
+            epoch = self._store.writer.take_over(os.getpid(), role, at=now)
         finally:
             if not epoch:
                 self._lock.release()
         reached(Point.EPOCH_AFTER_COMMIT)
         self._epoch = epoch
+        self._store.database.fence(epoch)
         return epoch
 
     def heartbeat(self) -> None:
-        """Renew the sign of life; ``InvariantBroken`` if another writer has taken over."""
+        """Renew the sign of life; ``InvariantBroken`` if another writer has taken over, ``StateUnavailable``
+        if the server's lock is lost.
+        """
+        self._hold()
         self._store.writer.heartbeat(self.epoch, self._clock.now())
 
     def still_ours(self) -> bool:
-        """Whether we hold the lock, its file is the one of that name, and no later epoch exists. Well below a
-        millisecond.
-        """
-        return bool(self._epoch) and self._lock.ours() and self._store.writer.epoch() == self._epoch
+        """Whether we hold the lock for certain and no later epoch exists. Well below a millisecond."""
+        return self._hold() and self._store.writer.epoch() == self._epoch
+
+    def _hold(self) -> bool:
+        """Whether the lock itself is ours; if it was and is not, nothing is written any more on a server."""
+        if not self._epoch:
+            return False
+        if self._lock.ours():
+            return True
+        self._store.database.lose("the writer's lock is lost: nothing is sent any more; start again")
+        return False
 
     def release(self) -> None:
         """Give it back; nothing happens if it is not held. The lock is let go even if the row cannot be
@@ -88,35 +101,26 @@ class WriterLock:
         epoch, self._epoch = self._epoch, 0
         try:
             if epoch:
+                self._store.database.fence(0)
                 self._store.writer.released(epoch)
         finally:
             self._lock.release()
 
     def describe_holder(self) -> str:
         """One sentence about who holds the lock, and what to do."""
-        found = holder(self._lock.path)
-        pid, role = found.get("pid", "unknown"), found.get("role", "writer")
+        found = self._store.place.holder() or Holder()
+        pid, role = found.pid or "unknown", found.role or "writer"
         record = self._store.writer.read()
-        beat = ""
+        now, since, beat = self._clock.now(), found.since, ""
         if record is not None and record.pid == pid:
-            beat = f", last sign of life {_age(self._clock.now() - record.heartbeat)} ago"
-        since = f" for {_age(self._clock.now() - start)}" if (start := _instant(found.get("since"))) else ""
+            since = record.since
+            beat = f", last sign of life {_age(now - record.heartbeat)} ago"
+        who = f"process {pid} ({role})" + (f" on {found.host}" if found.host else "")
+        age = f" for {_age(now - since)}" if since is not None else ""
         return (
-            f"another fundarb is the writer of {self._store.path}: process {pid} ({role}){since}{beat}; "
-            f"wait for it, or end it with: kill {pid}"
+            f"another fundarb is the writer of {self._store.name}: {who}{age}{beat}; "
+            f"wait for it, or end it with: {found.end or f'kill {pid}'}"
         )
-
-
-def writer_alive(path: Path) -> bool:
-    """Whether some process holds the writer's lock of a database file."""
-    return held(lock_path(path))
-
-
-def _instant(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
 
 
 def _age(duration: timedelta) -> str:

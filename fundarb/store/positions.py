@@ -131,10 +131,13 @@ class Positions:
         """Add what an execution did to the book (coins owned, contracts short; negative
         reduces); the position afterwards.
 
-        ``InvariantBroken`` if either would fall below zero: we never owe coins, the perp leg is never long.
+        ``InvariantBroken`` if either would fall below zero (we never owe coins, the perp leg is never long),
+        or if the position is final.
         """
         with self._session.transaction():
             old = self.get(position_id)
+            if old.state.final:
+                raise InvariantBroken(f"{position_id} is {old.state}: it holds nothing any more")
             owned, short = old.spot_owned + spot, old.contracts + contracts
             if owned < 0 or short < 0:
                 raise InvariantBroken(

@@ -14,6 +14,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+import peewee
+
 from fundarb.core.instants import to_ms
 from fundarb.store.fields import Integer, Text
 from fundarb.store.session import Session
@@ -67,6 +69,8 @@ class Records(Generic[R]):
             if not isinstance(meta.fields[name], (Text, Integer))  # those are kept as they are
         )
         self._table = f'"{meta.table_name}"'
+        numbered = isinstance(meta.primary_key, peewee.AutoField)
+        self._returning = session.database.returning if numbered else ""
         columns = ", ".join(f'"{name}"' for name in self._names)
         self._select = f"SELECT {columns} FROM {self._table}"
         self._updates: dict[tuple[str, ...], str] = {}
@@ -97,8 +101,9 @@ class Records(Generic[R]):
         statement = self._inserts.get(names)
         if statement is None:
             columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
-            statement = self._inserts[names] = f"INSERT INTO {self._table} ({columns}) VALUES ({marks})"
-        return int(self._database.execute_sql(statement, self._encoded(values)).lastrowid)
+            statement = f"INSERT INTO {self._table} ({columns}) VALUES ({marks}){self._returning}"
+            self._inserts[names] = statement
+        return self._database.insert(statement, self._encoded(values))
 
     def add(self, record: R, **more: Any) -> R:
         """Write a record (and columns beyond it); as it will be read."""

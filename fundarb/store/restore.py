@@ -9,7 +9,7 @@ reconcile.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
 
 from fundarb.clock import Clock
 from fundarb.core.instants import iso
@@ -17,42 +17,40 @@ from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.errors import ConfigError, Locked, Problem
 from fundarb.store.backup import COPY_MARK, copy_verified, stamped, verify
 from fundarb.store.database import Store
-from fundarb.store.files import path_of, require_local, require_version, url_of
-from fundarb.store.flock import FileLock, holder, lock_path
+from fundarb.store.files import require_local, require_version, url_of
 from fundarb.store.migrations import SCHEMA_VERSION
+from fundarb.store.place import place_of
+from fundarb.store.ports import Holder
 
-_SIDE_FILES: Final = ("-wal", "-shm")
 
-
-def restore(source: Path, url: str, *, clock: Clock, tag: str) -> Path | None:
-    """Make the database of ``url`` a copy of ``source``; where the former database was moved, None if there
-    was none.
+def restore(source: Path, url: str, *, clock: Clock, tag: str) -> str:
+    """Make the database of ``url`` a copy of ``source``; where the former database is kept, "" if there was
+    none.
 
     ``Locked`` while a writer is at work, ``ConfigError`` if the backup is missing, damaged or of a newer
     schema.
     """
-    path = path_of(url)
+    place = place_of(url)
     if not source.is_file():
         raise ConfigError(Problem(str(source), "there is no such backup", "name an existing file"))
     require_version(source, verify(source), known=SCHEMA_VERSION, readonly=False)
-    require_local(path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(lock_path(path))
-    if not lock.try_acquire():
-        raise Locked(
-            f"process {holder(lock.path).get('pid', 'unknown')} works on {path}: end it, then restore"
-        )
+    if place.file is not None:
+        require_local(place.file)
+        place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = place.lock()
     try:
-        fresh = copy_verified(source, stamped(path, "restoring", at=clock.now()))
-        with Store.open(url_of(fresh), clock=clock) as store:
-            store.meta.set(COPY_MARK, source.name)
-            adopt_copy(store, tag)
-        former = _set_aside(path, clock)
-        lock_path(fresh).unlink(missing_ok=True)
-        fresh.rename(path)
+        if not lock.try_acquire():
+            pid = (place.holder() or Holder()).pid or "unknown"
+            raise Locked(f"process {pid} works on {place.name}: end it, then restore")
+        with TemporaryDirectory(prefix="fundarb-") as folder:
+            beside = place.file or Path(folder) / place.label
+            fresh = copy_verified(source, stamped(beside, "restoring", at=clock.now()))
+            with Store.open(url_of(fresh), clock=clock) as store:
+                store.meta.set(COPY_MARK, source.name)
+                adopt_copy(store, tag)
+            return place.put(fresh, clock.now())
     finally:
         lock.release()
-    return former
 
 
 def adopt_copy(store: Store, tag: str) -> bool:
@@ -75,15 +73,3 @@ def adopt_copy(store: Store, tag: str) -> bool:
         )
         store.meta.delete(COPY_MARK)
     return True
-
-
-def _set_aside(path: Path, clock: Clock) -> Path | None:
-    aside = stamped(path, "before-restore", at=clock.now())
-    for suffix in _SIDE_FILES:  # a write-ahead log belongs to its file, and would be applied to the wrong one
-        beside = Path(f"{path}{suffix}")
-        if beside.exists():
-            beside.rename(f"{aside}{suffix}")
-    if not path.exists():
-        return None
-    path.rename(aside)
-    return aside

@@ -1,13 +1,12 @@
-"""One open database file: its tables, its transactions, and the few calls through which every query runs.
+"""One open database: its tables, its transactions, and the few calls through which every query runs.
 
 The collaborators (positions, intents, the ledger …) are built upon a ``Session`` and know nothing of one
-another beyond what they are handed. Each thread has its own connection; two sessions, of one file or of two,
-may live in one process.
+another beyond what they are handed. Each thread has its own connection; two sessions, of one database or of
+two, may live in one process.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,41 +16,48 @@ from typing import Any, Self
 from fundarb.clock import Clock
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.crash import Point
-from fundarb.errors import InvariantBroken
-from fundarb.store import files
-from fundarb.store.sqlite import Sqlite, translated
+from fundarb.errors import ConfigError, InvariantBroken, Problem
+from fundarb.store.ports import Database, Place
 from fundarb.store.tables import Tables, make_tables
 from fundarb.store.transaction import Transaction, Transactions
 
 
 class Session:
-    """An existing file whose schema is right, open."""
+    """An existing database whose schema is right, open."""
 
-    def __init__(self, path: Path, *, clock: Clock, readonly: bool) -> None:
-        """Connect at once, so that a file that cannot be opened is known now."""
-        self.path = path
-        self.url = files.url_of(path)
+    def __init__(self, place: Place, *, clock: Clock, readonly: bool) -> None:
+        """Connect at once, so that what cannot be opened is known now."""
+        self.place = place
+        self.name = place.name
+        self.url = place.url
         self.clock = clock
         self.readonly = readonly
-        self.database = Sqlite(path, readonly=readonly)
+        self.database: Database = place.connect(readonly=readonly)
         self.tables: Tables = make_tables(self.database)
-        self._transactions = Transactions(self.database, self.still_there)
-        self._places = (str(path), f"{path}-wal")
-        self._file = _identity_of(self._places[0])
-        self.database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
-        # as long as this first connection lives, SQLite never replaces the write-ahead log
-        self._wal = _identity_of(self._places[1])
+        self._transactions = Transactions(self.database)
+
+    @property
+    def path(self) -> Path:
+        """The database's file; ``ConfigError`` where a server keeps it."""
+        if self.place.file is None:
+            raise ConfigError(Problem("--db", f"{self.name} is no file"))
+        return self.place.file
 
     def transaction(self, *, before: Point | None = None, after: Point | None = None) -> Transaction:
         """A block that is durable as a whole or not at all: ``with store.transaction(): …``.
 
         Inside another it joins; if it raises, it alone is undone. ``before`` and ``after`` name crash points
         around the commit that makes it durable (the outermost one). ``StateUnavailable`` if that commit fails
-        or the file is gone: then nothing of it may be acted upon.
+        or the database is gone: then nothing of it may be acted upon.
         """
         if self.readonly:
-            raise InvariantBroken(f"{self.path} was opened for reading only")
+            raise InvariantBroken(f"{self.name} was opened for reading only")
         return Transaction(self._transactions, before=before, after=after)
+
+    @property
+    def depth(self) -> int:
+        """How many blocks of a transaction are open on this thread, one inside the other."""
+        return len(self._transactions.frames)
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call once the current transaction is durable; at once if there is none; never if it is undone."""
@@ -63,15 +69,12 @@ class Session:
         if self._transactions.frames or self.database.in_transaction():
             yield
             return
-        with translated(self.path), self.database.transaction():
+        with self.database.snapshot():
             yield
 
     def still_there(self) -> bool:
-        """Whether the file, and its write-ahead log, are still the ones that were opened. Cheap: two ``stat``
-        calls.
-        """
-        file, log = self._places
-        return _identity_of(file) == self._file and _identity_of(log) == self._wal
+        """Whether what was opened is still the database of that name. Cheap."""
+        return self.database.still_there()
 
     def now(self) -> datetime:
         """The clock's instant as a column keeps it: cut to the millisecond."""
@@ -79,7 +82,7 @@ class Session:
 
     def rows(self, query: Any) -> list[dict[str, Any]]:
         """All rows of a select, as dictionaries by column name, values in core types."""
-        with translated(self.path):
+        with self.database.translated():
             return list(query.dicts())
 
     def row(self, query: Any) -> dict[str, Any] | None:
@@ -89,14 +92,14 @@ class Session:
 
     def scalar(self, query: Any) -> Any:
         """The first value of the first row, or None."""
-        with translated(self.path):
+        with self.database.translated():
             return query.scalar()
 
     def execute(self, query: Any) -> Any:
         """Run an insert, update or delete; what peewee answers (rows changed, or the new id). Broken
         constraints pass through.
         """
-        with translated(self.path):
+        with self.database.translated():
             return query.execute()
 
     def close(self) -> None:
@@ -110,11 +113,3 @@ class Session:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
-
-
-def _identity_of(place: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(place)  # noqa: PTH116 - asked four times per order; a Path costs ten times as much
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino)

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -81,6 +81,17 @@ def unavailable(error: BaseException, path: Path) -> StateUnavailable:
     return StateUnavailable(f"database {path}: {text}; {hint}")
 
 
+_Identity = tuple[int, int] | None
+
+
+def _identity_of(place: str) -> _Identity:
+    try:
+        found = os.stat(place)  # noqa: PTH116 - asked four times per order; a Path costs ten times as much
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn whatever the engine raises, except a broken constraint, into ``StateUnavailable``."""
@@ -98,17 +109,36 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def file_uri(path: Path, mode: str) -> str:
-    """The URI by which SQLite opens a file in a mode (``ro``, ``rw``), without ever creating it."""
-    return f"file:{quote(str(path))}?mode={mode}"
+    """The URI by which SQLite opens a file in a mode (``ro``, ``rw``), without ever creating it.
+
+    A reader on a read-only medium cannot make the index of the log that it otherwise wants; without a log
+    there is nothing to index, and the file is read as one that does not change.
+    """
+    still = "&immutable=1" if mode == "ro" and _on_read_only_medium(path) else ""
+    return f"file:{quote(str(path))}?mode={mode}{still}"
+
+
+def _on_read_only_medium(path: Path) -> bool:
+    """Whether nobody can write here and nothing waits in a log beside the file."""
+    try:
+        readonly = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+    return readonly and not path.with_name(f"{path.name}-wal").exists()
 
 
 class Sqlite(peewee.SqliteDatabase):
     """One database file. Each thread that uses it gets its own connection; ``close_all`` closes every one."""
 
+    returning = ""  # the number of a new row is known without asking
+
     def __init__(self, path: Path, *, readonly: bool) -> None:
         """Nothing is opened yet. The file must exist."""
         self.path = path
+        self.name = str(path)
         self.readonly = readonly
+        self._places = (self.name, f"{path}-wal")
+        self._identities: tuple[_Identity, ...] = ()
         self._opened: list[sqlite3.Connection] = []
         self._opened_lock = threading.Lock()
         pragmas = [*([] if readonly else _WRITER_PRAGMAS), *_PRAGMAS]
@@ -166,6 +196,56 @@ class Sqlite(peewee.SqliteDatabase):
             return self.execute_sql(sql, params).fetchone()
         except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
             raise unavailable(error, self.path) from error
+
+    def stream(self, sql: str) -> Iterator[Any]:
+        """The rows of a query one after the other, however many."""
+        with translated(self.path):
+            yield from self.execute_sql(sql)
+
+    def insert(self, sql: str, params: Sequence[object]) -> int:
+        """Insert rows; the number of the last of them, where the table numbers its rows."""
+        return int(self.execute_sql(sql, params).lastrowid)
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Turn what the engine raises inside into ``StateUnavailable``."""
+        return translated(self.path)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Reads that see one and the same moment."""
+        with translated(self.path), self.transaction():
+            yield
+
+    def watch(self) -> None:
+        """Connect at once, so that a file that cannot be opened is known now, and remember which file it
+        is.
+        """
+        file, log = self._places
+        identity = _identity_of(file)
+        self.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()
+        # as long as this first connection lives, SQLite never replaces the write-ahead log
+        self._identities = (identity, _identity_of(log))
+
+    def still_there(self) -> bool:
+        """Whether the file, and its write-ahead log, are still the ones that were opened. Cheap: two ``stat``
+        calls.
+        """
+        file, log = self._places
+        return (_identity_of(file), _identity_of(log)) == self._identities
+
+    def require_there(self) -> None:
+        """Raise ``StateUnavailable`` if the file was deleted or replaced under us."""
+        if not self.still_there():
+            raise StateUnavailable(
+                f"database {self.path} was deleted or replaced while in use: nothing is recorded "
+                "any more; stop this process, put the file (or the newest backup) back, then reconcile"
+            )
+
+    def lose(self, why: str) -> None:
+        """Nothing to do: transactions of two processes exclude each other in any case."""
+
+    def fence(self, epoch: int) -> None:
+        """Nothing to do: a file's lock is lost only with its holder, or with the file's folder."""
 
     def _open(self) -> None:
         """The connection of this thread; ``StateUnavailable`` once everything was closed."""

@@ -21,7 +21,7 @@ from fundarb.core.states import IntentState, PositionState
 from fundarb.store.fields import DecimalText, Flag, Instant, Integer, Text, Word
 
 
-def base_model(database: peewee.Database) -> Any:
+def base_model(database: Any) -> Any:
     """The class from which the models of one database derive."""
 
     class Base(peewee.Model):
@@ -49,7 +49,7 @@ class Tables:
     snapshots: Any
 
 
-def make_tables(database: peewee.Database) -> Tables:
+def make_tables(database: Any) -> Tables:
     """The models of one database."""
     base = base_model(database)
     return Tables(

@@ -1,8 +1,8 @@
 """The one transaction: immediate, re-entrant, all or nothing; what was recorded in it is told only after it
 is durable.
 
-The outermost block is ``BEGIN IMMEDIATE``: the write lock is taken at once, so that what is read inside is
-what is written upon. A block inside another joins it, and fails alone (a savepoint): if the outer block
+The outermost block is immediate: the database's one write lock is taken at once, so that what is read inside
+is what is written upon. A block inside another joins it, and fails alone (a savepoint): if the outer block
 survives the exception, nothing of the inner one remains, its callbacks included. Never hold one across a
 network call.
 """
@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from fundarb.crash import Point, reached
-from fundarb.errors import InvariantBroken, StateUnavailable
-from fundarb.store.sqlite import Sqlite
+from fundarb.errors import InvariantBroken
+from fundarb.store.ports import Database
 
 _UNNAMED_BEFORE: Final = (Point.COMMIT_BEFORE,)
 _UNNAMED_AFTER: Final = (Point.COMMIT_AFTER,)
@@ -43,10 +43,9 @@ class _Frame:
 class Transactions:
     """The open blocks of each thread on one database."""
 
-    def __init__(self, database: Sqlite, still_there: Callable[[], bool]) -> None:
-        """``still_there`` says whether the file that is open is still the file of that name."""
+    def __init__(self, database: Database) -> None:
+        """None is open yet."""
         self.database = database
-        self._still_there = still_there
         self._local = threading.local()
 
     @property
@@ -66,14 +65,6 @@ class Transactions:
             self.frames[-1].callbacks.append(callback)
         else:
             callback()
-
-    def require_file(self) -> None:
-        """Raise ``StateUnavailable`` if the file was deleted or replaced under us."""
-        if not self._still_there():
-            raise StateUnavailable(
-                f"database {self.database.path} was deleted or replaced while in use: nothing is recorded "
-                "any more; stop this process, put the file (or the newest backup) back, then reconcile"
-            )
 
 
 class Transaction:
@@ -95,7 +86,7 @@ class Transaction:
         elif database.in_transaction():
             raise InvariantBroken("a transaction cannot begin inside a consistent read")
         else:
-            owner.require_file()
+            database.require_there()
             database.begin_immediate()
         owner.frames.append(_Frame(*self._points))
         return self
@@ -124,9 +115,14 @@ class Transaction:
             reached(point)
         self._owner.database.commit_immediate()
         # a row in a file that nobody can find again is not durable: nothing may be sent on its strength
-        self._owner.require_file()
+        self._owner.database.require_there()
         for point in frame.after or _UNNAMED_AFTER:
             reached(point)
         with ExitStack() as stack:  # every callback runs, in order, whatever one of them raises
             for callback in reversed(frame.callbacks):
                 stack.callback(callback)
+
+
+def alone(database: Database) -> Transaction:
+    """One transaction on a database that has no session: while it is made ready, copied or filled."""
+    return Transaction(Transactions(database), before=None, after=None)

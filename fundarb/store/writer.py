@@ -29,11 +29,12 @@ class Writer:
         """The newest epoch, zero before the first writer."""
         return int(self._records.value("epoch") or 0)
 
-    def take_over(self, pid: int, role: str) -> int:
-        """Begin a new epoch; call it only with the lock in hand."""
+    def take_over(self, pid: int, role: str, *, at: datetime) -> int:
+        """Begin a new epoch ``at`` an instant of the machine's clock, as all signs of life; call it only with
+        the lock in hand.
+        """
         with self._session.transaction():
-            now = self._session.now()
-            record = WriterRecord(pid=pid, epoch=self.epoch() + 1, role=role, since=now, heartbeat=now)
+            record = WriterRecord(pid=pid, epoch=self.epoch() + 1, role=role, since=at, heartbeat=at)
             self._records.delete("WHERE id = 1")
             self._records.add(record, id=1, released=False)
             return record.epoch
@@ -42,7 +43,7 @@ class Writer:
         """Show that the writer of an epoch lives; ``InvariantBroken`` if another has taken over."""
         with self._session.transaction():
             if not self._records.update({"heartbeat": at}, "WHERE epoch = ?", epoch):
-                raise InvariantBroken(f"epoch {epoch} is over: another writer has taken {self._session.path}")
+                raise InvariantBroken(f"epoch {epoch} is over: another writer has taken {self._session.name}")
 
     def released(self, epoch: int) -> None:
         """The writer of an epoch ended in order; nothing happens if another has taken over."""

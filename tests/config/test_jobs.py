@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from apscheduler.triggers.cron import CronTrigger
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fundarb.config import Flags, JobSpec, Settings, Trigger, load_jobs, parse_jobs, read_jobs
 from fundarb.config.jobs import RUNS, WATCH, cron_fault
@@ -109,7 +112,8 @@ def job(**changes: str) -> str:
         (job(every=""), "job 1 (x) every: is missing"),
         (job(every='"60"'), "job 1 (x) every: '60' is not a duration with its unit"),
         (job(every="60"), "job 1 (x) every: 60 is not a duration with its unit"),
-        (job(every='"10ms"'), "job 1 (x) every: '10ms' must be between"),
+        (job(every='"10ms"'), "job 1 (x) every: '10ms' must be between 1s and 31d"),
+        (job(every='"0s"'), "job 1 (x) every: '0s' must be between 1s and 31d"),
         (job(minute='"5"'), "job 1 (x) minute: is unknown for trigger interval; it goes with trigger cron"),
         (job(color='"red"'), "job 1 (x) color: is unknown for trigger interval; known here"),
         (job(enabled='"yes"'), "job 1 (x) enabled: 'yes' is not true or false"),
@@ -122,10 +126,21 @@ def job(**changes: str) -> str:
             job(trigger='"cron"', every="", minute='"*/0"'),
             "job 1 (x) minute: '*/0' has a step that never fits",
         ),
+        (
+            job(trigger='"cron"', every="", day_of_week='"mon-fri/2"'),
+            "job 1 (x) day_of_week: 'mon-fri/2' has a step after a name",
+        ),
         (job(trigger='"cron"', every="", hour='"9-5"'), "job 1 (x) hour: '9-5' runs backwards"),
         (job(trigger='"cron"', every="", hour='"often"'), "job 1 (x) hour: 'often' is out of range"),
         (job(trigger='"cron"', every="", hour="true"), "job 1 (x) hour: True is not a cron field"),
-        (job(trigger='"after_funding"', every="", offset='"9h"'), "job 1 (x) offset: '9h' must be between"),
+        (
+            job(trigger='"after_funding"', every="", offset='"9h"'),
+            "job 1 (x) offset: '9h' must be between 0s and 8h",
+        ),
+        (
+            job(trigger='"cron"', every="", day='"31"', month='"2"'),
+            "job 1 (x) day: '31' never comes in month '2'; the longest of these months has 29 days",
+        ),
         (job(trigger='"before_funding"'), "every: is unknown for trigger before_funding"),
         (job() + job(), "job 2 (x): has the name of job 1; names must differ"),
         ('[jobs]\nname = "x"\n', "jobs.toml jobs: is unknown"),
@@ -164,3 +179,19 @@ def test_all_mistakes_of_all_jobs_are_listed_at_once() -> None:
 def test_good_cron_fields_have_no_fault(key: str, text: str) -> None:
     """Stars, steps, ranges, lists and names are accepted."""
     assert cron_fault(key, text) == ""
+
+
+@given(
+    day=st.sampled_from(["31", "30-31", "30", "29", "*/30", "28-31/3", "31,1", "*"]),
+    month=st.sampled_from(["2", "feb", "4,6,9,11", "apr-jun", "4-6/2", "*/2", "2-4", "12", "*"]),
+)
+def test_a_day_that_never_comes_is_refused_exactly_where_nothing_would_ring(day: str, month: str) -> None:
+    """The trigger itself, asked for its next time, has none for what is refused, and one for the rest."""
+    due = CronTrigger(day=day, month=month, timezone=UTC).get_next_fire_time(
+        None, datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    text = job(trigger='"cron"', every="", day=f'"{day}"', month=f'"{month}"')
+    if due is None:
+        assert any("never comes" in fault for fault in faults(text))
+    else:
+        assert parsed(text)[0].cron == {"day": day, "month": month}

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fundarb.clock import VirtualClock
 from fundarb.core.market import Category
 from fundarb.core.orders import ExecKind, Execution, Leg, Purpose, Side, link_id
@@ -29,9 +31,18 @@ def clock() -> VirtualClock:
     return VirtualClock(NOW)
 
 
-def opened(path: Path, **options: Any) -> Store:
-    """The store of a file, made if it is missing."""
-    return Store.open(url_of(path), **{"clock": clock(), **options})
+def opened(where: Path | str, **options: Any) -> Store:
+    """The store of a file or a URL, made if it is missing."""
+    url = where if isinstance(where, str) else url_of(where)
+    return Store.open(url, **{"clock": clock(), **options})
+
+
+sqlite_only = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+"""For a test of what only a database file has; its docstring says what that is."""
+server_in_proof = pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.proof)], indirect=True
+)
+"""For a slow test (it starts processes): with a file in each run, with a server in `make proof`."""
 
 
 def made(path: Path) -> Path:
@@ -114,19 +125,19 @@ from datetime import timedelta
 from pathlib import Path
 from fundarb.clock import SystemClock
 from fundarb.store.database import Store
-from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
-path = Path(sys.argv[1])
 clock = SystemClock()
-store = Store.open(url_of(path), clock=clock)
+store = Store.open(sys.argv[1], clock=clock)
+path = store.place.file
 """
 
 
 @contextmanager
-def process(path: Path, script: str) -> Iterator["subprocess.Popen[str]"]:
+def process(where: Path | str, script: str) -> Iterator["subprocess.Popen[str]"]:
     """A python process that has a database open as ``store`` and runs a script; killed at the end."""
+    url = where if isinstance(where, str) else url_of(where)
     child = subprocess.Popen(
-        [sys.executable, "-c", PREAMBLE + script, str(path)],
+        [sys.executable, "-c", PREAMBLE + script, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

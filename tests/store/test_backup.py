@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fundarb.core.records import BlockKind
-from fundarb.errors import ConfigError, Locked
+from fundarb.errors import ConfigError, Locked, StateUnavailable
 from fundarb.store import backup as module
+from fundarb.store import file_place
 from fundarb.store.backup import backup, copy_verified, newest, rotate, verify
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
@@ -20,6 +21,12 @@ from fundarb.store.migrate import migrate
 from fundarb.store.migrations import MIGRATIONS, SCHEMA_VERSION
 from fundarb.store.restore import adopt_copy, restore
 from tests.store.make import clock, intent, opened, position
+
+
+@pytest.fixture
+def backend() -> str:
+    """Copies of files; those of a server's database stand in test_server_backup."""
+    return "sqlite"
 
 
 def test_a_backup_holds_everything_that_was_committed(store: Store, tmp_path: Path) -> None:
@@ -66,7 +73,7 @@ def test_a_copy_that_does_not_verify_is_not_kept(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damage on the way to the disk leaves no file that looks like a backup."""
-    real = module._copy
+    real = module.copy
 
     def damaging(source: Path, target: Path, *, name: str) -> None:
         real(source, target, name=name)
@@ -74,7 +81,7 @@ def test_a_copy_that_does_not_verify_is_not_kept(
             file.seek(4096 * 3)
             file.write(b"\xff" * 4096)
 
-    monkeypatch.setattr(module, "_copy", damaging)
+    monkeypatch.setattr(file_place, "copy", damaging)
     with pytest.raises(ConfigError, match="damaged"):
         backup(store, tmp_path / "copy.db")
     assert list(tmp_path.glob("copy.db*")) == []
@@ -164,8 +171,7 @@ def test_a_restore_halts_and_draws_a_new_tag(path: Path) -> None:
     copy = lived(path)
     later = clock()
     later.sleep(timedelta(hours=2))
-    former = restore(copy, url_of(path), clock=later, tag="bbbb")
-    assert former is not None
+    former = Path(restore(copy, url_of(path), clock=later, tag="bbbb"))
     with opened(path, clock=later) as store:
         identity = store.identity.require()
         assert (identity.tag, identity.old_tags) == ("bbbb", ("aaaa",))
@@ -185,8 +191,7 @@ def test_a_damaged_database_can_be_replaced(path: Path) -> None:
     copy = lived(path)
     path.write_bytes(b"nonsense" * 1000)
     path.with_name(path.name + "-wal").write_bytes(b"stale")
-    former = restore(copy, url_of(path), clock=clock(), tag="bbbb")
-    assert former is not None
+    former = Path(restore(copy, url_of(path), clock=clock(), tag="bbbb"))
     assert former.read_bytes().startswith(b"nonsense")
     assert Path(f"{former}-wal").read_bytes() == b"stale"
     with opened(path) as store:
@@ -197,7 +202,7 @@ def test_a_restore_to_an_empty_place(path: Path, tmp_path: Path) -> None:
     """There is nothing to move aside on a new machine."""
     copy = lived(path)
     target = tmp_path / "new machine" / "fundarb.db"
-    assert restore(copy, url_of(target), clock=clock(), tag="bbbb") is None
+    assert restore(copy, url_of(target), clock=clock(), tag="bbbb") == ""
     with opened(target) as store:
         assert store.identity.require().tag == "bbbb"
 
@@ -255,3 +260,34 @@ def test_a_backup_put_in_place_by_hand_is_recognised(path: Path) -> None:
         assert adopt_copy(store, "cccc") is False
         assert store.identity.require().tag == "bbbb"
         assert store.blocks.control(clock().now()) is Control.HALTED
+
+
+def torn(store: Store) -> Path:
+    """The database file with one page that is no page."""
+    path = Path(store.place.name)
+    store.positions.add(position())
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(4096 * 3)
+        file.write(b"\xff" * 4096)
+    return path
+
+
+def test_a_damaged_database_is_named_by_its_backup(store: Store, tmp_path: Path) -> None:
+    """The damage is of the database, not of the copy being made: its name is said, and no copy is left."""
+    path, place = torn(store), store.place
+    with pytest.raises(StateUnavailable) as caught:
+        module.made(place, tmp_path / "copy.db", clock=clock())
+    assert str(path) in str(caught.value)
+    assert "partial" not in str(caught.value)
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
+def test_what_is_damaged_is_said(store: Store) -> None:
+    """A check of everything names the damage on one line, not SQLite's heading; a sound file passes."""
+    store.place.require_sound()
+    path = torn(store)
+    with pytest.raises(StateUnavailable, match=f"{path}.*") as caught:
+        store.place.require_sound()
+    assert "\n" not in str(caught.value)
+    assert "***" not in str(caught.value)

@@ -22,7 +22,7 @@ from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandState
 from fundarb.errors import ConfigError, InvariantBroken
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
-from tests.store.make import NOW, heard, opened, process
+from tests.store.make import NOW, heard, opened, process, server_in_proof
 
 START = from_ms(to_ms(NOW))
 HOUR = timedelta(hours=1)
@@ -178,10 +178,11 @@ print(*mine, flush=True)
 """
 
 
+@server_in_proof
 def test_two_processes_never_get_the_same_command(store: Store) -> None:
     """However they race, each command goes to exactly one."""
     numbers = [store.commands.add("open", "{}") for _ in range(20)]
-    with process(store.path, CLAIM) as first, process(store.path, CLAIM) as second:
+    with process(store.url, CLAIM) as first, process(store.url, CLAIM) as second:
         for child in (first, second):
             assert child.stdin is not None
             child.stdin.write("go\n")
@@ -262,7 +263,7 @@ def test_an_identity_is_written_once_and_checked(store: Store) -> None:
         store.identity.check(venue="sandbox", mode="paper", instance="default", uid="8")
     assert len(caught.value.problems) == 2
     assert "'bybit', not to 'sandbox'" in str(caught.value)
-    assert str(store.path) in str(caught.value)
+    assert store.name in str(caught.value)
 
 
 def test_a_new_tag_keeps_the_old_ones(store: Store) -> None:
@@ -351,5 +352,5 @@ def test_the_store_of_a_closed_file_can_be_opened_again(store: Store) -> None:
     """Closing loses nothing."""
     store.meta.set("a", "1")
     store.close()
-    with opened(store.path) as again:
+    with opened(store.url) as again:
         assert again.meta.get("a") == "1"

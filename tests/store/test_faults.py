@@ -15,6 +15,12 @@ from fundarb.store.database import Store
 from tests.store.make import opened, position, process
 
 
+@pytest.fixture
+def backend() -> str:
+    """Faults of a file and its disk; those of a server stand in test_server_faults."""
+    return "sqlite"
+
+
 def test_a_deleted_database_is_noticed_before_anything_is_believed(path: Path) -> None:
     """After the file is gone no transaction succeeds, so no order gets a row that nobody will find again."""
     with opened(path) as store:

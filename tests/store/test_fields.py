@@ -3,7 +3,6 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import peewee
@@ -16,7 +15,7 @@ from fundarb.core.states import PositionState
 from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.fields import DecimalText, ExactSum, Flag, Instant, Word, dsum
-from tests.store.make import D, intent, opened, position
+from tests.store.make import D, intent, opened, position, sqlite_only
 
 AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**30), max_value=10**30)
 INSTANTS = st.datetimes(
@@ -108,10 +107,9 @@ def test_the_sum_is_exact_in_any_order(amounts: list[Decimal], random: Any) -> N
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(amounts=st.lists(AMOUNTS, min_size=1, max_size=20))
-def test_the_sum_is_exact_in_the_database(tmp_path: Path, amounts: list[Decimal]) -> None:
+def test_the_sum_is_exact_in_the_database(url: str, amounts: list[Decimal]) -> None:
     """``dsum`` over a column gives a Decimal that no binary fraction has touched, and zero over nothing."""
-    path = tmp_path / "sum.db"
-    with opened(path) as store:
+    with opened(url) as store:
         table = store.tables.snapshots
         with store.transaction():
             store.execute(table.delete())
@@ -130,8 +128,9 @@ def test_a_sum_that_would_round_fails_loudly() -> None:
         total.step("0." + "0" * 300 + "1")
 
 
+@sqlite_only
 def test_a_broken_sum_is_reported_as_such(store: Store) -> None:
-    """A text that is no number in a money column stops the query."""
+    """A text that is no number in a money column stops the query (a server's NUMERIC takes none)."""
     store.snapshots.add(store.clock.now(), "x", equity=D(1))
     store.database.execute_sql("UPDATE snapshots SET equity = 'many'")
     with pytest.raises(StateUnavailable, match="step"):
@@ -157,8 +156,9 @@ def test_money_is_not_reckoned_with_in_sql(store: Store, use: Any) -> None:
         use(store.tables.positions.notional)
 
 
+@sqlite_only
 def test_strict_tables_refuse_what_is_not_text(store: Store) -> None:
-    """Even plain SQL cannot put a binary number into a money column as such."""
+    """Even plain SQL cannot put a binary number into a money column as such (SQLite's STRICT tables)."""
     store.positions.add(position())
     store.database.execute_sql("UPDATE positions SET notional = 1.1")  # STRICT TEXT keeps it as text
     kept = store.database.execute_sql("SELECT typeof(notional) FROM positions").fetchone()[0]
@@ -191,6 +191,7 @@ def test_records_come_back_equal(
     assert (order.quantity, order.limit_price, order.reduce_only) == (quantity, price, reduce)
 
 
+@sqlite_only
 def test_the_connection_is_durable_and_strict(store: Store) -> None:
     """WAL with FULL synchronisation, foreign keys, patience with other processes, our mark in the header."""
     asked = {
@@ -206,8 +207,9 @@ def test_the_connection_is_durable_and_strict(store: Store) -> None:
     }
 
 
+@sqlite_only
 def test_every_table_is_strict(store: Store) -> None:
-    """No table takes a value of another type than its column's."""
+    """No table takes a value of another type than its column's, which only SQLite has to be told."""
     loose = [
         row[1]
         for row in store.database.execute_sql("PRAGMA table_list").fetchall()

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from fundarb.errors import ConfigError, StateUnavailable
 from fundarb.store import files
 from fundarb.store.database import Store, exists
 from fundarb.store.migrations import SCHEMA_VERSION
+from fundarb.store.sqlite import file_uri
 from tests.store.make import clock, made, opened
 
 
@@ -141,7 +143,7 @@ def test_a_reader_refuses_an_older_schema(path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://bot:secret@db/fundarb", "not a kind of database"),
+        ("mysql://bot:secret@db/fundarb", "not a kind of database"),
         ("fundarb.db", "not a kind of database"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "names no file"),
@@ -249,3 +251,31 @@ def test_a_file_of_somebody_else_is_used_as_it_is(path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "chmod", forbidden)
     opened(path).close()
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_read_only_medium_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody can write, a file without a log is read as one that does not change; with a log beside it
+    nothing is assumed.
+    """
+    path = tmp_path / "a.db"
+    path.touch()
+    assert "immutable" not in file_uri(path, "ro")
+    real = os.statvfs(path)
+
+    def readonly(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_flag=real.f_flag | os.ST_RDONLY)
+
+    monkeypatch.setattr("fundarb.store.sqlite.os.statvfs", readonly)
+    assert file_uri(path, "ro").endswith("?mode=ro&immutable=1")
+    assert "immutable" not in file_uri(path, "rw")
+    (tmp_path / "a.db-wal").touch()
+    assert "immutable" not in file_uri(path, "ro")
+
+
+def test_the_heading_of_a_check_is_no_damage() -> None:
+    """What SQLite puts above its findings is left out, what it found is on one line."""
+    found = [
+        "*** in database main ***\nTree 5 page 5: btreeInitPage() returns error code 11",
+        "row 1 missing",
+    ]
+    assert files.faults(found) == "Tree 5 page 5: btreeInitPage() returns error code 11; row 1 missing"

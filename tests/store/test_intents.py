@@ -9,12 +9,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fundarb.core.orders import Leg, link_id
+from fundarb.core.orders import Leg, Purpose, link_id
 from fundarb.core.records import IntentRecord
 from fundarb.core.states import INTENT, IntentState, IntentTrigger, PositionTrigger
 from fundarb.errors import FundarbError, IllegalTransition, InvariantBroken
 from fundarb.store.database import Store
-from tests.store.make import NOW, PLAN, D, heard, intent, opened, position, process
+from tests.store.make import (
+    NOW,
+    PLAN,
+    D,
+    heard,
+    intent,
+    opened,
+    position,
+    process,
+    server_in_proof,
+    sqlite_only,
+)
 
 NAME = f"p-{PLAN}"
 I = IntentTrigger  # noqa: E741 - the tests read like the table
@@ -201,9 +212,10 @@ print(won, flush=True)
 """
 
 
+@server_in_proof
 def test_two_processes_never_write_the_same_order(planned: Store) -> None:
     """Of two processes that race for the same numbers each order is written by exactly one."""
-    with process(planned.path, RACE) as first, process(planned.path, RACE) as second:
+    with process(planned.url, RACE) as first, process(planned.url, RACE) as second:
         for child in (first, second):
             assert child.stdin is not None
             child.stdin.write("go\n")
@@ -212,14 +224,22 @@ def test_two_processes_never_write_the_same_order(planned: Store) -> None:
     assert won == len(planned.intents.of_position(NAME)) == 2
 
 
+def test_orders_that_hedge_or_reduce_are_not_counted(planned: Store) -> None:
+    """Whatever is done to get out or together leaves the cap per minute to entries."""
+    for number, purpose in enumerate((item for item in Purpose if not item.adds_exposure), start=1):
+        planned.intents.add(intent(number, Leg.PERP, purpose=purpose))
+        planned.intents.advance(intent(number, Leg.PERP).link_id, I.REFUSED)
+    assert planned.intents.entries_since(NOW - timedelta(seconds=1)) == 0
+
+
 def test_orders_are_counted_from_an_instant(planned: Store) -> None:
-    """The cap per minute counts every order that was written, whatever became of it."""
+    """The cap per minute counts every order that was written to add exposure, whatever became of it."""
     planned.intents.add(intent(1, Leg.PERP))
     planned.intents.advance(intent(1, Leg.PERP).link_id, I.REFUSED)
     planned.intents.add(intent(2, Leg.PERP, created_at=NOW + timedelta(seconds=30), symbol="ETHUSDT"))
-    assert planned.intents.sent_since(NOW - timedelta(seconds=1)) == 2
-    assert planned.intents.sent_since(NOW + timedelta(seconds=1)) == 1
-    assert planned.intents.sent_since(NOW + timedelta(seconds=31)) == 0
+    assert planned.intents.entries_since(NOW - timedelta(seconds=1)) == 2
+    assert planned.intents.entries_since(NOW + timedelta(seconds=1)) == 1
+    assert planned.intents.entries_since(NOW + timedelta(seconds=31)) == 0
     newest = planned.intents.last_wire()
     assert newest is not None
     assert newest > NOW + timedelta(seconds=29)
@@ -244,15 +264,18 @@ def test_an_unknown_order_is_a_lookup_error(store: Store) -> None:
         store.intents.get("fa-none-0000000000-s001")
 
 
-def test_a_start_with_a_long_past_is_quick(path: Any) -> None:
-    """With 10,000 past orders of 1,000 plans the reads of a start-up take less than a second."""
-    with opened(path) as store:
+@sqlite_only
+def test_a_start_with_a_long_past_is_quick(url: str) -> None:
+    """With 10,000 past orders of 1,000 plans the reads of a start-up take less than a second, by SQLite's own
+    plan (a server chooses by its statistics).
+    """
+    with opened(url) as store:
         with store.transaction():
             fill_past(store)
         watch = SystemWatch()
         assert store.intents.open() == ()
         assert store.positions.active() == ()
-        assert store.intents.sent_since(NOW + timedelta(days=1)) == 0
+        assert store.intents.entries_since(NOW + timedelta(days=1)) == 0
         assert store.intents.next_seq("p-0000000999") == 11
         assert watch.elapsed() < timedelta(seconds=1)
         plan = store.database.execute_sql(
@@ -292,7 +315,8 @@ def fill_past(store: Store) -> None:
         names = list(records[0])
         encode = [model._meta.fields[name].db_value for name in names]
         marks = ", ".join("?" * len(names))
-        store.database._mine().executemany(
+        connection: Any = store.database
+        connection._mine().executemany(
             f"INSERT INTO {model._meta.table_name} ({', '.join(names)}) VALUES ({marks})",
             [[code(record[name]) for name, code in zip(names, encode, strict=True)] for record in records],
         )

@@ -21,7 +21,7 @@ from fundarb.errors import InvariantBroken, StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.ledger_log import Settlement
 from fundarb.store.ledger_tables import RowState
-from tests.store.make import NOW, opened, position
+from tests.store.make import NOW, opened, position, server_in_proof
 
 D = Decimal
 
@@ -159,7 +159,7 @@ def test_entries_cannot_be_changed(store: Store, statement: str) -> None:
     assert store.ledger.balances() == {"USDT": D(10)}
 
 
-def test_tampering_is_seen(store: Store, path: Path) -> None:
+def test_tampering_is_seen(store: Store) -> None:
     """A journal that does not sum to zero, put in by another hand, is named by its key."""
     store.ledger.post_transaction(row("1"))
     store.ledger.post_transaction(row("2"))
@@ -189,6 +189,7 @@ def test_reading_gives_back_what_was_written(store: Store, plan: PositionRecord)
     assert store.ledger.read.slippage_by_day(since=NOW) == ((today, D("0.1")),)
 
 
+@server_in_proof
 def test_many_journals_are_read_page_by_page(store: Store) -> None:
     """More journals than one page holds come back complete and in order."""
     with store.transaction():
@@ -382,10 +383,10 @@ def test_settlements_are_unvalued_until_rate_and_expectation_are_known(
     assert unvalued("p-OTHER", since=at) == ()
 
 
-def test_a_reader_cannot_post(store: Store, path: Path) -> None:
+def test_a_reader_cannot_post(store: Store, url: str) -> None:
     """A store that was opened for reading refuses before anything happens."""
     store.ledger.post_transaction(row("1"))
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
         assert reader.ledger.balances() == {"USDT": D(10)}
         with pytest.raises((InvariantBroken, StateUnavailable)):
             reader.ledger.post_transaction(row("2"))

@@ -19,7 +19,7 @@ from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.migrate import migrate
 from fundarb.store.migrations import MIGRATIONS
-from tests.store.make import clock, opened
+from tests.store.make import clock, opened, sqlite_only
 from tests.store.test_ledger import execution, plan, row
 
 D = Decimal
@@ -60,8 +60,9 @@ def test_an_unknown_kind_is_in_suspense_to_the_last_digit(store: Store) -> None:
     }
 
 
+@sqlite_only
 def test_a_disk_that_became_read_only_refuses_by_name(store: Store) -> None:
-    """What cannot be written is said with the file's name; nothing of it is there, and reading goes on."""
+    """What cannot be written to a file is said with its name; nothing of it is there, and reading goes on."""
     store.ledger.post_transaction(row("1"))
     store.database.execute_sql("PRAGMA query_only = ON")
     with pytest.raises(StateUnavailable, match=r"fundarb\.db"):
@@ -102,3 +103,41 @@ def test_totals_of_an_older_database_are_its_sums(path: Path) -> None:
         assert store.ledger.read.drifted() == ()
         store.ledger.post_transaction(row("1"))
         assert store.ledger.balances() == {"USDT": whole + 10}
+
+
+@pytest.mark.parametrize(
+    ("column", "text"), [("leg", "sqot"), ("account", "vallet"), ("amount", "NaN"), ("value", "NaN")]
+)
+def test_a_text_that_nobody_stored_is_damage(store: Store, column: str, text: str) -> None:
+    """A flipped bit that makes a word or an amount unreadable is named with what to do, and is no bug."""
+    store.ledger.post_transaction(row("1"))
+    columns = {"journal_id": 1, "account": "wallet", "coin": "USDT", "amount": "5", "value": "5", "leg": None}
+    columns[column] = text
+    marks = ", ".join([store.database.param] * len(columns))
+    names = ", ".join(columns)
+    store.database.execute_sql(f"INSERT INTO ledger_entries ({names}) VALUES ({marks})", [*columns.values()])
+    with pytest.raises(StateUnavailable, match=f"damaged.*{text}.*backup"):
+        list(store.ledger.read.journals())
+
+
+@pytest.mark.parametrize(("column", "text"), [("leg", "sqot"), ("account", "vallet")])
+def test_a_running_total_that_nobody_stored_is_damage(store: Store, column: str, text: str) -> None:
+    """The same of a running total: named, and no figure is made of it."""
+    store.ledger.post_transaction(row("1"))
+    param = store.database.param
+    store.database.execute_sql(
+        f"UPDATE ledger_totals SET {column} = {param} WHERE account = 'wallet'", [text]
+    )
+    with pytest.raises(StateUnavailable, match=f"damaged.*{text}.*backup"):
+        store.ledger.balances()
+
+
+def test_a_tax_export_of_damaged_entries_is_refused(store: Store) -> None:
+    """No return is made of a text that nobody stored."""
+    store.ledger.post_transaction(row("1"))
+    columns = "journal_id, account, coin, amount, value"
+    store.database.execute_sql(
+        f"INSERT INTO ledger_entries ({columns}) VALUES (1, 'vallet', 'USDT', '5', '5')"
+    )
+    with pytest.raises(StateUnavailable, match=r"damaged.*vallet.*backup"):
+        store.ledger.read.tax_entries()

@@ -15,12 +15,12 @@ from fundarb.clock import SystemClock
 from fundarb.errors import InvariantBroken, Locked, StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.flock import FileLock, held, holder, lock_path
-from fundarb.store.lock import WriterLock, writer_alive
-from tests.store.make import clock, heard, opened, process
+from fundarb.store.lock import WriterLock
+from tests.store.make import clock, heard, opened, process, server_in_proof, sqlite_only
 
 SECOND = timedelta(seconds=1)
 HOLD = """
-lock = WriterLock(path, store, clock=clock)
+lock = WriterLock(store, clock=clock)
 print(lock.acquire("daemon", timedelta()), flush=True)
 sys.stdin.readline()
 lock.release()
@@ -30,15 +30,15 @@ sys.stdin.readline()
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
+def store(url: str) -> Iterator[Store]:
     """A database on the machine's own clock."""
-    with opened(path, clock=SystemClock()) as made:
+    with opened(url, clock=SystemClock()) as made:
         yield made
 
 
 def lock_of(store: Store) -> WriterLock:
     """A lock that nobody holds yet."""
-    return WriterLock(store.path, store, clock=store.clock)
+    return WriterLock(store, clock=store.clock)
 
 
 def say(child: "subprocess.Popen[str]") -> None:
@@ -66,9 +66,9 @@ def test_the_epoch_grows_with_each_writer(store: Store) -> None:
     assert store.writer.epoch() == 3
 
 
-def test_a_second_writer_is_told_who_the_first_is(store: Store, path: Path) -> None:
+def test_a_second_writer_is_told_who_the_first_is(store: Store, url: str) -> None:
     """Process id, role and age of the holder stand in the message, and how to end it."""
-    with process(path, HOLD) as child:
+    with process(url, HOLD) as child:
         assert heard(child) == "1"
         with pytest.raises(Locked) as caught:
             lock_of(store).acquire("command")
@@ -76,7 +76,7 @@ def test_a_second_writer_is_told_who_the_first_is(store: Store, path: Path) -> N
             rf"process {child.pid} \(daemon\) for \d+ s, last sign of life \d+ s ago", str(caught.value)
         )
         assert f"kill {child.pid}" in str(caught.value)
-        assert writer_alive(path)
+        assert store.place.holder() is not None
 
 
 def test_a_second_writer_in_the_same_process_is_refused_too(store: Store) -> None:
@@ -92,9 +92,10 @@ def test_a_second_writer_in_the_same_process_is_refused_too(store: Store) -> Non
     second.release()
 
 
-def test_waiting_ends_when_the_holder_lets_go(store: Store, path: Path) -> None:
+@server_in_proof
+def test_waiting_ends_when_the_holder_lets_go(store: Store, url: str) -> None:
     """Within the time to wait the lock is taken as soon as it is free."""
-    with process(path, HOLD) as child:
+    with process(url, HOLD) as child:
         assert heard(child) == "1"
         say(child)
         lock = lock_of(store)
@@ -102,10 +103,10 @@ def test_waiting_ends_when_the_holder_lets_go(store: Store, path: Path) -> None:
         lock.release()
 
 
-def test_waiting_is_on_the_clock_and_ends(path: Path) -> None:
+def test_waiting_is_on_the_clock_and_ends(url: str) -> None:
     """On a virtual clock the whole wait passes at once, and not a moment more than asked."""
     virtual = clock()
-    with opened(path, clock=virtual) as store:
+    with opened(url, clock=virtual) as store:
         first, second = lock_of(store), lock_of(store)
         first.acquire("daemon")
         start = virtual.now()
@@ -115,24 +116,28 @@ def test_waiting_is_on_the_clock_and_ends(path: Path) -> None:
         first.release()
 
 
-def test_a_killed_holder_leaves_nothing_to_clean_up(store: Store, path: Path) -> None:
+def test_a_killed_holder_leaves_nothing_to_clean_up(store: Store, url: str) -> None:
     """After SIGKILL the next writer takes over at once, in a new epoch."""
-    with process(path, HOLD) as child:
+    with process(url, HOLD) as child:
         assert heard(child) == "1"
         child.kill()
         child.wait()
-        assert not writer_alive(path)
         record = store.writer.read()
         assert record is not None
         assert record.pid == child.pid
         lock = lock_of(store)
-        assert lock.acquire("command") == 2
+        assert lock.acquire("command", 10 * SECOND) == 2  # a server notices the death a moment later
+        holder = store.place.holder()
+        assert holder is not None
+        assert holder.pid == os.getpid()
         lock.release()
+        assert store.place.holder() is None
 
 
-def test_a_stopped_holder_keeps_its_lock(store: Store, path: Path) -> None:
+@server_in_proof
+def test_a_stopped_holder_keeps_its_lock(store: Store, url: str) -> None:
     """SIGSTOP is not death: nobody takes over from a process that may wake up."""
-    with process(path, HOLD) as child:
+    with process(url, HOLD) as child:
         assert heard(child) == "1"
         child.send_signal(signal.SIGSTOP)
         os.waitpid(child.pid, os.WUNTRACED)
@@ -147,15 +152,16 @@ def test_a_stopped_holder_keeps_its_lock(store: Store, path: Path) -> None:
 
 RACE = """
 sys.stdin.readline()
-lock = WriterLock(path, store, clock=clock)
+lock = WriterLock(store, clock=clock)
 print(*[epoch for _ in range(10) for epoch in [lock.acquire("command", timedelta(seconds=20))]
         if lock.still_ours() and lock.release() is None], flush=True)
 """
 
 
-def test_processes_that_race_never_share_an_epoch(store: Store, path: Path) -> None:
+@server_in_proof
+def test_processes_that_race_never_share_an_epoch(store: Store, url: str) -> None:
     """Twenty turns of two processes are twenty epochs."""
-    with process(path, RACE) as first, process(path, RACE) as second:
+    with process(url, RACE) as first, process(url, RACE) as second:
         for child in (first, second):
             say(child)
         epochs = [int(word) for child in (first, second) for word in heard(child).split()]
@@ -163,10 +169,10 @@ def test_processes_that_race_never_share_an_epoch(store: Store, path: Path) -> N
     assert store.writer.epoch() == 20
 
 
-def test_the_heartbeat_moves_and_is_fenced(path: Path) -> None:
+def test_the_heartbeat_moves_and_is_fenced(url: str) -> None:
     """A sign of life is dated by the clock; after a take-over the old writer's sign is refused."""
     virtual = clock()
-    with opened(path, clock=virtual) as store:
+    with opened(url, clock=virtual) as store:
         lock = lock_of(store)
         epoch = lock.acquire("daemon")
         virtual.sleep(5 * SECOND)
@@ -175,7 +181,7 @@ def test_the_heartbeat_moves_and_is_fenced(path: Path) -> None:
         assert record is not None
         assert record.alive(virtual.now(), SECOND)
         assert record.heartbeat - record.since == 5 * SECOND
-        store.writer.take_over(1, "command")
+        store.writer.take_over(1, "command", at=store.clock.now())
         assert not lock.still_ours()
         with pytest.raises(InvariantBroken, match=f"epoch {epoch} is over"):
             lock.heartbeat()
@@ -183,6 +189,7 @@ def test_the_heartbeat_moves_and_is_fenced(path: Path) -> None:
         assert store.writer.read() is not None
 
 
+@sqlite_only
 def test_a_deleted_lock_file_ends_ownership(store: Store) -> None:
     """Who deletes the file lets a second writer in: the first must notice before it sends anything."""
     lock = lock_of(store)
@@ -199,22 +206,23 @@ def test_a_deleted_lock_file_ends_ownership(store: Store) -> None:
 
 def test_a_failed_take_over_frees_the_lock(store: Store) -> None:
     """If the epoch cannot be written nobody is left holding the lock."""
-    reader = opened(store.path, readonly=True)
+    reader = opened(store.url, readonly=True)
     with pytest.raises(InvariantBroken):
-        WriterLock(store.path, reader, clock=store.clock).acquire("command")
+        WriterLock(reader, clock=store.clock).acquire("command")
     reader.close()
-    assert not writer_alive(store.path)
+    assert store.place.holder() is None
 
 
+@sqlite_only
 def test_release_lets_go_even_if_the_database_is_gone(store: Store) -> None:
-    """The file lock is freed whatever happens to the row."""
+    """The file lock is freed whatever happens to the row of a file that is gone."""
     lock = lock_of(store)
     lock.acquire("daemon")
     store.close()
     store.path.unlink()
     with pytest.raises(StateUnavailable):
         lock.release()
-    assert not writer_alive(store.path)
+    assert store.place.holder() is None
 
 
 def test_the_lock_file_is_private_and_says_who_holds_it(tmp_path: Path) -> None:
@@ -237,6 +245,7 @@ def test_the_lock_file_is_private_and_says_who_holds_it(tmp_path: Path) -> None:
     assert not held(lock.path)
 
 
+@sqlite_only
 def test_a_holder_that_left_no_name_can_be_described(store: Store) -> None:
     """A lock file without readable text still gives a message."""
     stranger = FileLock(lock_path(store.path))
@@ -254,10 +263,10 @@ def test_a_holder_that_left_no_name_can_be_described(store: Store) -> None:
         (timedelta(hours=5), "5 h 0 min"),
     ],
 )
-def test_ages_are_said_in_words(path: Path, age: timedelta, text: str) -> None:
+def test_ages_are_said_in_words(url: str, age: timedelta, text: str) -> None:
     """Seconds, minutes, hours: as a person would say it."""
     virtual = clock()
-    with opened(path, clock=virtual) as store:
+    with opened(url, clock=virtual) as store:
         lock = lock_of(store)
         lock.acquire("daemon")
         virtual.sleep(age)
@@ -265,6 +274,7 @@ def test_ages_are_said_in_words(path: Path, age: timedelta, text: str) -> None:
         lock.release()
 
 
+@sqlite_only
 def test_a_link_to_the_database_leads_to_the_same_lock(store: Store, tmp_path: Path) -> None:
     """Whatever name a second process uses for the file, it meets the first one's lock."""
     link = tmp_path / "link.db"

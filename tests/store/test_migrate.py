@@ -16,6 +16,12 @@ from fundarb.store.sqlite import APPLICATION_ID
 from tests.store.make import clock, made, opened, process
 
 
+@pytest.fixture
+def backend() -> str:
+    """Versions in a file's header; those of a server's schema stand in test_server."""
+    return "sqlite"
+
+
 def test_versions_are_numbered_without_gaps() -> None:
     """Each migration leads from the version before it to its own."""
     assert [item.version for item in MIGRATIONS] == list(range(1, SCHEMA_VERSION + 1))

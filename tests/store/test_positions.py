@@ -9,7 +9,7 @@ from fundarb.core.records import Goal
 from fundarb.core.states import POSITION, PositionState, PositionTrigger
 from fundarb.errors import IllegalTransition, InvariantBroken
 from fundarb.store.database import Store
-from tests.store.make import NOW, PLAN, D, clock, opened, position
+from tests.store.make import NOW, PLAN, D, clock, opened, position, sqlite_only
 
 NAME = f"p-{PLAN}"
 T = PositionTrigger
@@ -127,6 +127,15 @@ def test_a_book_never_turns_around(store: Store, spot: object, contracts: object
     assert store.positions.get(NAME).contracts == 0
 
 
+def test_a_finished_plan_holds_nothing_any_more(store: Store) -> None:
+    """What comes after the end is not added to it."""
+    store.positions.add(position())
+    store.positions.advance(NAME, T.FLAT)
+    with pytest.raises(InvariantBroken, match="ABORTED"):
+        store.positions.add_quantities(NAME, spot=D(0), contracts=D("0.1"))
+    assert store.positions.get(NAME).contracts == 0
+
+
 def test_the_plan_may_change_until_it_is_final(store: Store) -> None:
     """Goal, target and note can be changed while the position lives, and not after."""
     store.positions.add(position())
@@ -164,8 +173,11 @@ def test_all_can_be_asked_for_a_period(store: Store) -> None:
     assert [item.position_id for item in store.positions.all(until=later)] == [NAME]
 
 
+@sqlite_only
 def test_active_positions_are_found_by_their_index(store: Store) -> None:
-    """Neither the active plans nor that of one coin need a look at every position that ever was."""
+    """Neither the active plans nor that of one coin need a look at every position that ever was (a server
+    chooses by its statistics).
+    """
     for condition, used in (
         ("state NOT IN ('CLOSED', 'ABORTED')", "positions_active"),
         ("state NOT IN ('CLOSED', 'ABORTED') AND base = 'BTC'", "positions_active"),
@@ -177,5 +189,5 @@ def test_active_positions_are_found_by_their_index(store: Store) -> None:
 def test_a_second_process_sees_the_same(store: Store) -> None:
     """Another store of the same file reads what the first wrote."""
     kept = store.positions.add(position())
-    with opened(store.path, clock=clock()) as other:
+    with opened(store.url, clock=clock()) as other:
         assert other.positions.get(NAME) == kept

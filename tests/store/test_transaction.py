@@ -4,7 +4,6 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from fundarb.crash import Point
 from fundarb.errors import IllegalTransition, InvariantBroken, StateUnavailable
 from fundarb.store import transaction
 from fundarb.store.database import Store
-from tests.store.make import D, heard, intent, opened, position, process
+from tests.store.make import D, heard, intent, opened, position, process, server_in_proof
 
 
 class Stop(Exception):
@@ -53,19 +52,19 @@ def test_the_outer_block_takes_the_inner_with_it(store: Store) -> None:
     assert store.meta.get("inner") is None
 
 
-def test_another_connection_sees_a_transaction_only_when_it_is_durable(store: Store, path: Path) -> None:
+def test_another_connection_sees_a_transaction_only_when_it_is_durable(store: Store, url: str) -> None:
     """Readers see the state before until the commit, and the whole of it after."""
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
         with store.transaction():
             store.meta.set("a", "1")
             assert reader.meta.get("a") is None
         assert reader.meta.get("a") == "1"
 
 
-def test_listeners_are_told_after_the_commit_and_in_order(store: Store, path: Path) -> None:
+def test_listeners_are_told_after_the_commit_and_in_order(store: Store, url: str) -> None:
     """A listener finds what it is told about already durable, and is told in the order of the ids."""
     told: list[tuple[str, bool]] = []
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
 
         def listen(recorded: RecordedEvent, event: Event) -> None:
             durable = any(item.id == recorded.id for item in reader.events.after(0, 10))
@@ -137,19 +136,19 @@ def test_an_illegal_transition_changes_nothing(store: Store) -> None:
     assert store.events.after(0, 10) == ()
 
 
-def test_a_reader_cannot_write(store: Store, path: Path) -> None:
-    """A store opened for reading refuses a transaction, and the file refuses the statement."""
+def test_a_reader_cannot_write(store: Store, url: str) -> None:
+    """A store opened for reading refuses a transaction, and the engine refuses the statement."""
     assert store.readonly is False
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
         with pytest.raises(InvariantBroken, match="reading only"):
             reader.meta.set("a", "1")
-        with pytest.raises(StateUnavailable, match="readonly"):
+        with pytest.raises(StateUnavailable, match=r"read-?only"):
             reader.database.execute_sql("DELETE FROM meta")
 
 
-def test_several_reads_see_one_moment(store: Store, path: Path) -> None:
+def test_several_reads_see_one_moment(store: Store, url: str) -> None:
     """Inside ``reading`` a concurrent commit stays invisible; a write inside it is refused."""
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
         with reader.reading():
             assert reader.meta.get("a") is None
             store.meta.set("a", "1")
@@ -160,9 +159,9 @@ def test_several_reads_see_one_moment(store: Store, path: Path) -> None:
         store.meta.set("b", "1")
 
 
-def test_two_stores_in_one_process_are_strangers(tmp_path: Path) -> None:
-    """Rows of one file never appear in another, even inside one another's transactions."""
-    with opened(tmp_path / "a.db") as first, opened(tmp_path / "b.db") as second:
+def test_two_stores_in_one_process_are_strangers(anew: Callable[[], str]) -> None:
+    """Rows of one database never appear in another, even inside one another's transactions."""
+    with opened(anew()) as first, opened(anew()) as second:
         with first.transaction(), second.transaction():
             first.positions.add(position())
             second.positions.add(position(base="ETH"))
@@ -197,10 +196,10 @@ print("done", flush=True)
 """
 
 
-def test_two_processes_lose_no_update(store: Store, path: Path) -> None:
+def test_two_processes_lose_no_update(store: Store, url: str) -> None:
     """Read, add, write: with an immediate transaction neither overwrites the other, and none fails."""
     store.meta.set("count", "0")
-    with process(path, COUNT) as first, process(path, COUNT) as second:
+    with process(url, COUNT) as first, process(url, COUNT) as second:
         for child in (first, second):
             assert child.stdin is not None
             child.stdin.write("go\n")
@@ -216,20 +215,22 @@ with store.transaction():
 """
 
 
-def test_a_killed_process_leaves_no_half_transaction(store: Store, path: Path) -> None:
+@server_in_proof
+def test_a_killed_process_leaves_no_half_transaction(store: Store, url: str) -> None:
     """SIGKILL before the commit: nothing of it is there, and the next writer needs no clean-up."""
-    with process(path, KILLED) as child:
+    with process(url, KILLED) as child:
         child.wait(timeout=20)
     assert store.meta.get("half") is None
     store.meta.set("next", "works")
     assert store.meta.get("next") == "works"
 
 
-def test_a_reader_opens_after_a_kill(path: Path) -> None:
+@server_in_proof
+def test_a_reader_opens_after_a_kill(url: str) -> None:
     """The write-ahead log of a killed writer is read by the next reader without any writer's help."""
-    with process(path, "store.meta.set('kept', 'yes')\nos.kill(os.getpid(), signal.SIGKILL)\n") as child:
+    with process(url, "store.meta.set('kept', 'yes')\nos.kill(os.getpid(), signal.SIGKILL)\n") as child:
         child.wait(timeout=20)
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
         assert reader.meta.get("kept") == "yes"
 
 
@@ -249,11 +250,11 @@ def test_everything_of_a_step_is_one_transaction(store: Store) -> None:
 
 
 def test_crash_points_lie_on_either_side_of_the_outermost_commit(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However deep they were named, points are reached once, around the commit; undone ones never."""
     passed: list[tuple[str, bool]] = []
-    with opened(path, readonly=True) as reader:
+    with opened(url, readonly=True) as reader:
 
         def note(point: Point) -> None:
             passed.append((point.value, reader.meta.get("a") is not None))
@@ -288,14 +289,15 @@ print("survived", flush=True)
     ("point", "durable"),
     [("intent.before_commit", False), ("state.before_commit", False), ("intent.after_commit", True)],
 )
-def test_a_kill_at_a_point_leaves_all_or_nothing(path: Path, point: str, durable: bool) -> None:
+@server_in_proof
+def test_a_kill_at_a_point_leaves_all_or_nothing(url: str, point: str, durable: bool) -> None:
     """Killed before the commit neither the order nor the step is there; after it both are."""
-    with process(path, CRASH) as child:
+    with process(url, CRASH) as child:
         assert child.stdin is not None
         child.stdin.write(f"{point}\n")
         child.stdin.flush()
         assert heard(child) == ""
-    with opened(path) as store:
+    with opened(url) as store:
         assert len(store.intents.open()) == durable
         (found,) = store.positions.active()
         assert found.state == ("OPENING" if durable else "PLANNED")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fundarb.store.schema import Schema
 
-_STATEMENTS = (
+_ENTRIES = (
     """
     CREATE TABLE ledger_journals (
         id {growing_id}, key TEXT NOT NULL UNIQUE, fact TEXT NOT NULL,
@@ -25,15 +25,9 @@ _STATEMENTS = (
     ) {strict}
     """,
     "CREATE INDEX ledger_entries_journal ON ledger_entries (journal_id)",
-    # a trade log is corrected by a new entry, never by another hand
-    """
-    CREATE TRIGGER ledger_entries_fixed BEFORE UPDATE ON ledger_entries
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END
-    """,
-    """
-    CREATE TRIGGER ledger_entries_kept BEFORE DELETE ON ledger_entries
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END
-    """,
+)
+
+_REST = (
     """
     CREATE TABLE ledger_holdings (
         owner TEXT NOT NULL, asset TEXT NOT NULL, quantity {money} NOT NULL, cost {money} NOT NULL,
@@ -68,4 +62,6 @@ _STATEMENTS = (
 
 def apply(schema: Schema) -> None:
     """Create every table, index and trigger of the ledger."""
-    schema.run(*_STATEMENTS)
+    schema.run(*_ENTRIES)
+    schema.forbid_changes("ledger_entries")  # a ledger is corrected by a new entry, never by another hand
+    schema.run(*_REST)
