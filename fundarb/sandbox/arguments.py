@@ -10,9 +10,12 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from fundarb.core.money import dec
+from fundarb.sandbox.bounds import FIRST, LAST, MOST, in_calendar, sane
 from fundarb.sandbox.timekeeping import instant
 
 _T = TypeVar("_T")
+_MOST_LEVELS = 1000
+_OUT_OF_BOUNDS = f"must be zero or of a size between {1 / MOST} and {MOST}"
 
 
 class ControlError(Exception):
@@ -94,9 +97,12 @@ class Arguments:
             raise self.fail(name, "is missing")
         value = self._value[name]
         try:
-            return dec(value)
+            found = dec(value)
         except ValueError:
             raise self.fail(name, 'must be a number as a string, like "0.0001"') from None
+        if not sane(found):
+            raise self.fail(name, _OUT_OF_BOUNDS)
+        return found
 
     def number_or_none(self, name: str) -> Decimal | None:
         """A number as a string, None where it is absent or null."""
@@ -114,8 +120,11 @@ class Arguments:
             raise self.fail(names[0], f"one of {', '.join(names)} must be given")
 
     def instant(self, name: str) -> datetime:
-        """An ISO 8601 instant with its zone."""
-        return self.parsed(name, instant)
+        """An ISO 8601 instant with its zone, of this century."""
+        found = self.parsed(name, instant)
+        if not in_calendar(found):
+            raise self.fail(name, f"is not between {FIRST:%Y} and {LAST:%Y}")
+        return found
 
     def parsed(self, name: str, parse: Callable[[str], _T]) -> _T:
         """A string that a function reads; its ``ValueError`` becomes the message."""
@@ -144,6 +153,8 @@ class Arguments:
     def levels(self, name: str) -> tuple[tuple[Decimal, Decimal], ...]:
         """A list of [price, quantity] pairs, both strings."""
         value = self._get(name, list, what="a list of [price, quantity]")
+        if len(value) > _MOST_LEVELS:
+            raise self.fail(name, f"{_MOST_LEVELS} levels at most")
         found = []
         for item in value:
             if not (isinstance(item, list) and len(item) == 2):
@@ -152,6 +163,8 @@ class Arguments:
                 found.append((dec(item[0]), dec(item[1])))
             except ValueError:
                 raise self.fail(name, "prices and quantities must be strings") from None
+            if not all(map(sane, found[-1])):
+                raise self.fail(name, _OUT_OF_BOUNDS)
         return tuple(found)
 
     def fields(self, name: str) -> Mapping[str, str]:

@@ -1,5 +1,5 @@
-"""Whether a fault can ever happen: its path must be one that answers, its verb one that means something
-there; it arms nothing.
+"""Whether a fault can ever happen: its path must be one that answers, to the method it names, and its verb
+one that means something there; it arms nothing.
 """
 
 from __future__ import annotations
@@ -15,24 +15,31 @@ _OF_READS = ("lag_reads", "stale_reads", "duplicate_rows", "drop_rows", "reorder
 
 
 def fitting(body: Arguments) -> None:
-    """Refuse a path that is none, and a verb that could not do anything on it. What is missing or of a wrong
-    type is left to the fault book to refuse.
-    """
+    """Refuse what could never happen. What is missing or of a wrong type is the fault book's to refuse."""
     match, do = body.nested("match"), body.nested("do")
-    path, verb = match.raw("path"), do.raw("verb")
-    if not isinstance(path, str) or not isinstance(verb, str):
+    path, verb, method = match.raw("path"), do.raw("verb"), match.raw("method")
+    if not isinstance(verb, str) or not isinstance(path, str | None):
         return
     if path in set(Path):
         if verb not in ON_STREAMS:
             raise do.fail("verb", f"does nothing on a stream; there are {', '.join(sorted(ON_STREAMS))}")
+        if method is not None:
+            raise match.fail("method", "messages of a stream have none")
         return
-    endpoint = TABLE.get(path)
-    if endpoint is None:
+    if match.has("topic"):
+        raise match.fail(
+            "topic", "only messages of a stream have one: name its path, /v5/private for example"
+        )
+    if path is not None and path not in TABLE:
         raise match.fail("path", "is no path of this sandbox")
+    meant = [TABLE[path].method] if path is not None else ["GET", "POST"]
+    if method is not None and method not in meant:
+        raise match.fail("method", f"{path} answers to {meant[0]} only")
+    methods = meant if method is None else [method]
     useless = (
         verb == "mute"
-        or (verb in _MATCHED and path not in _CREATES)
-        or (verb in _OF_READS and endpoint.method != "GET")
+        or (verb in _MATCHED and ("POST" not in methods or path not in {None, *_CREATES}))
+        or (verb in _OF_READS and "GET" not in methods)
     )
     if useless:
-        raise do.fail("verb", f"{verb} does nothing on {path}")
+        raise do.fail("verb", f"{verb} does nothing on {path or f'a {methods[0]}'}")

@@ -105,7 +105,7 @@ class Keyring:
     def key(self, state: KeyState) -> ApiKey:
         """The key with what the world has done to it."""
         permissions = FULL_PERMISSIONS
-        if state.permissions:
+        if state.permissions:  # the world has named every group, also those without a right
             permissions = {
                 name: tuple(state.permissions.get(name, ()))
                 for name in (*FULL_PERMISSIONS, *state.permissions)

@@ -7,22 +7,29 @@ later one is multiplied.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from heapq import nlargest
+from itertools import groupby
 from typing import NamedTuple
 from zlib import crc32
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.market import Category
-from fundarb.core.money import ONE, floor_to, round_to
+from fundarb.core.money import ONE, ZERO, floor_to, round_to
 from fundarb.core.orders import ExecKind, Side
 from fundarb.core.pairing import readings
 from fundarb.sandbox.house import House
+from fundarb.sandbox.periods import begun, following
 from fundarb.venue.feed import Bar, BarFeed, BarKind, BarQuery, Point
 
 PRINT_EVERY = timedelta(seconds=5)
 """The market makes one public trade so often."""
+_DAY = timedelta(days=1)
+_MOST_DAYS = 999
+"""Whole daily bars that a market makes at once, beside one that has just begun."""
+_LONG_KEPT = timedelta(days=1461)
 _PRINT_EVERY_MS = PRINT_EVERY // timedelta(milliseconds=1)
 
 
@@ -63,6 +70,33 @@ def bars(house: House, query: BarQuery) -> list[Bar]:
     if not house.setting.jumps or query.kind is BarKind.PREMIUM:
         return found
     return [_moved(house, query, bar=bar) for bar in found]
+
+
+def long_bars(house: House, query: BarQuery, *, interval: str) -> list[Bar]:
+    """Weeks or months, joined from daily bars; of the oldest ones as many as four years have."""
+    oldest = begun(interval, query.end - _LONG_KEPT)
+    first = max(query.start, oldest)
+    start = begun(interval, first)
+    start = start if start == first else following(interval, start)
+    days: list[Bar] = []
+    while start <= query.end:
+        until = start + _MOST_DAYS * _DAY
+        part = bars(house, replace(query, step=_DAY, start=start, end=min(until, query.end)))
+        days += [bar for bar in part if bar.start < until]
+        start = until
+    return [_joined(list(part)) for _, part in groupby(days, key=lambda bar: begun(interval, bar.start))]
+
+
+def _joined(days: list[Bar]) -> Bar:
+    """One bar of the days in it."""
+    first, last = days[0], days[-1]
+    return first._replace(
+        high=max(bar.high for bar in days),
+        low=min(bar.low for bar in days),
+        close=last.close,
+        volume=sum((bar.volume for bar in days), ZERO),
+        turnover=sum((bar.turnover for bar in days), ZERO),
+    )
 
 
 def _moved(house: House, query: BarQuery, *, bar: Bar) -> Bar:

@@ -107,7 +107,34 @@ class _Kept:
 
 
 class KeptWebSocket(_Kept, _WebSocket):  # type: ignore[misc]
-    """A WebSocket: it takes its connection over from HTTP."""
+    """A WebSocket: it takes its connection over from HTTP.
+
+    One that ends because of what the client sends is read to its end: closed over bytes that nobody has read
+    it would be reset by the system, and the client, still sending, would never see the closing frame.
+    """
+
+    read_paused: bool
+    _over = False
+    """Whether nothing that still comes is looked at."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if not self._over:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """What has come is no message, or too long a one: say so, and wait until the client is gone."""
+        self._over = self.close_sent = True
+        closing = self.conn.close_sent
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": closing.code, "reason": closing.reason}
+        )
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
 
 class _Plain(NamedTuple):

@@ -22,6 +22,7 @@ from fundarb.core.instants import to_ms
 from fundarb.sandbox import wire
 from fundarb.sandbox.arguments import Arguments, ControlError
 from fundarb.sandbox.arming import fitting
+from fundarb.sandbox.bounds import LAST, LIFE
 from fundarb.sandbox.desk import Desk
 from fundarb.sandbox.house import House
 from fundarb.sandbox.rows import coin_row, execution_row, optional, order_row, position_row, transaction_row
@@ -30,6 +31,7 @@ from fundarb.sandbox.world import perform
 from fundarb.venue.rows import Order
 
 _MAX_BODY = 64 * 1024 * 1024  # a snapshot of a long run is large
+_TOLD = 400
 
 
 class _Json(JSONResponse):
@@ -114,6 +116,8 @@ class Control:
         body.done()
         if target < now:
             raise ControlError("time does not go backwards", name)
+        if target > min(self._house.start + LIFE, LAST):
+            raise ControlError(f"a world lasts {LIFE.days} days", name)
         if target - now > LONGEST_STEP:
             raise ControlError(f"a step is {LONGEST_STEP.days} days at most; make several", name)
         return target
@@ -179,8 +183,8 @@ class Control:
             raise ControlError("must be what POST /sandbox/snapshot gave", "snapshot")
         try:
             now = self._desk.restore(state)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ControlError(f"cannot be restored: {error}", "snapshot") from error
+        except ValueError as error:
+            raise ControlError(f"cannot be restored: {str(error)[:_TOLD]}", "snapshot") from error
         return _Json({"now": to_ms(now)})
 
 

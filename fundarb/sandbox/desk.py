@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from fundarb.core.instants import to_ms
 from fundarb.errors import Rejected
@@ -22,6 +23,7 @@ from fundarb.sandbox.faults import Effect, FaultBook, Plan
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.limits import Allowance
 from fundarb.sandbox.spoil import garbage, reshaped
+from fundarb.sandbox.trial import live_an_hour
 from fundarb.sandbox.wire import Answer, Parameters, Response, WireError, answered, forbidden, refused
 from fundarb.venue.rows import Directive
 
@@ -102,11 +104,11 @@ class Desk:
             all_tickers(house, category)
         return now
 
-    def restore(self, state: object) -> datetime:
+    def restore(self, state: Mapping[str, Any]) -> datetime:
         """Become what a snapshot says; requests that were still on their way belong to the other world.
-        ``ValueError``, ``KeyError`` or ``TypeError`` for a bad snapshot, with nothing changed.
+        ``ValueError`` for a bad snapshot, with nothing changed.
         """
-        self.house.restore(state)
+        self.house.restore(state, trial=live_an_hour)
         self._late.clear()
         return self.catch_up()
 
@@ -259,7 +261,8 @@ class Desk:
         limit = endpoint.limit[1] if category == "spot" else endpoint.limit[0]
         count = raw.parameters.size if endpoint.batch and raw.parameters is not None else 1
         now = self.house.clock.monotonic()
-        return self.house.limits.take(f"{raw.path}|{category}", limit, now=now, count=count)
+        budget = f"{raw.path}|{category}" if endpoint.apart else raw.path
+        return self.house.limits.take(budget, limit, now=now, count=count)
 
     def _maintained(self, path: str, now_ms: int) -> None:
         if path in _OPEN_IN_MAINTENANCE:
@@ -279,7 +282,7 @@ def _told(effect: Effect) -> str:
 
 
 def _limit_headers(allowance: Allowance, now_ms: int) -> tuple[tuple[bytes, bytes], ...]:
-    reset = now_ms + (allowance.wait // timedelta(milliseconds=1))
+    reset = now_ms - (-allowance.wait // timedelta(milliseconds=1))  # rounded up: not before it is over
     return (
         (b"X-Bapi-Limit", str(allowance.limit).encode()),
         (b"X-Bapi-Limit-Status", str(allowance.left).encode()),

@@ -21,6 +21,7 @@ BODIES = ("html", "empty", "null", "cut", "bad_json", "no_result", "no_order_id"
 _METHODS = ("GET", "POST")
 _CATEGORIES = ("spot", "linear", "inverse", "option")
 _SIDES = ("Buy", "Sell")
+_LONGEST_ID = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,8 @@ class FaultBook:
     def arm(self, body: Arguments, now: datetime) -> str:
         """Add a rule from the control API's JSON; its id. ``ControlError`` leaves everything as it was."""
         ident = body.text("id", "")
+        if "/" in ident or ident in {".", ".."} or len(ident) > _LONGEST_ID:
+            raise body.fail("id", f"must fit into a path: no slash, {_LONGEST_ID} characters at most")
         match = body.nested("match")
         effect = _effect(body.nested("do"))
         rule = Rule(

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from secrets import token_hex
 from typing import Any
 
-from fundarb.core.instants import floor_hour, from_ms, to_ms
+from fundarb.core.instants import floor_hour, to_ms
 from fundarb.core.market import Category
-from fundarb.core.money import dec
+from fundarb.errors import FundarbError
 from fundarb.sandbox.auth import ApiKey, Keyring, Signed
 from fundarb.sandbox.faults import FaultBook
 from fundarb.sandbox.limits import Limits
 from fundarb.sandbox.options import SandboxOptions, world_uid
+from fundarb.sandbox.restoring import World, read, untouched, written
+from fundarb.sandbox.setting import Setting
 from fundarb.sandbox.timekeeping import Timekeeper
-from fundarb.sandbox.wire import Parameters
+from fundarb.sandbox.wire import Parameters, WireError
 from fundarb.venue.engine import Venue
 from fundarb.venue.feed import MarketFeed
 from fundarb.venue.rows import Directive, Notice, PositionView, Topic, WalletView
@@ -32,7 +35,6 @@ _READS_KEPT = 50_000
 _PAST_KEPT = 5_000
 _TICK_CACHE = 4
 _A_HABIT = 2
-SNAPSHOT_SCHEMA = "fundarb.sandbox/2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,38 +170,6 @@ class Past:
         return found
 
 
-@dataclass(slots=True, kw_only=True)
-class Setting:
-    """Platform settings that are no business of the venue; part of a snapshot. ``jumps``: when the world
-    moved a coin's prices (milliseconds), by one of its symbols, and by which factor. ``announced``: when it
-    announced a delisting, by symbol (the script's own are in the feed).
-    """
-
-    skew_ms: int = 0
-    maintenance: list[tuple[int, int]] = field(default_factory=list)
-    jumps: list[tuple[int, str, Decimal]] = field(default_factory=list)
-    announced: dict[str, datetime] = field(default_factory=dict)
-
-    def state(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "skew_ms": self.skew_ms,
-            "maintenance": [list(window) for window in self.maintenance],
-            "jumps": [[at, symbol, str(factor)] for at, symbol, factor in self.jumps],
-            "announced": {symbol: to_ms(at) for symbol, at in self.announced.items()},
-        }
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Setting:
-        """From JSON values; ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
-        return cls(
-            skew_ms=int(state["skew_ms"]),
-            maintenance=[(int(begin), int(end)) for begin, end in state["maintenance"]],
-            jumps=[(int(at), str(symbol), dec(factor)) for at, symbol, factor in state["jumps"]],
-            announced={str(symbol): from_ms(int(at)) for symbol, at in state["announced"].items()},
-        )
-
-
 class House:
     """One sandbox in this process."""
 
@@ -308,42 +278,38 @@ class House:
 
     def snapshot(self) -> dict[str, Any]:
         """The complete state as JSON values; faults and the request log are not part of it."""
-        return {
-            "schema": SNAPSHOT_SCHEMA,
-            "start": to_ms(self.start),
-            "seed": self.options.seed,
-            "replay": self.options.replay,
-            "setting": self.setting.state(),
-            "venue": self.venue.snapshot(),
-        }
+        return written(self.as_world(), self.options)
 
-    def restore(self, state: object) -> None:
-        """Become what a snapshot says; ``ValueError`` for one of another world's market, with nothing
-        changed.
+    def restore(self, saved: Mapping[str, Any], *, trial: Callable[[House, datetime], None]) -> None:
+        """Become what a snapshot says; ``ValueError`` for one that no world of this market can have given,
+        with nothing changed. ``trial`` lives in a copy of it first.
 
         A virtual clock goes (back) to the snapshot's instant; on a real clock the venue then catches up
         with the present. Armed faults stay armed; bans and counted requests are forgotten.
         """
-        if not isinstance(state, dict) or state.get("schema") != SNAPSHOT_SCHEMA:
-            msg = f"not a sandbox snapshot of this version ({SNAPSHOT_SCHEMA})"
-            raise ValueError(msg)
-        if (state.get("seed"), state.get("replay")) != (self.options.seed, self.options.replay):
-            msg = "the snapshot was taken over another market (seed or replay differ)"
-            raise ValueError(msg)
-        start, setting, inner = state.get("start"), state.get("setting"), state.get("venue")
-        if not isinstance(start, int) or not isinstance(setting, dict) or not isinstance(inner, dict):
-            msg = "the snapshot is incomplete"
-            raise ValueError(msg)  # noqa: TRY004 - every bad snapshot alike
-        feed = self.feed if from_ms(start) == self.start else self.options.market(from_ms(start))
-        venue, found = Venue.restore(feed, inner, rules=self.options.venue_rules()), Setting.of(setting)
-        self.setting = found
-        self.start, self.feed, self.venue = from_ms(start), feed, venue
-        self.happenings = feed.happenings()
-        self.past = Past()
+        try:
+            aside, found = copy(self), read(saved, self.options, here=self.as_world())
+            aside.enter(found)
+            trial(aside, aside.venue.now if self.clock.virtual else self.clock.now())
+            world = untouched(found, saved, options=self.options)
+        except (LookupError, TypeError, AttributeError, ArithmeticError, FundarbError, WireError) as error:
+            msg = f"{type(error).__name__}: {error}"
+            raise ValueError(msg) from error
+        self.enter(world)
         self.limits.forget()
-        self.forget_texts()
-        self.clock.restart_at(venue.now)
-        venue.subscribe(self._heard)
+        self.clock.restart_at(self.venue.now)
+        self.venue.subscribe(self._heard)
+
+    def as_world(self) -> World:
+        """What a snapshot holds."""
+        return World(start=self.start, feed=self.feed, venue=self.venue, setting=self.setting)
+
+    def enter(self, world: World) -> None:
+        """Stand in a world, with nothing remembered of another."""
+        self.start, self.feed, self.venue, self.setting = world.start, world.feed, world.venue, world.setting
+        self.happenings = world.feed.happenings()
+        self.past = Past()
+        self.served_text, self.day_texts, self.funding_texts = {}, {}, {}
 
 
 def _nobody_streams(_category: Category, _symbol: str) -> int | None:

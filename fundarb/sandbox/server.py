@@ -26,6 +26,7 @@ import uvicorn
 
 from fundarb.errors import ConfigError, Problem
 from fundarb.sandbox.app import SandboxApp
+from fundarb.sandbox.bounds import in_calendar
 from fundarb.sandbox.connections import KeptWebSocket, Register, WatchedHttp
 from fundarb.sandbox.desk import Desk
 from fundarb.sandbox.house import House
@@ -101,7 +102,10 @@ def start_process(options: SandboxOptions) -> Running:
     ``options.market`` must pickle: a function of a module, or ``functools.partial`` of one.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "fundarb.sandbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "fundarb.sandbox"],  # no module of the current folder
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent, which still needs us to finish its step
     )
     stdin, stdout = child.stdin, child.stdout
     if stdin is None or stdout is None:
@@ -251,6 +255,8 @@ def _check(options: SandboxOptions) -> None:
         )
     if options.clock is ClockKind.REAL and options.start is not None:
         problems.append(Problem("--start", "the real clock has no start", "add --clock virtual"))
+    if options.start is not None and not in_calendar(options.start):
+        problems.append(Problem("--start", f"{options.start:%Y-%m-%d} is not in this century"))
     if not 0 <= options.port <= 65535:
         problems.append(Problem("--port", f"{options.port} is no port"))
     if any(amount < 0 for amount in options.balances.values()):
@@ -279,8 +285,8 @@ def _listener(options: SandboxOptions) -> contextlib.closing[socket.socket]:
 
 def _load(house: House, path: Path) -> None:
     try:
-        house.restore(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        Desk(house).restore(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             Problem(
                 "--state",

@@ -11,13 +11,17 @@ from ipaddress import ip_address
 
 from fundarb.core.instants import to_ms
 from fundarb.core.market import Category, Level, PerpInstrument, SpotInstrument
+from fundarb.core.money import dec
 from fundarb.core.orders import Side
 from fundarb.errors import Rejected
 from fundarb.sandbox.arguments import Arguments, ControlError
 from fundarb.sandbox.auth import FULL_PERMISSIONS
+from fundarb.sandbox.bounds import LARGEST_MOVE, LARGEST_SKEW_MS, sane
+from fundarb.sandbox.chart import factor_at
 from fundarb.sandbox.house import House
 from fundarb.venue.filters import patched
 
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 Verb = Callable[[House, Arguments], Callable[[], object]]
 """Reads all arguments first and gives back what to do, so that a wrong argument changes nothing."""
 
@@ -64,6 +68,12 @@ def _jump(house: House, body: Arguments) -> Callable[[], object]:
     symbol, factor = body.text("symbol"), body.number("factor")
 
     def move() -> None:
+        kinds = [kind for kind in Category if symbol in house.venue.instruments(kind)]
+        if kinds and not sane(
+            factor_at(house, kinds[0], symbol=symbol, at=house.venue.now) * factor, LARGEST_MOVE
+        ):
+            msg = f"factor: all jumps of a coin together move it {LARGEST_MOVE}-fold at most"
+            raise ValueError(msg)
         house.venue.world.jump(symbol, factor)
         house.setting.jumps.append((to_ms(house.venue.now), symbol, factor))
 
@@ -138,11 +148,24 @@ def _filters(house: House, body: Arguments) -> Callable[[], object]:
 
     def change() -> None:
         item = house.venue.instruments(category).get(symbol)
+        for name, text in fields.items():
+            _bounded(name, text)
         if item is not None:
             _sensible(patched(item, fields), fields)
         house.venue.world.filters(category, symbol, fields=fields)
 
     return change
+
+
+def _bounded(name: str, text: str) -> None:
+    """``ValueError`` for a number that is too large or too small; words are left to who knows the filters."""
+    try:
+        number = dec(text)
+    except ValueError:
+        return
+    if not sane(number):
+        msg = f"fields.{name}: {text} is out of range"
+        raise ValueError(msg)
 
 
 def _sensible(item: SpotInstrument | PerpInstrument, fields: Mapping[str, str]) -> None:
@@ -155,8 +178,8 @@ def _sensible(item: SpotInstrument | PerpInstrument, fields: Mapping[str, str]) 
         if item.rate_floor is not None and item.rate_cap is not None and item.rate_floor > item.rate_cap:
             msg = f"{place}: the lowest funding rate would be above the highest"
             raise ValueError(msg)
-        if item.listed_interval % timedelta(hours=1):
-            msg = "fields.fundingInterval: must be whole hours, in minutes"
+        if item.listed_interval % _HOUR or not _HOUR <= item.listed_interval <= _DAY:
+            msg = "fields.fundingInterval: must be whole hours, a day at most, in minutes"
             raise ValueError(msg)
 
 
@@ -227,7 +250,7 @@ def _key(house: House, body: Arguments) -> Callable[[], object]:
         for name in inner:
             if name not in FULL_PERMISSIONS:
                 raise groups.fail(name, f"is no permission; there are {', '.join(FULL_PERMISSIONS)}")
-        permissions = {name: list(groups.texts(name)) for name in inner}
+        permissions = {name: list(groups.texts(name)) if name in inner else [] for name in FULL_PERMISSIONS}
     addresses = [_address(body, text) for text in body.texts("ip")] if body.has("ip") else None
     read_only = body.flag("read_only") if body.has("read_only") else None
     return lambda: house.venue.world.key(
@@ -236,7 +259,7 @@ def _key(house: House, body: Arguments) -> Callable[[], object]:
 
 
 def _skew(house: House, body: Arguments) -> Callable[[], object]:
-    ms = body.whole("ms", low=-86_400_000, high=86_400_000)
+    ms = body.whole("ms", low=-LARGEST_SKEW_MS, high=LARGEST_SKEW_MS)
 
     def shift() -> None:
         house.setting.skew_ms = ms

@@ -17,16 +17,19 @@ from fundarb.core.money import CASH_STEP, ZERO, cash, ceil_to, is_multiple, plai
 from fundarb.core.orders import Side, TimeInForce
 from fundarb.errors import Rejected
 from fundarb.venue.account import Account
+from fundarb.venue.book import Want
 from fundarb.venue.feed import Listing
-from fundarb.venue.fees import Fees
 from fundarb.venue.margin import Margin
 from fundarb.venue.market import Market
 from fundarb.venue.register import Register
 from fundarb.venue.rows import CLOSING, MarketUnit, Order, OrderSpec, OrderType
+from fundarb.venue.schedule import Schedule
 from fundarb.venue.state import Rules, State
 
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII)
 MAX_OPEN = 500
+_LENDS = frozenset({"both", "utaOnly"})
+"""Values of ``marginTrading`` with which a unified account can borrow for a pair (Bybit V5 API)."""
 
 
 def refuse(code: int, message: str) -> NoReturn:
@@ -43,48 +46,61 @@ class Priced:
     by_value: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an admission is judged by."""
+
+    market: Market
+    schedule: Schedule
+    account: Account
+    register: Register
+    margin: Margin
+
+
 class Admission:
     """The gatekeeper of ``place`` and ``amend``."""
 
-    def __init__(
-        self,
-        state: State,
-        rules: Rules,
-        *,
-        market: Market,
-        account: Account,
-        register: Register,
-        margin: Margin,
-    ) -> None:
+    def __init__(self, state: State, rules: Rules, *, facts: Facts) -> None:
         """Introduce what it reads."""
         self._rules = rules
         self._state = state
-        self._market = market
-        self._account = account
-        self._register = register
-        self._margin = margin
+        self._market = facts.market
+        self._schedule = facts.schedule
+        self._account = facts.account
+        self._register = facts.register
+        self._margin = facts.margin
 
-    def admit(self, spec: OrderSpec, fees: Fees, *, funded: bool = True) -> Order:
+    def admit(self, spec: OrderSpec, *, funded: bool = True) -> Order:
         """The order as it enters; ``Rejected`` with Bybit's code otherwise. ``funded`` False asks about
         everything but the margin of a perp order.
         """
+        counter = self._state.counter
+        try:
+            return self._admitted(spec, funded=funded)
+        except Rejected:
+            self._state.counter = counter  # a refusal leaves no trace, not even a number
+            raise
+
+    def _admitted(self, spec: OrderSpec, *, funded: bool) -> Order:
         listing = self._market.listing(spec.category, spec.symbol)
         self._check_link(spec)
         if isinstance(listing.instrument, PerpInstrument):
             self._perp_open(spec, listing.instrument)
             priced = self._perp_priced(spec, listing.instrument)
             self._perp_limits(spec, listing.instrument, priced=priced)
-            if funded:
-                self._perp_funds(spec, priced, perp=listing.instrument, fees=fees)
-            lock, coin = ZERO, ""
-        else:
-            self._spot_open(spec)
-            priced = self._spot_priced(spec, listing.instrument, listing=listing)
-            lock, coin = self._spot_lock(spec, listing.instrument, priced=priced)
-            self._spot_funds(spec, listing.instrument, lock=lock, coin=coin)
-        return self._order(spec, priced, lock=lock, coin=coin)
+            order = self._order(spec, priced)
+            order.worst = self._perp_worst(order)
+            if funded and not self._margin.affords(order):
+                refuse(110007, "ab not enough for new order")
+            return order
+        self._spot_open(spec)
+        priced = self._spot_priced(spec, listing.instrument, listing=listing)
+        lock, coin = self._spot_lock(spec, listing.instrument, priced=priced)
+        order = self._order(spec, priced, lock=lock, coin=coin)
+        self._spot_funds(order, listing.instrument)
+        return order
 
-    def _order(self, spec: OrderSpec, priced: Priced, *, lock: Decimal, coin: str) -> Order:
+    def _order(self, spec: OrderSpec, priced: Priced, *, lock: Decimal = ZERO, coin: str = "") -> Order:
         order_id = self._account.unique("order")
         if spec.category is Category.SPOT:
             order_id = str(int(order_id.replace("-", ""), 16))[:19]
@@ -127,6 +143,8 @@ class Admission:
             refuse(110074, "This contract is not live")
         if not self._market.open_for_trading(spec.category, spec.symbol):
             refuse(110066, "Trading is currently not allowed.")
+        if self._schedule.settling(spec.symbol, self._rules.settling):
+            refuse(110063, f"Settlement in progress! {spec.symbol} not available for trading.")
         if len(self._register.open(Category.LINEAR, spec.symbol)) >= MAX_OPEN:
             refuse(110020, "You can't have more than 500 active orders.")
 
@@ -173,36 +191,39 @@ class Admission:
             )
         if spec.reduce_only:
             return
-        after = abs(size + priced.quantity * spec.side.sign)
+        after = abs(size + (priced.quantity + self._queued(spec)) * spec.side.sign)
         if after <= abs(size):
             return
         if perp.delivery_time is not None and perp.delivery_time - self._state.now <= self._rules.close_only:
             refuse(30228, "No new positions during delisting.")
-        mark = self._market.point(spec.category, spec.symbol).mark
-        tier = self._margin.tier(spec.symbol, after * mark)
-        if after * mark > tier.limit or self._margin.leverage(spec.symbol) > tier.max_leverage:
+        value = after * self._market.point(spec.category, spec.symbol).mark
+        tier = self._margin.tier(spec.symbol, value)
+        if value > tier.limit or self._margin.leverage(spec.symbol) > tier.max_leverage:
             refuse(
                 110090,
                 "Order placement failed as your position may exceed the max limit. "
                 f"Please adjust your leverage to {plain(tier.max_leverage)} or below.",
             )
 
-    def _perp_funds(self, spec: OrderSpec, priced: Priced, *, perp: PerpInstrument, fees: Fees) -> None:
-        """Initial margin of the enlargement, fees of the whole, and what a bad price loses at once."""
-        size = self._account.size(spec.symbol)
-        enlarged = abs(size + priced.quantity * spec.side.sign) - abs(size)
-        if spec.reduce_only or enlarged <= 0:
-            return
-        price, mark = priced.price, self._market.point(spec.category, spec.symbol).mark
-        tier = self._margin.tier(spec.symbol, (abs(size) + enlarged) * mark)
-        value = enlarged * (price if spec.side is Side.BUY else max(price, mark))
-        loss = max((price - mark) * spec.side.sign, ZERO) * enlarged
-        if spec.order_type is OrderType.MARKET:
-            value, loss = enlarged * mark, ZERO
-        need = value * self._margin.im_rate(spec.symbol, tier) + loss
-        need += priced.quantity * price * fees.rates(spec.category, spec.symbol).taker
-        if need * self._market.usd_price(perp.settle_coin) > self._margin.totals().available:
-            refuse(110007, "ab not enough for new order")
+    def _queued(self, spec: OrderSpec) -> Decimal:
+        """What earlier orders of the same side may still add."""
+        orders = self._register.open(spec.category, spec.symbol)
+        return sum(
+            (order.leaves for order in orders if order.side is spec.side and not order.reduce_only), ZERO
+        )
+
+    def _perp_worst(self, order: Order) -> Decimal | None:
+        """The last level that a market order would reach as the book stands; its bound if the book ends
+        before.
+        """
+        if order.order_type is not OrderType.MARKET:
+            return None
+        bound = order.price or ZERO
+        step = self._market.instruments(order.category)[order.symbol].qty_step
+        want = Want(order.side is Side.BUY, bound, step, quantity=order.quantity)
+        takes = self._market.takes(order.category, order.symbol, want=want)
+        filled = sum((item.quantity for item in takes), ZERO)
+        return takes[-1].price if filled >= order.quantity else bound
 
     # ------------------------------------------------------------------------------------------ spot
 
@@ -225,6 +246,9 @@ class Admission:
                 refuse(170148, "Market order amount decimal too long.")
             if spec.quantity < spot.min_notional:
                 refuse(170140, "Order value exceeded lower limit.")
+            point = self._market.point(spec.category, spec.symbol)
+            if spec.quantity > spot.max_market_qty * ((point.ask if buying else point.bid) or point.last):
+                refuse(170124, "Order amount too large.")
             return Priced(edge, spec.quantity, by_value=True)
         self._spot_quantity(spec, spot, listing=listing)
         point = self._market.point(spec.category, spec.symbol)
@@ -271,27 +295,22 @@ class Admission:
             return priced.quantity, spot.quote_coin
         return cash(priced.quantity * priced.price), spot.quote_coin
 
-    def _spot_funds(self, spec: OrderSpec, spot: SpotInstrument, *, lock: Decimal, coin: str) -> None:
-        """Own coins (losses of perps count), and the haircut of turning cash into collateral must be
-        affordable.
+    def _spot_funds(self, order: Order, spot: SpotInstrument) -> None:
+        """Own coins (losses of perps count) or, with leverage, a loan of a pair that lends; and margin for
+        the loan and for the haircut of turning cash into coins, that of other open orders included.
         """
-        usd = self._market.usd_price(coin)
-        totals = self._margin.totals()
-        free = self._account.free(coin) + min(totals.unrealised_by_coin.get(coin, ZERO), ZERO)
-        if lock > free:
-            if not spec.leverage:
-                refuse(170131, "Insufficient balance.")
+        coin = order.locked_coin
+        losses = min(self._margin.totals().unrealised_by_coin.get(coin, ZERO), ZERO)
+        short = order.locked - self._account.free(coin) - losses
+        if order.leverage and spot.margin_trading not in _LENDS:
+            refuse(170037, "Cross Margin Trading not yet supported by the selected coin.")
+        if short > 0 and not order.leverage:
+            refuse(170131, "Insufficient balance.")
+        if short > 0:
             rule = self._market.coin_rules().get(coin)
-            if rule is None or self._account.coin(coin).borrowed + lock - max(free, ZERO) > rule.max_borrow:
+            if rule is None or self._account.coin(coin).borrowed + short > rule.max_borrow:
                 refuse(170033, "Insufficient margin balance.")
-            need = (lock - max(free, ZERO)) * usd * self._margin.borrow_im
-            if need > totals.available:
+        if not self._margin.affords(order):
+            if order.leverage:
                 refuse(170033, "Insufficient margin balance.")
-        if spec.side is Side.BUY and totals.initial > 0:
-            kept = self._margin.collateral_value(spot.base_coin, lock * usd / self._base_usd(spot))
-            if lock * usd - kept > totals.available:
-                refuse(170131, "Insufficient balance.")
-
-    def _base_usd(self, spot: SpotInstrument) -> Decimal:
-        price = self._market.usd_price(spot.base_coin)
-        return price if price > 0 else self._market.point(Category.SPOT, spot.symbol).mark
+            refuse(170131, "Insufficient balance.")

@@ -125,13 +125,20 @@ def _scalar(kind: Any) -> Decoder:
     if kind is Decimal:
         return lambda value: dec(_checked(str, value))
     if kind is datetime:
-        return lambda value: datetime.fromisoformat(_checked(str, value))
+        return _instant
     if kind is timedelta:
         return lambda value: _checked(int, value) * _MICROSECOND
     if issubclass(kind, Enum):
         named: Decoder = kind
         return named
     return lambda value: _checked(kind, value)
+
+
+def _instant(value: Any) -> datetime:
+    moment = datetime.fromisoformat(_checked(str, value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value} has no time zone")
+    return moment
 
 
 def _checked(kind: type[T], value: Any) -> T:

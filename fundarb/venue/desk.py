@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import NoReturn
 
 from fundarb.core.market import Category
+from fundarb.core.money import ZERO
 from fundarb.core.orders import OrderStatus, TimeInForce
 from fundarb.errors import Rejected
 from fundarb.venue.account import Account
 from fundarb.venue.admission import Admission, refuse
-from fundarb.venue.fees import Fees
 from fundarb.venue.matching import Matching
 from fundarb.venue.register import Register
 from fundarb.venue.rows import Ack, Directive, Order, OrderMatch, OrderSpec, OrderType, WalletView
@@ -29,7 +29,6 @@ class Counter:
     account: Account
     register: Register
     matching: Matching
-    fees: Fees
 
 
 class Desk:
@@ -46,7 +45,6 @@ class Desk:
         self._account = parts.account
         self._register = parts.register
         self._matching = parts.matching
-        self._fees = parts.fees
         timeline.amend = self._apply_amendment
 
     def place(self, spec: OrderSpec, directive: Directive | None = None) -> Ack:
@@ -58,8 +56,7 @@ class Desk:
     def at_once(self, spec: OrderSpec) -> Order:
         """Accept and match in one step, past every armed directive: somebody else's hand."""
         order = self._enter(spec, Directive())
-        self._matching.match(order)
-        self._timeline.audit()
+        self._timeline.match_now(order)
         return order
 
     def _accept(self, spec: OrderSpec, directive: Directive | None) -> Order:
@@ -69,11 +66,11 @@ class Desk:
             and directive is not None
         ):
             directive = replace(directive, fill_frac=None)  # a FOK order fills wholly or not at all
-        order = self._admission.admit(spec, self._fees)
+        order = self._admission.admit(spec)
         return self._take_in(order, directive if directive is not None else self._armed(spec))
 
     def _enter(self, spec: OrderSpec, directive: Directive) -> Order:
-        return self._take_in(self._admission.admit(spec, self._fees), directive)
+        return self._take_in(self._admission.admit(spec), directive)
 
     def _take_in(self, order: Order, directive: Directive) -> Order:
         order.fill_frac = directive.fill_frac
@@ -90,7 +87,7 @@ class Desk:
         asks for it even where there is no money for the order.
         """
         counter = self._state.counter
-        order = self._admission.admit(spec, self._fees, funded=funded)
+        order = self._admission.admit(spec, funded=funded)
         self._register.add(order)
         try:
             return look()
@@ -174,16 +171,16 @@ class Desk:
             leverage=order.leverage,
         )
         coin = self._account.coin(order.locked_coin) if order.locked_coin else None
-        quantity = order.quantity
-        order.quantity = order.filled
+        quantity, locked = order.quantity, order.locked
+        order.quantity, order.locked = order.filled, ZERO
         if coin is not None:
-            coin.locked -= order.locked
+            coin.locked -= locked
         try:
-            return self._admission.admit(spec, self._fees)
+            return self._admission.admit(spec)
         finally:
-            order.quantity = quantity
+            order.quantity, order.locked = quantity, locked
             if coin is not None:
-                coin.locked += order.locked
+                coin.locked += locked
 
     # ------------------------------------------------------------------------------------------ cancel
 

@@ -16,7 +16,7 @@ from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import cash
 from fundarb.errors import InvariantBroken, Rejected
 from fundarb.venue.account import Account, Entry
-from fundarb.venue.admission import Admission, refuse
+from fundarb.venue.admission import Admission, Facts, refuse
 from fundarb.venue.audit import Audit
 from fundarb.venue.codec import decode, encode
 from fundarb.venue.desk import Counter, Desk
@@ -82,7 +82,9 @@ class Venue(Reads):
         self._account = Account(state)
         self._register = Register(state, self.rules.keep_closed)
         self._fees = Fees(self._market, self._account, rules=self.rules)
-        self._margin = Margin(self._market, self._account, register=self._register, rules=self.rules)
+        self._margin = Margin(
+            self._market, self._account, register=self._register, rules=self.rules, fees=self._fees
+        )
         self._matching = Matching(
             state, self._market, account=self._account, register=self._register, fees=self._fees
         )
@@ -93,15 +95,9 @@ class Venue(Reads):
         self._audit = Audit(self._account, self._register)
         parts = Parts(self._market, self._schedule, self._register, self._matching, self._forced, self._audit)
         self._timeline = Timeline(state, parts, script=self._market.feed.happenings())
-        admission = Admission(
-            state,
-            self.rules,
-            market=self._market,
-            account=self._account,
-            register=self._register,
-            margin=self._margin,
-        )
-        counter = Counter(self._account, self._register, self._matching, self._fees)
+        facts = Facts(self._market, self._schedule, self._account, self._register, self._margin)
+        admission = Admission(state, self.rules, facts=facts)
+        counter = Counter(self._account, self._register, self._matching)
         self._desk = Desk(state, self.rules, admission=admission, timeline=self._timeline, parts=counter)
         hands = Hands(
             self._market,
@@ -187,17 +183,19 @@ class Venue(Reads):
     # ------------------------------------------------------------------------------------------ account
 
     def set_leverage(self, symbol: str, leverage: Decimal) -> None:
-        """Set a symbol's leverage: 110043 when unchanged, 110013 above the first tier's maximum, 10001 off
-        the step.
+        """Set a symbol's leverage: 110043 when unchanged, 110013 above what the tier of position and open
+        orders allows, 110044 when their margin at a lower one is not available, 10001 off the step.
         """
         perp = self._margin.perp(symbol)
-        top = min(perp.max_leverage, self._margin.tier(symbol, abs(self._account.size(symbol))).max_leverage)
+        top = min(perp.max_leverage, self._margin.tier(symbol, self._margin.reach(symbol)).max_leverage)
         if leverage < 1 or leverage % perp.leverage_step:
             refuse(10001, "leverage invalid")
         if leverage > top:
             refuse(110013, f"cannot set leverage gt maxLeverage by risk limit: {leverage} > {top}")
         if leverage == self._margin.leverage(symbol):
             raise Rejected("leverage not modified", code=110043)
+        if not self._margin.affords_leverage(symbol, leverage):
+            refuse(110044, "Available margin is insufficient.")
         self._account.book.leverage[symbol] = leverage
 
     @property
@@ -219,14 +217,19 @@ class Venue(Reads):
         if coin in {"USDT", "USDC"}:
             refuse(10001, f"{coin} cannot be switched")
         self._account.coin(coin).collateral_switch = on
+        self._timeline.check_risk()
 
     def settle_late(self, row: SettledFunding, *, mark: Decimal | None = None) -> bool:
         """Book a settlement that became known only after its instant, for the size held *then* and at the
         ``mark`` of then (today's without one); False if none was held.
         """
         booked = self._forced.settle_late(row, mark=mark)
-        self._audit.check()
+        self._timeline.check_risk()
         return booked
+
+    def look(self) -> None:
+        """Judge the account's risk now; for a market source whose prices do not move by the clock."""
+        self._timeline.check_risk()
 
     def prune(self, before: datetime) -> None:
         """Forget rows and closed orders from before an instant; balances and positions stay as they are."""

@@ -122,25 +122,29 @@ class Forced:
     # ------------------------------------------------------------------------------------------ liquidation
 
     def check_risk(self) -> Decimal:
-        """Liquidate while maintenance is not covered; returns the maintenance rate afterwards."""
+        """Liquidate while maintenance is not covered; returns how far it is from that afterwards
+        (``Totals.distance``).
+        """
         totals = self._margin.totals()
-        rate = totals.rate(totals.maintenance)
-        if rate < ONE:
-            return rate
+        if not totals.liquidable:
+            return totals.distance
         self._matching.cancel_open(None, None, cancel_type="CancelByPrepareLiq")
         self.loans.give_back()
-        while self._rate() >= ONE:
+        while self._in_danger():
             held = self._margin.held()
             if not held:
-                self.loans.settle(lambda: self._rate() >= ONE)
+                self.loans.settle(self._in_danger)
                 break
             worst = max(held, key=lambda item: item.maintenance_margin)
             self.liquidate(worst.symbol)
-        return self._rate()
+        return self._margin.totals().distance
 
-    def _rate(self) -> Decimal:
-        totals = self._margin.totals()
-        return totals.rate(totals.maintenance)
+    def short_of_margin(self) -> bool:
+        """Whether positions, debts and open orders claim more than the margin balance."""
+        return self._margin.totals().available < ZERO
+
+    def _in_danger(self) -> bool:
+        return self._margin.totals().liquidable
 
     def liquidate(self, symbol: str) -> None:
         """Take the whole position over at the mark worsened by the maintenance rate (BustTrade)."""
@@ -183,20 +187,20 @@ class Forced:
         self._market.touch(symbol)
 
     def delivery_price(self, symbol: str) -> Decimal:
-        """The mean index over the last half hour, one sample a minute."""
+        """The mean index over the last half hour, one sample a minute, each as it was shown then."""
         feed, now = self._market.feed, self._state.now
         perp = self._margin.perp(symbol)
-        factor = self._market.factor(perp)
+        instants = [
+            now - k * _MINUTE for k in range(SETTLEMENT_SAMPLES) if now - k * _MINUTE >= self._state.start
+        ]
         total = sum(
             (
-                feed.point(Category.LINEAR, symbol, at=now - k * _MINUTE).index
-                for k in range(SETTLEMENT_SAMPLES)
-                if now - k * _MINUTE >= self._state.start
+                feed.point(Category.LINEAR, symbol, at=at).index * self._market.factor(perp, at)
+                for at in instants
             ),
             ZERO,
         )
-        count = min(SETTLEMENT_SAMPLES, (now - self._state.start) // _MINUTE + 1)
-        return max(round_to(total * factor / count, perp.tick_size), perp.tick_size)
+        return max(round_to(total / len(instants), perp.tick_size), perp.tick_size)
 
     def _close(self, symbol: str, quantity: Decimal, *, price: Decimal, kind: ExecKind) -> None:
         log_kind, create_type = _WORDS[kind]

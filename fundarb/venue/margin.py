@@ -2,12 +2,13 @@
 liquidation estimates.
 
 Cross margin of the unified account (Bybit V5 API): account figures in USD; a coin's collateral value is
-tiered; a negative equity counts in full and costs margin as a borrowing. Reads only; changes nothing.
+tiered; a negative equity counts in full and costs margin as a borrowing; ``available = margin balance −
+haircut and losses of open orders − initial margin``. Reads only; changes nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from fundarb.core.market import Category, PerpInstrument
@@ -15,45 +16,22 @@ from fundarb.core.money import ONE, ZERO, cash, ceil_to, floor_to
 from fundarb.core.orders import Side
 from fundarb.errors import Rejected
 from fundarb.venue.account import Account
+from fundarb.venue.claims import claim
 from fundarb.venue.feed import CoinRules, RiskTier
+from fundarb.venue.fees import Fees
 from fundarb.venue.market import Market
 from fundarb.venue.register import Register
-from fundarb.venue.rows import CoinView, PositionView, WalletView
+from fundarb.venue.rows import CoinView, Order, PositionView, WalletView
 from fundarb.venue.state import Coin, Position, Rules
+from fundarb.venue.totals import Totals
 
-_HOPELESS = Decimal(999)
-"""The margin rate of an account that needs margin and has none."""
+_STABLE = frozenset({"USDT", "USDC"})
 DEFAULT_TIER = RiskTier(
     limit=Decimal(1_000_000_000),
     mm_rate=Decimal("0.02"),
     im_rate=Decimal("0.04"),
     max_leverage=Decimal(25),
 )
-
-
-@dataclass(slots=True)
-class Totals:
-    """Account figures in USD while they are being summed."""
-
-    equity: Decimal = ZERO
-    wallet: Decimal = ZERO
-    balance: Decimal = ZERO
-    unrealised: Decimal = ZERO
-    initial: Decimal = ZERO
-    maintenance: Decimal = ZERO
-    unrealised_by_coin: dict[str, Decimal] = field(default_factory=dict)
-    """Unrealised profit of perps by settle coin, in that coin."""
-
-    @property
-    def available(self) -> Decimal:
-        """Margin balance not needed as initial margin."""
-        return self.balance - self.initial
-
-    def rate(self, need: Decimal) -> Decimal:
-        """A need as a fraction of the margin balance."""
-        if need <= 0:
-            return ZERO
-        return min(need / self.balance, _HOPELESS) if self.balance > 0 else _HOPELESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +41,24 @@ class _Need:
     position_im: Decimal
     position_mm: Decimal
     order_im: Decimal
+    order_loss: Decimal
     unrealised: Decimal
+    value: Decimal
     tier: RiskTier
 
 
 class Margin:
     """Valuation of one account in one market."""
 
-    def __init__(self, market: Market, account: Account, *, register: Register, rules: Rules) -> None:
+    def __init__(
+        self, market: Market, account: Account, *, register: Register, rules: Rules, fees: Fees
+    ) -> None:
         """Introduce what it reads."""
         self._market = market
         self._account = account
         self._register = register
         self._rules = rules
+        self._fees = fees
 
     @property
     def borrow_im(self) -> Decimal:
@@ -107,49 +90,48 @@ class Margin:
         """Initial margin as a fraction of value."""
         return max(ONE / self.leverage(symbol), tier.im_rate)
 
-    def _need(self, position: Position) -> _Need:
+    def _taker(self, symbol: str) -> Decimal:
+        """The fee of closing at once, never a rebate."""
+        return max(self._fees.rates(Category.LINEAR, symbol).taker, ZERO)
+
+    def _need(self, position: Position, orders: list[Order]) -> _Need:
+        """Initial margin by the tier of position and open orders together, maintenance by the position's."""
         symbol = position.symbol
         mark = self._market.point(Category.LINEAR, symbol).mark
         value = abs(position.size) * mark
+        claimed = claim(position.size, mark, orders=orders)
         tier = self.tier(symbol, value)
-        closing = value * self._rules.linear_fees.taker
-        rate = self.im_rate(symbol, tier)
+        rate = self.im_rate(symbol, self.tier(symbol, claimed.size * mark))
+        taker = self._taker(symbol)
         return _Need(
-            position_im=value * rate + closing,
-            position_mm=max(value * tier.mm_rate - tier.mm_deduction, ZERO) + closing,
-            order_im=self._order_im(position, mark) * rate,
+            position_im=value * (rate + taker),
+            position_mm=max(value * tier.mm_rate - tier.mm_deduction, ZERO) + value * taker,
+            order_im=claimed.growth * (rate + taker) + claimed.traded * taker,
+            order_loss=claimed.loss,
             unrealised=position.size * mark - position.cost,
+            value=value,
             tier=tier,
         )
 
-    def _order_im(self, position: Position, mark: Decimal) -> Decimal:
-        """The value by which open orders could enlarge the position at worst."""
-        if not self._register.any_open:
-            return ZERO
-        buys = sells = ZERO
-        price = mark
-        for order in self._register.open(Category.LINEAR, position.symbol):
-            if order.reduce_only:
-                continue
-            price = max(price, order.price or mark)
-            if order.side is Side.BUY:
-                buys += order.leaves
-            else:
-                sells += order.leaves
-        worst = max(abs(position.size + buys), abs(position.size - sells)) - abs(position.size)
-        return max(worst, ZERO) * price
+    def reach(self, symbol: str) -> Decimal:
+        """The largest value that position and open orders of one side can come to, at the mark."""
+        mark = self._market.point(Category.LINEAR, symbol).mark
+        orders = self._register.open(Category.LINEAR, symbol)
+        return claim(self._account.size(symbol), mark, orders=orders).size * mark
 
-    def _needs(self) -> dict[str, tuple[str, _Need]]:
+    def _needs(self, orders: list[Order]) -> dict[str, tuple[str, _Need]]:
         """By symbol: settle coin and margin, for every symbol with a position or an open order."""
-        symbols = {position.symbol for position in self._account.held()}
-        if self._register.any_open:
-            symbols |= {order.symbol for order in self._register.open(Category.LINEAR)}
+        by_symbol: dict[str, list[Order]] = {position.symbol: [] for position in self._account.held()}
+        for order in orders:
+            if order.category is Category.LINEAR:
+                by_symbol.setdefault(order.symbol, []).append(order)
+        positions = self._account.book.positions
         return {
             symbol: (
                 self.perp(symbol).settle_coin,
-                self._need(self._account.book.positions.get(symbol) or Position(symbol=symbol)),
+                self._need(positions.get(symbol) or Position(symbol=symbol), by_symbol[symbol]),
             )
-            for symbol in sorted(symbols)
+            for symbol in sorted(by_symbol)
         }
 
     # ------------------------------------------------------------------------------------------ account
@@ -162,9 +144,47 @@ class Margin:
             return ZERO
         return tiered(rules, quantity) * self._market.usd_price(coin)
 
-    def totals(self) -> Totals:
-        """Account figures now."""
-        return self._sum({}, self._needs())
+    def totals(self, extra: Order | None = None) -> Totals:
+        """Account figures now, or as they would be with one more order open."""
+        return self._sum({}, extra)
+
+    def affords(self, order: Order) -> bool:
+        """Whether what the order claims is available; one that claims nothing always is."""
+        before, after = self.totals().available, self.totals(order).available
+        return after >= min(before, ZERO)
+
+    def affords_leverage(self, symbol: str, leverage: Decimal) -> bool:
+        """Whether the margin that another leverage asks of a contract is available."""
+        chosen = self._account.book.leverage
+        before, usual = self.totals().available, chosen.get(symbol)
+        chosen[symbol] = leverage
+        try:
+            return self.totals().available >= min(before, ZERO)
+        finally:
+            if usual is None:
+                del chosen[symbol]
+            else:
+                chosen[symbol] = usual
+
+    def _haircut(self, orders: list[Order]) -> Decimal:
+        """USD that open spot buys would take off the margin balance by turning cash into coins that count for
+        less.
+        """
+        bought: dict[str, Decimal] = {}
+        for order in orders:
+            if order.category is Category.SPOT and order.side is Side.BUY:
+                base = self._market.instruments(Category.SPOT)[order.symbol].base_coin
+                usd = order.locked * self._market.usd_price(order.locked_coin)
+                bought[base] = bought.get(base, ZERO) + usd
+        return sum((max(usd - self._gain(base, usd), ZERO) for base, usd in bought.items()), ZERO)
+
+    def _gain(self, coin: str, usd: Decimal) -> Decimal:
+        """By how much the collateral grows when so much is spent on a coin."""
+        price = self._market.usd_price(coin)
+        if price <= 0:
+            return ZERO
+        held = max(self._account.wallet(coin), ZERO)
+        return self.collateral_value(coin, held + usd / price) - self.collateral_value(coin, held)
 
     def withdrawable(self, coin: str) -> Decimal:
         """How much of a coin may leave: what no order ties up, no unrealised loss needs and no margin rests
@@ -182,7 +202,7 @@ class Margin:
     def wallet(self) -> WalletView:
         """The whole account with its coins."""
         views: dict[str, CoinView] = {}
-        totals = self._sum(views, self._needs())
+        totals = self._sum(views)
         return WalletView(
             total_equity=totals.equity,
             total_wallet=totals.wallet,
@@ -196,28 +216,36 @@ class Margin:
             coins=views,
         )
 
-    def _sum(self, views: dict[str, CoinView], needs: dict[str, tuple[str, _Need]]) -> Totals:
-        totals = Totals()
+    def _sum(self, views: dict[str, CoinView], extra: Order | None = None) -> Totals:
+        orders = self._register.open() if self._register.any_open else []
+        if extra is not None:
+            orders.append(extra)
+        totals = Totals(reserved=self._haircut(orders))
         by_coin: dict[str, list[_Need]] = {}
-        for coin, need in needs.values():
+        for coin, need in self._needs(orders).values():
             by_coin.setdefault(coin, []).append(need)
+            usd = self._market.usd_price(coin)
+            totals.reserved += need.order_loss * usd
+            totals.gross += need.value * usd
         coins = self._account.book.coins
-        missing = {name: Coin() for name in by_coin if name not in coins}
+        locks = {extra.locked_coin: extra.locked} if extra is not None and extra.locked else {}
+        missing = {name: Coin() for name in (*by_coin, *locks) if name not in coins}
         for name, coin_state in (*coins.items(), *missing.items()):
-            view = self._coin_view(name, coin_state, needs=by_coin.get(name, []))
-            if coin_state.wallet or view.equity or view.position_im or view.order_im or coin_state.borrowed:
+            locked = coin_state.locked + locks.get(name, ZERO)
+            view = self._coin_view(name, coin_state, needs=by_coin.get(name, []), locked=locked)
+            if coin_state.wallet or view.equity or view.position_im or view.order_im or view.borrowed:
                 views[name] = view
                 self._add(totals, view)
         return totals
 
-    def _coin_view(self, name: str, coin: Coin, *, needs: list[_Need]) -> CoinView:
+    def _coin_view(self, name: str, coin: Coin, *, needs: list[_Need], locked: Decimal) -> CoinView:
         unrealised = sum((need.unrealised for need in needs), ZERO)
         equity = coin.wallet - coin.borrowed + unrealised
         return CoinView(
             coin=name,
             wallet=coin.wallet,
-            locked=coin.locked,
-            borrowed=max(coin.borrowed, coin.locked - equity, ZERO),  # what orders tie up covers no losses
+            locked=locked,
+            borrowed=max(coin.borrowed, locked - equity, ZERO),  # what orders tie up covers no losses
             spot_borrowed=coin.borrowed,
             accrued_interest=coin.accrued_interest,
             equity=equity,
@@ -238,6 +266,8 @@ class Margin:
         totals.unrealised += view.unrealised * usd
         totals.unrealised_by_coin[view.coin] = view.unrealised
         owed = view.borrowed * usd
+        if view.coin not in _STABLE:
+            totals.gross += abs(view.usd_value)
         if view.equity > 0:
             totals.balance += self.collateral_value(view.coin, view.equity)
         else:
@@ -258,7 +288,7 @@ class Margin:
 
     def _view(self, symbol: str, totals: Totals) -> PositionView:
         position = self._account.book.positions.get(symbol) or Position(symbol=symbol)
-        need = self._need(position)
+        need = self._need(position, self._register.open(Category.LINEAR, symbol))
         mark = self._market.point(Category.LINEAR, symbol).mark
         flat = not position.size
         return PositionView(
@@ -301,7 +331,7 @@ class Margin:
         mark = self._market.point(Category.LINEAR, position.symbol).mark
         others = totals.maintenance / usd - need.position_mm - need.tier.mm_deduction
         free = totals.balance / usd - others
-        mm_rate = need.tier.mm_rate + self._rules.linear_fees.taker
+        mm_rate = need.tier.mm_rate + self._taker(position.symbol)
         size = abs(position.size)
         if position.size < 0:
             price = floor_to((free + size * mark) / (size * (1 + mm_rate)), perp.tick_size)

@@ -7,7 +7,7 @@ status, and it knows nothing of accounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,16 +17,17 @@ from fundarb.core.market import Book, Category, Instrument, PerpInstrument, Spot
 from fundarb.core.money import ONE, ZERO, ceil_to, floor_to, round_to
 from fundarb.core.pairing import readings
 from fundarb.errors import Rejected
-from fundarb.venue.book import Levels, scaled, skip
+from fundarb.venue.book import Levels, Take, Want, scaled, settled, skip, take
 from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, Point, RangeFeed
 from fundarb.venue.filters import patched
-from fundarb.venue.state import State, Taken, slot
+from fundarb.venue.state import Jump, Position, State, Taken, slot
 
 MATCH_DEPTH = 200
 NEAR_DEPTH = 12
 """Levels that are enough for most orders; books are made level by level."""
 _DEFAULT_BAND = Decimal("0.05")
 _NO_TIME = timedelta()
+_REMEMBERED = timedelta(minutes=30)
 _TICK = timedelta(microseconds=1)
 
 
@@ -186,16 +187,19 @@ class Market:
             point = point if mark is None else point._replace(mark=mark)
         return point
 
-    def worst_marks(self, sizes: Mapping[str, Decimal], since: datetime) -> Mapping[str, Decimal]:
-        """The marks since an instant that hurt these positions most, where the source knows of any."""
+    def worst_marks(self, positions: Iterable[Position], since: datetime) -> Mapping[str, Decimal]:
+        """The marks since an instant that hurt these positions most while they were held, where the source
+        knows of any.
+        """
         if not isinstance(self.feed, RangeFeed):
             return {}
         worst: dict[str, Decimal] = {}
-        for symbol, size in sizes.items():
-            span = self.feed.mark_range(symbol, since, until=self._state.now)
-            if span is not None:
-                factor = self.factor(self._listings[Category.LINEAR][symbol].instrument)
-                worst[symbol] = (span[0] if size > 0 else span[1]) * factor
+        for held in positions:
+            begin = max(since, held.opened or since)
+            span = self.feed.mark_range(held.symbol, begin, until=self._state.now)
+            if span is not None and begin < self._state.now:
+                factor = self.factor(self._listings[Category.LINEAR][held.symbol].instrument)
+                worst[held.symbol] = (span[0] if held.size > 0 else span[1]) * factor
         return worst
 
     @contextmanager
@@ -222,15 +226,27 @@ class Market:
             or f"{key}:ask" in over.taken
         )
 
-    def factor(self, instrument: Instrument) -> Decimal:
-        """By how much the world has moved all prices of this coin."""
+    def factor(self, instrument: Instrument, at: datetime | None = None) -> Decimal:
+        """By how much the world has moved all prices of this coin: now, or as it was at an instant of the
+        last half hour.
+        """
         factors = self._over.factors
         if not factors:
             return ONE
-        for coin, _ in readings(instrument.base_coin):
-            if coin in factors:
-                return factors[coin]
-        return ONE
+        coin = next((coin for coin, _ in readings(instrument.base_coin) if coin in factors), None)
+        if coin is None:
+            return ONE
+        jumps = self._over.jumps.get(coin, ()) if at is not None else ()
+        return next((jump.factor for jump in jumps if at is not None and at < jump.until), factors[coin])
+
+    def scale(self, coin: str, factor: Decimal) -> None:
+        """From now on all prices of a coin are the feed's times a factor; what held until now is remembered
+        as long as an average may ask for it.
+        """
+        over, now = self._over, self._state.now
+        known = [jump for jump in over.jumps.get(coin, ()) if now - jump.until <= _REMEMBERED]
+        over.jumps[coin] = [*known, Jump(now, over.factors.get(coin, ONE))]
+        over.factors[coin] = factor
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
         """The book without what was taken from it; that of a frozen symbol is as old as it is."""
@@ -270,6 +286,17 @@ class Market:
         tick = instrument.tick_size
         return scaled(raw.bids, factor, tick=tick, up=False), scaled(raw.asks, factor, tick=tick, up=True)
 
+    def takes(self, category: Category, symbol: str, *, want: Want) -> list[Take]:
+        """What an order takes of the book as it stands."""
+        found: list[Take] = []
+        for depth in (NEAR_DEPTH, MATCH_DEPTH):
+            book = self.book(category, symbol, depth=depth)
+            levels = book.asks if want.buying else book.bids
+            found = take(levels, want)
+            if settled(levels, found, want=want, depth=depth):
+                break
+        return found
+
     def missing(self, key: str) -> Decimal:
         """Base quantity that is still missing from one side (``category:symbol:bid|ask``)."""
         taken = self._over.taken.get(key)
@@ -300,9 +327,8 @@ class Market:
         point = self.point(category, symbol)
         x = _DEFAULT_BAND if instrument.price_limit_x is None else instrument.price_limit_x
         y = _DEFAULT_BAND if instrument.price_limit_y is None else instrument.price_limit_y
-        wide = max(x, y)
-        highest = min(max(point.index, point.mark * (1 + x)), point.mark * (1 + wide))
-        lowest = max(min(point.index, point.mark * (1 - x)), point.mark * (1 - wide))
+        highest = min(max(point.index, point.mark * (1 + x)), point.mark * (1 + y))
+        lowest = max(min(point.index, point.mark * (1 - x)), point.mark * (1 - y))
         tick = instrument.tick_size
         return floor_to(highest, tick), max(ceil_to(lowest, tick), tick)
 

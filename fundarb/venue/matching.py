@@ -16,9 +16,9 @@ from fundarb.core.market import Category, PerpInstrument, SpotInstrument
 from fundarb.core.money import ZERO, cash, floor_to
 from fundarb.core.orders import ExecKind, OrderStatus, Side, TimeInForce
 from fundarb.venue.account import Account, Entry
-from fundarb.venue.book import Take, Want, settled, take
+from fundarb.venue.book import Take, Want
 from fundarb.venue.fees import Charge, Fees
-from fundarb.venue.market import MATCH_DEPTH, NEAR_DEPTH, Market
+from fundarb.venue.market import Market
 from fundarb.venue.register import Register, copy_of
 from fundarb.venue.rows import Fill, Notice, Order, OrderType, Topic
 from fundarb.venue.state import State
@@ -173,22 +173,14 @@ class Matching:
         if wanted <= 0:
             return []
         instrument = self._market.instruments(order.category)[order.symbol]
-        buying = order.side is Side.BUY
         want = Want(
-            buying=buying,
+            buying=order.side is Side.BUY,
             limit=order.price or ZERO,
             step=instrument.qty_step,
             quantity=None if order.by_value else wanted,
             value=wanted if order.by_value else None,
         )
-        takes: list[Take] = []
-        for depth in (NEAR_DEPTH, MATCH_DEPTH):
-            book = self._market.book(order.category, order.symbol, depth=depth)
-            levels = book.asks if buying else book.bids
-            takes = take(levels, want)
-            if settled(levels, takes, want=want, depth=depth):
-                break
-        return takes
+        return self._market.takes(order.category, order.symbol, want=want)
 
     # ------------------------------------------------------------------------------------------ fills
 

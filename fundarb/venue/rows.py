@@ -102,7 +102,8 @@ class Order:
 
     ``fees`` is by coin, + = expense. ``status`` moves only forward. ``locked`` is what is reserved of
     ``locked_coin`` for the unfilled part of a spot order. ``by_value``: the quantity counts quote (spot
-    market buy). ``updated`` changes with every event.
+    market buy). ``updated`` changes with every event. ``worst`` is the last level that a perp market order
+    would have reached when it came in; margin is reckoned at it.
     """
 
     order_id: str
@@ -132,6 +133,7 @@ class Order:
     resting: bool = False
     fill_frac: Decimal | None = None
     reject_at_match: str = ""
+    worst: Decimal | None = None
 
     @property
     def average_price(self) -> Decimal | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from fundarb.core.instants import floor_hour
 from fundarb.core.market import FundingRate, SettledFunding
 from fundarb.venue.feed import MarketFeed
 from fundarb.venue.state import State
@@ -35,6 +36,14 @@ class Schedule:
     def running(self, symbol: str) -> FundingRate:
         """The running period."""
         return self._changed(symbol, self._feed.funding(symbol, self._state.now), at=self._state.now)
+
+    def settling(self, symbol: str, within: timedelta) -> bool:
+        """Whether a settlement of this venue's life was so short a time ago."""
+        if self._state.now - floor_hour(self._state.now) >= within:  # settlements fall on full hours
+            return False
+        period = self.running(symbol)
+        last = period.next_time - period.interval
+        return last > self._state.start and self._state.now - last < within
 
     def all_running(self) -> Mapping[str, FundingRate]:
         """The running period of every perpetual that still trades."""

@@ -26,7 +26,7 @@ class Rules:
     """How this venue behaves; all of it settable, none of it kinder than the real one by default.
 
     ``recovery``: how long taken liquidity needs to come back. ``close_only``: how long before its delivery a
-    contract takes no new positions.
+    contract takes no new positions. ``settling``: how long from a settlement on its contract takes no orders.
     ``borrow_im``/``borrow_mm``: margin asked for a borrowed USD, as fractions.
     """
 
@@ -39,6 +39,7 @@ class Rules:
     borrow_mm: Decimal = Decimal("0.04")
     hourly_interest_minute: int = 5
     close_only: timedelta = timedelta(minutes=30)
+    settling: timedelta = timedelta(seconds=1)
     keep_closed: int = 500
 
 
@@ -79,6 +80,14 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """A factor of all prices of a coin that held before an instant."""
+
+    until: datetime
+    factor: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class FixedBook:
     """A book that the world has put in place of the feed's."""
 
@@ -101,6 +110,7 @@ class MarketState:
     """
 
     factors: dict[str, Decimal] = field(default_factory=dict)
+    jumps: dict[str, list[Jump]] = field(default_factory=dict)
     marks: dict[str, Decimal] = field(default_factory=dict)
     books: dict[str, FixedBook] = field(default_factory=dict)
     frozen: dict[str, datetime] = field(default_factory=dict)
@@ -197,7 +207,8 @@ class KeyState:
 @dataclass(slots=True, kw_only=True)
 class State:
     """The whole venue. ``counter`` numbers every event; ``script`` counts performed lines of the feed's
-    script; ``amendments`` waits by order id; ``checked`` is when the account's risk was last looked at.
+    script; ``amendments`` waits by order id; ``checked`` is when the account's risk was last looked at,
+    ``near`` whether it was near enough to liquidation to be looked at in every step.
     """
 
     uid: str
@@ -213,6 +224,7 @@ class State:
     agenda: list[Due] = field(default_factory=list)
     armed: list[Armed] = field(default_factory=list)
     checked: datetime | None = None
+    near: bool = False
     amendments: dict[str, list[Amendment]] = field(default_factory=dict)
     key: KeyState = field(default_factory=KeyState)
     delta_mode: bool = False

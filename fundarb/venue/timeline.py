@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,8 +31,13 @@ from fundarb.venue.state import CollateralRule, Due, DueKind, State, slot
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _RESTING_STEP = timedelta(seconds=5)
-_RISK_STEPS = ((Decimal("0.1"), timedelta(minutes=15)), (Decimal("0.3"), timedelta(minutes=5)))
-_RISK_SHORT = timedelta(minutes=1)
+_NEAR = Decimal("0.5")
+"""An account that a move of prices by so much could liquidate is looked at in every step of the clock, and
+each minute inside a long one.
+"""
+_RISK_STEPS = ((_NEAR, timedelta(minutes=1)), (Decimal("0.8"), timedelta(minutes=5)))
+_RISK_FAR = timedelta(minutes=15)
+_UNAFFORDABLE = "CancelByCannotAffordOrderCost"
 _OF_ORDERS = frozenset({DueKind.MATCH, DueKind.CANCEL, DueKind.AMEND})
 
 
@@ -68,12 +74,18 @@ class Timeline:
         to = max(to, state.now)
         while (due := self._next(to)) is not None:
             state.now = max(state.now, due.at)
+            rows = len(state.account.log)
             self._perform(due)
             self.audit()
+            if len(state.account.log) != rows and due.kind is not DueKind.RISK:
+                state.next_risk = state.now  # money has moved: look before anything else can
         if state.now != to:
             state.now = to
+            rows = len(state.account.log)
             if self._parts.register.any_open:
                 self.touch_resting()
+            if (state.near or len(state.account.log) != rows) and self._at_risk():
+                self.check_risk()
         if state.market.taken:
             self._parts.market.forget_recovered()
 
@@ -183,6 +195,10 @@ class Timeline:
 
     def _order_due(self, due: Due) -> None:
         order = self._parts.register.orders[due.subject]
+        with self._covered():
+            self._order_event(due, order)
+
+    def _order_event(self, due: Due, order: Order) -> None:
         if due.kind is DueKind.MATCH:
             self._parts.matching.match(order)
         elif due.kind is DueKind.AMEND:
@@ -198,24 +214,45 @@ class Timeline:
                     self._parts.schedule.remember(row)
                 self._parts.forced.settle_funding(row)
 
+    def match_now(self, order: Order) -> None:
+        """Match an order past the agenda, and look at what it has done to the account."""
+        with self._covered():
+            self._parts.matching.match(order)
+        self.check_risk()
+
     def check_risk(self) -> None:
-        """Liquidate what must be, and come back the sooner the closer it is."""
+        """Liquidate what must be, and come back the sooner the nearer it is."""
         forced, market = self._parts.forced, self._parts.market
-        rate = forced.check_risk()
-        held = {item.symbol: item.size for item in self._state.account.positions.values() if item.size}
+        distance = forced.check_risk()
+        held = [item for item in self._state.account.positions.values() if item.size]
         since, self._state.checked = self._state.checked, self._state.now
         if held and since is not None and (worst := market.worst_marks(held, since)):
             with market.stressed(worst):
-                rate = max(rate, forced.check_risk())
+                distance = min(distance, forced.check_risk())
         self.audit()
-        step = next((step for bound, step in _RISK_STEPS if rate < bound), _RISK_SHORT)
+        self._state.near = distance < _NEAR
+        step = next((step for bound, step in _RISK_STEPS if distance < bound), _RISK_FAR)
         self._state.next_risk = self._state.now + step
 
     def touch_resting(self) -> None:
         """Every resting order looks at the book."""
-        for order in self._parts.register.open():
-            self._parts.matching.touch_resting(order)
+        with self._covered():
+            for order in self._parts.register.open():
+                self._parts.matching.touch_resting(order)
         self.audit()
+
+    @contextmanager
+    def _covered(self) -> Iterator[None]:
+        """Own fills can leave open orders uncovered that a position covered before: what is then not
+        affordable is cancelled, newest first.
+        """
+        rows = len(self._state.account.log)
+        yield
+        if len(self._state.account.log) == rows:
+            return
+        for order in reversed(self._parts.register.open(Category.LINEAR)):
+            if not order.reduce_only and self._parts.forced.short_of_margin():
+                self._parts.matching.finish(order, OrderStatus.CANCELLED, cancel_type=_UNAFFORDABLE)
 
     def _happen(self, line: Happening) -> None:
         over = self._state.market
@@ -225,6 +262,7 @@ class Timeline:
             over.halted[slot(line.category, line.symbol)] = line.kind is HappeningKind.HALT
         elif line.kind is HappeningKind.COLLATERAL and line.value is not None:
             over.collateral[line.symbol] = CollateralRule(line.value > 0, line.value)
+            self._state.next_risk = self._state.now
         self._parts.market.touch(line.symbol)
 
 

@@ -73,7 +73,7 @@ class World:
         """Move all prices of the coin, spot and perp, by a factor, for good; factors multiply."""
         _positive("factor", factor)
         coin = self._coin_of(symbol)
-        self._over.factors[coin] = self._over.factors.get(coin, ONE) * factor
+        self._hands.market.scale(coin, self._over.factors.get(coin, ONE) * factor)
         self._moved(symbol)
 
     def book(
@@ -124,7 +124,7 @@ class World:
     def usd(self, price: Decimal) -> None:
         """What one USDT is worth in USD; quotes of USDC against USDT move with it."""
         self._over.usd = _positive("price", price)
-        self._over.factors["USDC"] = ONE / price
+        self._hands.market.scale("USDC", ONE / price)
         self._moved("")
 
     # ------------------------------------------------------------------------------------------ funding

@@ -415,6 +415,7 @@ def test_the_prediction_is_near_and_not_the_rate_itself(real: ReplayMarket) -> N
     assert 0.02 < sum(errors) / len(errors) < 0.5
 
 
+@pytest.mark.proof
 def test_another_exchange_s_recording(shared_dir: Path) -> None:
     """Binance: recorded spot and perp of six coins by the hour, its own settlements and steps."""
     if not (shared_dir / "data" / "binance").is_dir():
@@ -429,6 +430,7 @@ def test_another_exchange_s_recording(shared_dir: Path) -> None:
     assert row.rate < Decimal("-0.004")
 
 
+@pytest.mark.proof
 def test_constructed_coins_of_the_wide_set(shared_dir: Path) -> None:
     """Sixty perps of 2024 with a made-up spot, all labelled; one whose settlements begin later is left
     out.

@@ -15,6 +15,7 @@ from fundarb.sandbox.control import known
 from fundarb.sandbox.endpoints.table import TABLE
 from fundarb.sandbox.faults import FAULTS
 from fundarb.sandbox.world import VERBS, perform
+from fundarb.venue.engine import Venue
 from tests.sandbox.harness import InProcess, Json, headers
 
 STATUSES = frozenset({200, 401, 403, 404})
@@ -83,8 +84,44 @@ WORLD_WORDS: tuple[object, ...] = (
     "Sell", {"qtyStep": "0.001"}, "2025-02-01T00:00:00Z", 250, [["94000", "2"]], "0.001", None, "NaN",
     [], 10**9,
 )  # fmt: skip
-SAFE_VERBS = tuple(verb for verb in VERBS if verb not in {"key", "maintenance", "delist", "skew"})
-"""Verbs after which the venue still lets requests in; the others would end the exercise."""
+BTC: Json = {"symbol": "BTCUSDT"}
+PLAUSIBLE: dict[str, Json] = {
+    "mark": {**BTC, "price": "94500"},
+    "jump": {**BTC, "factor": "1.01"},
+    "book": {**BTC, "category": "linear", "bids": [["94000", "2"]], "asks": [["94100", "2"]]},
+    "freeze": {**BTC, "on": True},
+    "ticker_patch": {**BTC, "category": "linear", "fields": {"markPrice": "NaN"}},
+    "funding_rate": {**BTC, "rate": "0.0005"},
+    "interval": {**BTC, "hours": 4},
+    "settle": BTC,
+    "adl": {**BTC, "fraction": "0.4"},
+    "liquidate": BTC,
+    "delist": {"symbol": "ETHUSDT", "at": "2025-01-07T00:00:00Z"},
+    "halt": {**BTC, "category": "spot", "on": False},
+    "filters": {**BTC, "category": "linear", "fields": {"qtyStep": "0.002"}},
+    "fees": {"category": "linear", "taker": "0.001", "maker": "0.0001"},
+    "collateral": {"coin": "BTC", "on": True, "ratio": "0.9"},
+    "borrow": {"coin": "USDT", "amount": "10"},
+    "auto_repay": {"coin": "BTC", "fraction": "0.1"},
+    "usd": {"price": "0.98"},
+    "transfer": {"coin": "USDT", "amount": "1000"},
+    "manual_order": {**BTC, "category": "linear", "side": "Sell", "qty": "0.01"},
+    "manual_close": BTC,
+    "key": {"permissions": {"Spot": ["SpotTrade"]}, "read_only": False, "ip": ["127.0.0.1"]},
+    "skew": {"ms": 700},
+    "maintenance": {"begin": "2025-01-06T00:00:00Z", "end": "2025-01-08T00:00:00Z"},
+    "restart": {},
+}
+"""Each verb of the world with arguments that will mostly do."""
+SHUTTING = frozenset({"key", "maintenance", "delist", "skew"})
+"""Verbs after which the venue may let nothing in any more: what they do is undone after some requests."""
+EXTREMES: tuple[object, ...] = (
+    "1e30", "-1e30", "1e-30", "-1e-30", "1e12", "-1e12", "1e-12", "9.9e11", "1e50", "NaN", "Infinity", "0",
+    10**30, -(10**30), 10**12, 0, 1e300, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+    "2099-12-31T23:59:59Z", "2025-01-06T00:00:00", {}, [], [["1e30", "1e-30"]], [["1e12", "1e12"]],
+    {"tickSize": "1e30"}, {"tickSize": "1e12"}, {"qtyStep": "1e-12"}, {"fundingInterval": "1e30"},
+    {"maxLeverage": "1e12"}, {"priceLimitRatioX": "1e12"}, {"maxOrderQty": "1e12", "maxMktOrderQty": "1e12"},
+)  # fmt: skip
 
 
 class Fuzzer:
@@ -94,6 +131,8 @@ class Fuzzer:
         self.random = random.Random(seed)
         self.desk = InProcess()
         self.codes: defaultdict[int, int] = defaultdict(int)
+        self._before: Json | None = None
+        """The world as it was before something extreme, to which it goes back after some requests."""
 
     def fire(self, count: int) -> None:
         """Send that many mutated requests, with now and then time, the world or a fault between them."""
@@ -184,15 +223,13 @@ class Fuzzer:
         """
         pick, desk = self.random, self.desk
         deed = pick.random()
-        if deed < 0.4:
+        if self._before is not None:
+            desk.desk.restore(self._before)
+            self._before = None
+        elif deed < 0.4:
             desk.wait(seconds=pick.choice((0.001, 1, 60, 600, 5000)))
         elif deed < 0.75:
-            arguments = {
-                name: pick.choice(WORLD_WORDS) for name in pick.sample(WORLD_NAMES, k=pick.randrange(6))
-            }
-            self._refusable(
-                lambda: perform(desk.house, Arguments({"verb": pick.choice(SAFE_VERBS), **arguments}))
-            )
+            self._world()
         elif deed < 0.9:
             do = {"verb": pick.choice([verb for verb in FAULTS if verb != "ban"]), "ms": 50, "n": 2}
             for name in pick.sample(["ms", "n"], k=pick.randrange(3)):
@@ -203,8 +240,29 @@ class Fuzzer:
         else:
             desk.desk.catch_up()
             before = without_requests(known(desk.house))
-            desk.desk.restore(json.loads(json.dumps(desk.house.snapshot())))
+            desk.desk.restore(plain_json(desk.house.snapshot()))
             assert without_requests(known(desk.house)) == before
+
+    def _world(self) -> None:
+        """The world does something, plausible, nonsensical or extreme. Whatever it has made of itself can be
+        taken down and restored, and lives on.
+        """
+        pick, desk = self.random, self.desk
+        verb, kind = pick.choice(list(VERBS)), pick.random()
+        arguments = dict(PLAUSIBLE[verb])
+        if kind < 0.3:
+            arguments = {
+                name: pick.choice(WORLD_WORDS) for name in pick.sample(WORLD_NAMES, k=pick.randrange(6))
+            }
+        elif kind < 0.6 and arguments:
+            arguments[pick.choice(list(arguments))] = pick.choice(EXTREMES)
+        desk.desk.catch_up()
+        before = plain_json(desk.house.snapshot())
+        self._refusable(lambda: perform(desk.house, Arguments({"verb": verb, **arguments})))
+        if verb in SHUTTING or 0.3 <= kind < 0.6:
+            self._before = before
+            if pick.random() < 0.5:
+                desk.desk.restore(plain_json(desk.house.snapshot()))
 
     def _refusable(self, deed: Callable[[], object]) -> None:
         """Do it; a refusal must leave the world as it was."""
@@ -221,8 +279,18 @@ class Fuzzer:
     def finish(self) -> Json:
         """Whatever is still due happens; the truth."""
         self.desk.house.faults.disarm()
+        if self._before is not None:
+            self.desk.desk.restore(self._before)
+            self._before = None
         self.desk.wait(hours=1)
+        check_margin(self.desk.house.venue)
         return known(self.desk.house)
+
+
+def plain_json(value: Json) -> Json:
+    """What comes back of it over the wire."""
+    found: Json = json.loads(json.dumps(value))
+    return found
 
 
 def without_requests(truth: Json) -> Json:
@@ -241,6 +309,20 @@ def check_identities(truth: Json) -> None:
     assert len(set(ids)) == len(ids)
     links = [(row["category"], row["orderLinkId"]) for row in truth["orders"] if row["orderLinkId"]]
     assert len(set(links)) == len(links)
+
+
+def check_margin(venue: Venue) -> None:
+    """Nobody is shown a position that should have been liquidated; nothing is available that open orders,
+    positions and debts claim; the account's margin is the sum of its coins'.
+    """
+    wallet = venue.wallet()
+    assert wallet.mm_rate < 1 or not venue.held()
+    assert wallet.available <= max(wallet.margin_balance - wallet.initial_margin, Decimal(0))
+    rules, claimed = venue.rules, Decimal(0)
+    for coin in wallet.coins.values():
+        claim = coin.position_im + coin.order_im + coin.borrowed * rules.borrow_im
+        claimed += claim * venue.usd_price(coin.coin)
+    assert wallet.initial_margin == claimed
 
 
 def _check_log(truth: Json) -> None:

@@ -119,22 +119,41 @@ def test_this_machine_by_its_names_may(http: OverHttp, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "verb", "more", "place"),
+    ("match", "verb", "more", "place"),
     [
-        ("/v5/nope", "drop_request", {}, "match.path"),
-        ("/v5/order/create", "mute", {}, "do.verb"),
-        ("/v5/order/create", "drop_rows", {}, "do.verb"),
-        ("/v5/order/cancel", "fill", {"fractions": ["0.5"]}, "do.verb"),
-        ("/v5/market/time", "reject_async", {}, "do.verb"),
-        ("/v5/private", "rate_limit", {}, "do.verb"),
+        ({"path": "/v5/order/create", "method": "GET"}, "rate_limit", {}, "match.method"),
+        ({"path": "/v5/market/time", "method": "POST"}, "ban", {}, "match.method"),
+        ({"path": "/v5/private", "method": "GET"}, "mute", {}, "match.method"),
+        ({"topic": "order"}, "ban", {}, "match.topic"),
+        ({"topic": "order"}, "mute", {}, "match.topic"),
+        ({"topic": "order", "path": "/v5/order/create"}, "ban", {}, "match.topic"),
+        ({}, "mute", {}, "do.verb"),
+        ({"method": "GET"}, "fill", {"fractions": ["0.5"]}, "do.verb"),
+        ({"method": "POST"}, "drop_rows", {}, "do.verb"),
+        ({"path": "/v5/nope"}, "drop_request", {}, "match.path"),
+        ({"path": "/v5/order/create"}, "mute", {}, "do.verb"),
+        ({"path": "/v5/order/create"}, "drop_rows", {}, "do.verb"),
+        ({"path": "/v5/order/cancel"}, "fill", {"fractions": ["0.5"]}, "do.verb"),
+        ({"path": "/v5/market/time"}, "reject_async", {}, "do.verb"),
+        ({"path": "/v5/private"}, "rate_limit", {}, "do.verb"),
     ],
 )
 def test_faults_that_could_never_happen(
-    untouched: OverHttp, path: str, verb: str, more: Json, place: str
+    untouched: OverHttp, match: Json, verb: str, more: Json, place: str
 ) -> None:
-    """A path that is none, or a verb that does nothing there, is 400 and arms nothing."""
-    response = untouched.control("faults", {"match": {"path": path}, "do": {"verb": verb, **more}})
+    """A path that is none, a method it does not answer to, a topic of no stream, or a verb that does nothing
+    there, is 400 and arms nothing.
+    """
+    response = untouched.control("faults", {"match": match, "do": {"verb": verb, **more}})
     assert (response.status_code, response.json()["path"]) == (400, place)
+    assert untouched.control("faults", method="GET").json() == {"faults": []}
+
+
+@pytest.mark.parametrize("ident", ["a/b", "/", ".", "..", "x" * 101])
+def test_a_fault_that_could_not_be_named_again(untouched: OverHttp, ident: str) -> None:
+    """An id that does not fit into the path that removes it is refused."""
+    response = untouched.control("faults", {"id": ident, "do": {"verb": "ban"}})
+    assert (response.status_code, response.json()["path"]) == (400, "id")
     assert untouched.control("faults", method="GET").json() == {"faults": []}
 
 

@@ -131,6 +131,17 @@ def test_the_book_agrees_with_the_ticker(desk: InProcess) -> None:
     assert len(desk.get("market/orderbook", category="spot", symbol="BTCUSDT")["result"]["b"]) == 1
 
 
+def test_the_newest_funding_of_a_daily_interval(desk: InProcess) -> None:
+    """However long the interval is, a limit alone gives the newest rates up to it."""
+    desk.world("interval", symbol="BTCUSDT", hours=24)
+    desk.wait(days=5, hours=23)
+    for limit in (1, 3, 7):
+        rows = desk.rows("market/funding/history", category="linear", symbol="BTCUSDT", limit=limit)
+        assert len(rows) == limit
+        times = [int(row["fundingRateTimestamp"]) for row in rows]
+        assert times[:5] == [START_MS + day * 24 * HOUR_MS for day in (5, 4, 3, 2, 1)][:limit]
+
+
 def test_funding_history_windows(desk: InProcess) -> None:
     """Newest 200 without a window, newest first; a start alone is an error; both bounds are inclusive."""
     rows = desk.rows("market/funding/history", category="linear", symbol="BTCUSDT")

@@ -9,6 +9,7 @@ import pytest
 from tests.sandbox.harness import OPTIONS, START, START_MS, InProcess, Json
 
 DAY_MS = 86_400_000
+BTC: Json = {"category": "linear", "symbol": "BTCUSDT"}
 
 
 def limit_order(desk: InProcess, link: str, **more: object) -> Json:
@@ -167,6 +168,98 @@ def test_pages_hold_every_row_once(desk: InProcess) -> None:
         cursor, pages = result["nextPageCursor"], pages + 1
     assert seen == [f"o{number}" for number in reversed(range(7))]
     assert pages == 3
+
+
+def test_orders_are_cancelled_while_they_are_paged(desk: InProcess) -> None:
+    """A page goes on behind the one before although the order with which that ended is gone, and new orders
+    neither repeat a row nor lose one: over all pages everything that was open all the time comes once.
+    """
+    for number in range(7):
+        limit_order(desk, f"o{number}")
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        result = desk.get("order/realtime", **BTC, limit=2, cursor=cursor)["result"]
+        if not result["list"]:
+            break
+        links = [row["orderLinkId"] for row in result["list"]]
+        seen, cursor = seen + links, result["nextPageCursor"]
+        for link in links:
+            assert desk.post("order/cancel", **BTC, orderLinkId=link)["retCode"] == 0
+        limit_order(desk, f"new{len(seen)}")
+        desk.desk.catch_up()
+    assert seen == [f"o{number}" for number in reversed(range(7))]
+    ended = desk.get("order/history", category="linear", limit=3)["result"]
+    limit_order(desk, "late")
+    desk.post("order/cancel", **BTC, orderLinkId="late")
+    desk.desk.catch_up()
+    rest = desk.rows("order/history", category="linear", limit=50, cursor=ended["nextPageCursor"])
+    links = [row["orderLinkId"] for row in (*ended["list"], *rest)]
+    assert sorted(links) == sorted(f"o{number}" for number in range(7))
+
+
+def test_positions_are_closed_while_they_are_paged(desk: InProcess) -> None:
+    """The page after a position that was closed meanwhile is the one it would have been."""
+    for symbol, qty in (("BTCUSDT", "0.01"), ("ETHUSDT", "0.1"), ("SOLUSDT", "1"), ("TRXUSDT", "100")):
+        desk.short(symbol, qty)
+    first = desk.get("position/list", category="linear", settleCoin="USDT", limit=2)["result"]
+    last = first["list"][-1]["symbol"]
+    desk.world("manual_close", symbol=last)
+    rest = desk.rows(
+        "position/list", category="linear", settleCoin="USDT", limit=2, cursor=first["nextPageCursor"]
+    )
+    symbols = [row["symbol"] for row in (*first["list"], *rest)]
+    assert sorted(symbols) == ["BTCUSDT", "ETHUSDT", "SOLUSDT", "TRXUSDT"]
+
+
+def test_executions_and_log_are_paged_while_new_ones_come(desk: InProcess) -> None:
+    """What happens between two pages comes before the first one: no row twice, none lost."""
+    for number in range(5):
+        desk.short(orderLinkId=f"o{number}", qty="0.001")
+    desk.desk.catch_up()
+    for path, params in (("execution/list", BTC), ("account/transaction-log", {"accountType": "UNIFIED"})):
+        everything = desk.rows(path, **params, limit=50)
+        first = desk.get(path, **params, limit=2)["result"]
+        desk.short(qty="0.001")
+        desk.wait(seconds=1)
+        rest = desk.rows(path, **params, limit=50, cursor=first["nextPageCursor"])
+        assert [*first["list"], *rest] == everything
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "a:b,c:d", "x:1,", f"x:{'9' * 30}", "1", ",", "x:٣"])
+def test_a_cursor_that_no_page_has_given(desk: InProcess, cursor: str) -> None:
+    """10001, on every list."""
+    desk.short()
+    desk.desk.catch_up()
+    for path in ("order/history", "execution/list", "account/transaction-log"):
+        assert desk.get(path, category="linear", cursor=cursor)["retCode"] == 10001
+
+
+@pytest.mark.parametrize(
+    ("meant", "left"),
+    [
+        ({"symbol": "BTCUSDT", "baseCoin": "ETH", "settleCoin": "USDC"}, {"ETHUSDT", "SOLUSDT"}),
+        ({"baseCoin": "ETH", "settleCoin": "USDT"}, {"BTCUSDT", "SOLUSDT"}),
+        ({"baseCoin": "ETH", "settleCoin": "USDC"}, {"BTCUSDT", "SOLUSDT"}),
+        ({"settleCoin": "USDT"}, set()),
+        ({"settleCoin": "USDC"}, {"BTCUSDT", "ETHUSDT", "SOLUSDT"}),
+        ({"settleCoin": "NOSUCH"}, {"BTCUSDT", "ETHUSDT", "SOLUSDT"}),
+        ({"baseCoin": "NOSUCH", "settleCoin": "USDT"}, {"BTCUSDT", "ETHUSDT", "SOLUSDT"}),
+    ],
+)
+def test_cancel_all_takes_what_is_meant(desk: InProcess, meant: Json, left: set[str]) -> None:
+    """A symbol goes before a base coin, that before a settle coin; nothing else is cancelled."""
+    for symbol, price, qty in (
+        ("BTCUSDT", "95000", "0.01"),
+        ("ETHUSDT", "3800", "0.1"),
+        ("SOLUSDT", "230", "1"),
+    ):
+        assert limit_order(desk, symbol, symbol=symbol, price=price, qty=qty)["retCode"] == 0
+    desk.desk.catch_up()
+    assert desk.post("order/cancel-all", category="linear", **meant)["retCode"] == 0
+    desk.desk.catch_up()
+    rows = desk.rows("order/realtime", category="linear", settleCoin="USDT")
+    assert {row["symbol"] for row in rows} == left
 
 
 def test_a_cursor_may_come_back_encoded_or_not(desk: InProcess) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from fundarb.core.instants import to_ms
+from fundarb.core.instants import from_ms, to_ms
 from tests.sandbox.harness import START, START_MS, InProcess, Json
 
 BTC: Json = {"category": "linear", "symbol": "BTCUSDT"}
@@ -42,6 +42,39 @@ def test_a_frozen_symbol_has_no_new_trades(desk: InProcess) -> None:
     assert desk.rows("market/recent-trade", **BTC) == before
 
 
+@pytest.mark.parametrize("interval", ["W", "M"])
+def test_weeks_and_months_are_the_calendars(desk: InProcess, interval: str) -> None:
+    """Weeks begin on Mondays, months on their first day, in UTC; each is the days in it, the running one as
+    far as it has come.
+    """
+    desk.wait(days=37, hours=5)
+    bars = desk.rows("market/kline", **BTC, interval=interval, limit=4)
+    starts = [from_ms(int(bar[0])) for bar in bars]
+    assert {(at.hour, at.minute) for at in starts} == {(0, 0)}
+    if interval == "W":
+        assert [(at.weekday(), at.day) for at in starts] == [(0, 10), (0, 3), (0, 27), (0, 20)]
+    else:
+        assert [(at.day, at.month, at.year) for at in starts] == [
+            (1, 2, 2025), (1, 1, 2025), (1, 12, 2024), (1, 11, 2024)]  # fmt: skip
+    days = desk.rows("market/kline", **BTC, interval="D", limit=120)
+    for number, bar in enumerate(bars):
+        until = int(bars[number - 1][0]) if number else START_MS * 2
+        inside = [day for day in days if int(bar[0]) <= int(day[0]) < until]
+        assert (bar[1], bar[4]) == (inside[-1][1], inside[0][4])
+        assert Decimal(bar[2]) == max(Decimal(day[2]) for day in inside)
+        assert Decimal(bar[3]) == min(Decimal(day[3]) for day in inside)
+        assert Decimal(bar[5]) == sum(Decimal(day[5]) for day in inside)
+    window = desk.rows("market/kline", **BTC, interval=interval, start=bars[3][0], end=bars[1][0])
+    assert [bar[0] for bar in window] == [bar[0] for bar in bars[1:]]
+    assert desk.rows("market/kline", **BTC, interval=interval, start=int(bars[3][0]) + 1, limit=3) == bars[:3]
+
+
+def test_a_thousand_months_are_four_years(desk: InProcess) -> None:
+    """Months go back as far as four years do, and no further."""
+    rows = desk.rows("market/kline", **BTC, interval="M", limit=1000)
+    assert 48 <= len(rows) <= 50
+
+
 @pytest.mark.parametrize("kind", ["kline", "mark-price-kline", "index-price-kline"])
 def test_a_jump_shows_in_bars_and_trades(desk: InProcess, kind: str) -> None:
     """Bars and trades from before a jump stay as they were, the bar of the jump spans it, later ones are
@@ -76,7 +109,7 @@ def test_a_jump_is_part_of_a_snapshot(desk: InProcess) -> None:
     before = desk.rows("market/kline", **BTC, interval="15", limit=20)
     saved = desk.house.snapshot()
     desk.world("jump", symbol="BTCUSDT", factor="3")
-    desk.house.restore(saved)
+    desk.desk.restore(saved)
     assert desk.rows("market/kline", **BTC, interval="15", limit=20) == before
 
 

@@ -96,6 +96,14 @@ def test_read_only_and_missing_permissions(desk: InProcess) -> None:
     assert desk.get("user/query-api")["result"]["permissions"]["ContractTrade"] == []
 
 
+def test_a_key_without_any_right(desk: InProcess) -> None:
+    """Permissions that name nothing take every right: nothing can be written, and the key says so."""
+    desk.world("key", permissions={})
+    assert (desk.short()["retCode"], desk.buy()["retCode"]) == (10005, 10005)
+    assert not any(desk.get("user/query-api")["result"]["permissions"].values())
+    assert desk.get("account/info")["retCode"] == 0
+
+
 def test_expired_key_and_foreign_address(desk: InProcess) -> None:
     """An expired key is 33004, a key bound to another address 10010."""
     desk.house.venue.world.key(addresses=["10.0.0.1"])

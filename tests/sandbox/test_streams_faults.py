@@ -124,7 +124,7 @@ def test_rules_mean_what_they_name(http: OverHttp) -> None:
                 "do": {"verb": "delay", "ms": 1},
             },
         )
-        http.do("faults", {"id": "anything", "match": {"nth": 99}, "do": {"verb": "mute"}})
+        http.do("faults", {"id": "anything", "match": {"nth": 99}, "do": {"verb": "delay", "ms": 1}})
         arm(http, "mute", PRIVATE, symbol="ETHUSDT", times=0)
         arm(http, "mute", PRIVATE, link_id="quiet", times=0)
         arm(http, "mute", PRIVATE, category="spot", times=0)

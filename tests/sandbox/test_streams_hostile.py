@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from fundarb.clock import SystemClock
-from fundarb.sandbox.endpoints.bars import BAR_MINUTES
+from fundarb.sandbox.periods import INTERVALS
 from fundarb.sandbox.streams import app, hub, sockets
 from fundarb.sandbox.streams.topics import Path
 from tests.sandbox.harness import InProcess, OverHttp, over_http
@@ -87,6 +87,29 @@ def test_an_oversized_frame_ends_the_connection(http: OverHttp) -> None:
             assert listener.end() == 1009
 
 
+def test_who_still_sends_hears_why_it_ends(http: OverHttp) -> None:
+    """A frame is refused by its announced length; whatever the client goes on sending is taken without a
+    reset, so that the closing frame with 1009 is there when it looks.
+    """
+    port = int(http.url.rsplit(":", 1)[1])
+    head = (
+        "GET /v5/public/linear HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
+        peer.sendall(head.encode())
+        while not peer.recv(65536).endswith(b"\r\n\r\n"):
+            pass
+        peer.sendall(b"\x81\xff" + (70_000).to_bytes(8, "big") + b"mask")
+        frame = peer.recv(4096)
+        assert frame[:1] == b"\x88"
+        assert int.from_bytes(frame[2:4], "big") == 1009
+        for _ in range(20):
+            peer.sendall(b"x" * 70_000)
+        while peer.recv(4096):
+            pass
+
+
 def test_bytes_that_are_no_frames_end_the_connection(http: OverHttp) -> None:
     """After a good handshake the protocol is broken: closed, and others are not disturbed."""
     with listening(http, LINEAR) as other:
@@ -124,7 +147,7 @@ def test_thousands_of_subscriptions(http: OverHttp) -> None:
     left.
     """
     kinds = ("tickers", "publicTrade", "orderbook.1", "orderbook.50", "orderbook.200", "orderbook.1000",
-             *(f"kline.{interval}" for interval in BAR_MINUTES))  # fmt: skip
+             *(f"kline.{interval}" for interval in INTERVALS))  # fmt: skip
     symbols = [row["symbol"] for row in http.rows("market/tickers", category="linear")]
     topics = [f"{kind}.{symbol}" for kind in kinds for symbol in symbols]
     assert len(topics) > 150

@@ -38,7 +38,7 @@ def test_every_execution_arrives_once_in_order() -> None:
             "world",
             {"verb": "manual_order", "category": "linear", "symbol": "ETHUSDT", "side": "Buy", "qty": "1"},
         )
-        http.do("clock", {"advance": "3d"})
+        http.do("clock", {"advance": "3d1m"})
         http.do("world", {"verb": "adl", "symbol": "BTCUSDT", "fraction": "0.5"})
         http.do("world", {"verb": "settle", "symbol": "BTCUSDT"})
         http.do("world", {"verb": "manual_close", "symbol": "ETHUSDT"})
@@ -198,6 +198,21 @@ def test_a_restart_ends_private_connections() -> None:
             assert again.heard()
 
 
+@pytest.mark.parametrize("real", [False, True])
+def test_who_connects_after_a_restart_stays(real: bool) -> None:
+    """A restart or a restore is the end of those who were there, not of the first one after it."""
+    changes: Json = {"clock": ClockKind.REAL, "start": None, "limits": False} if real else {}
+    with over_http(**changes) as http:
+        for deed, body in (("restore", http.do("snapshot", {})), ("world", RESTART)):
+            http.do(deed, body)
+            for path, topic in ((PRIVATE, "order"), ("public/spot", "tickers.BTCUSDT")):
+                with listening(http, path, topic) as listener:
+                    http.do("world", {"verb": "jump", "symbol": "BTCUSDT", "factor": "1.01"})
+                    http.create()
+                    assert listener.until(topic)["data"]
+                    assert listener.ask(op="ping")
+
+
 def test_on_the_real_clock_a_fill_is_pushed_without_another_request() -> None:
     """Matching happens when it is due, not when somebody asks; the answer comes first."""
     with (
@@ -208,6 +223,7 @@ def test_on_the_real_clock_a_fill_is_pushed_without_another_request() -> None:
         assert listener.until("execution")["data"][0]["orderId"] == order_id
 
 
+RESTART = {"verb": "restart"}
 HAPPENINGS: tuple[Json, ...] = (
     {"verb": "mark", "symbol": "BTCUSDT", "price": "93000"},
     {"verb": "mark", "symbol": "BTCUSDT", "price": None},

@@ -86,6 +86,7 @@ def test_half_requests_end_with_408(http: OverHttp, monkeypatch: pytest.MonkeyPa
     assert alive(http)
 
 
+@pytest.mark.proof
 def test_patience_is_only_for_the_request_itself(http: OverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is merely kept alive is not ended by it, and serves the next request."""
     monkeypatch.setattr(connections, "PATIENCE_SECONDS", 0)

@@ -271,6 +271,19 @@ def test_delisting_settles_at_the_mean_index_without_an_order() -> None:
     ties(at)
 
 
+@pytest.mark.parametrize(("minutes", "moved"), [(1, 2), (10, 11), (45, 30)])
+def test_a_jump_before_a_delisting_moves_only_its_share_of_the_mean(minutes: int, moved: int) -> None:
+    """Of thirty samples, one a minute, only those after the jump know of it."""
+    at, _ = short("1")
+    at.world.delist("BTCUSDT", START + 2 * HOUR)
+    at.advance(START + 2 * HOUR - minutes * timedelta(minutes=1))
+    at.world.jump("BTCUSDT", D("1.03"))
+    at.world.jump("BTCUSDT", D("1.02") / D("1.03"))
+    at.advance(START + 2 * HOUR)
+    expected = (D(50_000) * (30 - moved) + D(51_000) * moved) / 30
+    assert abs(at.all_fills()[-1].price - expected) <= D("0.05")
+
+
 def test_the_feed_s_script_is_performed_in_its_order() -> None:
     """Halt, resume, a collateral cut and a delisting happen when the clock passes them, not before."""
     script = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from fundarb.errors import Rejected
 from tests.venue.test_orders import BUY, GTC, SELL, code_of, limit, sent
-from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, ToyFeed, venue
+from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, ToyFeed, perp, spot, venue
 
 
 def test_open_orders_count_against_the_margin() -> None:
@@ -22,6 +23,29 @@ def test_open_orders_count_against_the_margin() -> None:
     assert at.cancel_all(LINEAR, "BTCUSDT")
     at.advance(at.now)
     assert at.wallet().initial_margin == 0
+
+
+def test_a_contract_takes_no_orders_while_it_settles() -> None:
+    """For a second from a settlement on every order and amend of the contract is 110063; spot goes on, and
+    so does a contract that settles at another hour.
+    """
+    feed = ToyFeed(listed=(spot(), perp(), spot("ETHUSDT"), perp("ETHUSDT")))
+    feed.prices["ETHUSDT"] = D(3000)
+    at = venue(feed)
+    at.world.interval("ETHUSDT", 12)
+    spec = limit(LINEAR, SELL, "1", "52000", time_in_force=GTC)
+    resting = sent(at, spec)  # a venue that begins at such an instant has not settled anything
+    for seconds, refused in ((-1, False), (0, True), (D("0.999"), True), (1, False)):
+        at.advance(START + 8 * HOUR + timedelta(seconds=float(seconds)))
+        if refused:
+            assert code_of(at, spec) == code_of(at, limit(LINEAR, BUY, "1", "1", reduce_only=True)) == 110063
+            with pytest.raises(Rejected) as caught:
+                at.amend(LINEAR, order_id=resting.order_id, quantity=D("0.5"))
+            assert caught.value.code == 110063
+        else:
+            sent(at, spec)
+        sent(at, limit(SPOT, BUY, "0.001", "50100"))
+        sent(at, limit(LINEAR, SELL, "1", "2990", symbol="ETHUSDT"))
 
 
 def test_pre_check_changes_nothing() -> None:

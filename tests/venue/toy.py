@@ -43,6 +43,7 @@ def spot(symbol: str = "BTCUSDT", **changes: object) -> Listing:
         max_market_qty=D(500),
         price_limit_x=D("0.05"),
         price_limit_y=D("0.05"),
+        margin_trading="utaOnly",
     )
     return Listing(instrument=replace(instrument, **changes))  # type: ignore[arg-type]
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from fundarb.core.account import Transaction
 from fundarb.core.instants import iso, to_ms
 from fundarb.core.market import Category
 from fundarb.core.money import plain
 from fundarb.sandbox.auth import ApiKey
 from fundarb.sandbox.endpoints.common import category_of, known_symbol, paged
 from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.paging import number_of
 from fundarb.sandbox.rows import transaction_row, wallet_row
 from fundarb.sandbox.wire import Answer, WireError, bad_parameter
 from fundarb.venue.rows import CoinView
@@ -165,14 +165,18 @@ def transaction_log(house: House, call: Call) -> Answer:
         and (not base or tx.symbol.startswith(base))
         and call.visible(tx.time)
     ]
-    answer = paged(call, found[::-1], limit=limit, name=_tx_name, row=transaction_row)
+    everything = house.venue.all_transactions()
+    answer = paged(
+        call,
+        found[::-1],
+        limit=limit,
+        name=lambda tx: tx.id,
+        place=lambda tx: number_of(tx, everything, when=lambda row: row.time),
+        row=transaction_row,
+    )
     result = dict(answer.result or {})
     result.pop("category", None)
     return Answer(result)
-
-
-def _tx_name(tx: Transaction) -> str:
-    return f"{tx.id}:{tx.kind}:{tx.coin}:{tx.trade_id}"
 
 
 def collateral_info(house: House, call: Call) -> Answer:

@@ -7,18 +7,13 @@ from datetime import timedelta
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.market import Category
 from fundarb.core.money import plain
-from fundarb.sandbox.chart import bars, prints
+from fundarb.sandbox.chart import bars, long_bars, prints
 from fundarb.sandbox.endpoints.common import category_of, known_symbol, paged, traded_category
 from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.periods import INTERVALS, OF_DAYS, begun, earlier, shortest
 from fundarb.sandbox.wire import Answer, bad_parameter
 from fundarb.venue.feed import BarKind, BarQuery
 
-BAR_MINUTES = {
-    **{str(minutes): minutes for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
-    "D": 1440,
-    "W": 10_080,
-    "M": 43_200,
-}
 _INTEREST_MS = {
     "5min": 300_000,
     "15min": 900_000,
@@ -58,20 +53,21 @@ def _bars(house: House, call: Call, *, kind: BarKind) -> Answer:
     symbol = known_symbol(house, category, call=call)
     if category is Category.SPOT and kind is not BarKind.LAST:
         raise bad_parameter("params error: category invalid")
-    word = parameters.choice("interval", tuple(BAR_MINUTES))
-    step = timedelta(minutes=BAR_MINUTES[word])
+    interval = parameters.choice("interval", INTERVALS)
     limit = parameters.limit(200, 1000)
     now = house.venue.now
     start, end = parameters.instant("start"), parameters.instant("end")
     if start is not None and end is not None and end < start:
         raise bad_parameter("params error: end must not be before start")
     last = min(end if end is not None else now, now)
-    first = start if start is not None else last - step * limit
+    first = earlier(interval, begun(interval, last), count=limit - 1)
+    first = max(first, start) if start is not None else first
     rows: list[list[str]] = []
     if first <= last:
-        query = BarQuery(category=category, symbol=symbol, kind=kind, step=step,
-                         start=max(first, last - step * limit), end=last)  # fmt: skip
-        for bar in bars(house, query)[-limit:]:
+        query = BarQuery(category=category, symbol=symbol, kind=kind, step=shortest(interval),
+                         start=first, end=last)  # fmt: skip
+        found = long_bars(house, query, interval=interval) if interval in OF_DAYS else bars(house, query)
+        for bar in found[-limit:]:
             row = [str(to_ms(bar.start)), plain(bar.open), plain(bar.high), plain(bar.low), plain(bar.close)]
             rows.append([*row, plain(bar.volume), plain(bar.turnover)] if kind is BarKind.LAST else row)
     return Answer({"symbol": symbol, "category": category.value, "list": rows[::-1]})
@@ -101,7 +97,7 @@ def open_interest(house: House, call: Call) -> Answer:
         point = house.feed.point(category, symbol, at=from_ms(ms))
         return {"openInterest": plain(point.open_interest), "timestamp": str(ms)}
 
-    answer = paged(call, range(last, first - 1, -step), limit=limit, name=str, row=row)
+    answer = paged(call, range(last, first - 1, -step), limit=limit, name=str, place=int, row=row)
     return Answer({"symbol": symbol, **(answer.result or {})})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fundarb.core.market import Category
+from fundarb.core.market import Category, PerpInstrument, SpotInstrument
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.paging import page
 from fundarb.sandbox.wire import Answer, bad_parameter
@@ -31,6 +31,8 @@ class Endpoint:
     handler: Handler
     group: str | None = None
     limit: tuple[int, int] = (50, 50)
+    apart: bool = True
+    """Whether each market has a budget of its own; the account's end points know no markets."""
     batch: bool = False
     """Whether the limit counts each order of its ``request`` list."""
 
@@ -59,6 +61,11 @@ def known_symbol(house: House, category: Category, *, call: Call) -> str:
     symbol = call.parameters.required("symbol")
     house.venue.listing(category, symbol)
     return symbol
+
+
+def settle_coin(item: SpotInstrument | PerpInstrument) -> str:
+    """What a contract settles in; "" for a spot pair."""
+    return item.settle_coin if isinstance(item, PerpInstrument) else ""
 
 
 def find_order(house: House, call: Call, *, category: Category) -> Order | None:
@@ -94,8 +101,14 @@ def listed(call: Call, rows: list[Any], *, cursor: str = "", category: bool = Tr
 
 
 def paged(
-    call: Call, items: Sequence[_T], *, limit: int, name: Callable[[_T], str], row: Callable[[_T], Any]
+    call: Call,
+    items: Sequence[_T],
+    *,
+    limit: int,
+    name: Callable[[_T], str],
+    place: Callable[[_T], int],
+    row: Callable[[_T], Any],
 ) -> Answer:
-    """One page of items that are newest first."""
-    part, cursor = page(items, cursor=call.parameters.cursor(), limit=limit, name=name)
+    """One page of items that are newest first; ``place`` as ``page`` needs it."""
+    part, cursor = page(items, cursor=call.parameters.cursor(), limit=limit, name=name, place=place)
     return listed(call, [row(item) for item in part], cursor=cursor)

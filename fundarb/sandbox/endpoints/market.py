@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fundarb.core.instants import to_ms
-from fundarb.core.market import Category, PerpInstrument
+from fundarb.core.market import Category, PerpInstrument, SettledFunding
 from fundarb.core.money import plain
 from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, traded_category
 from fundarb.sandbox.endpoints.tickers import ticker_rows
@@ -20,7 +20,7 @@ from fundarb.venue.feed import HappeningKind
 
 _STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
 _RISK_PAGE = 15
-_FUNDING_LOOK_BACK = timedelta(days=400)
+_USUAL_INTERVAL, _LONGEST_INTERVAL = timedelta(hours=8), timedelta(hours=24)
 _MOST_LEVELS = 1000
 _DEFAULT_LEVELS = {Category.SPOT: 1, Category.LINEAR: 25}
 
@@ -52,7 +52,13 @@ def instruments_info(house: House, call: Call) -> Answer:
         rows = [spot_instrument(house.venue.listing(category, item.symbol), number) for number, item in items]
         return listed(call, rows)
     limit = parameters.limit(500, 1000)
-    part, cursor = page(items, cursor=parameters.cursor(), limit=limit, name=lambda item: item[1].symbol)
+    part, cursor = page(
+        items,
+        cursor=parameters.cursor(),
+        limit=limit,
+        name=lambda item: item[1].symbol,
+        place=lambda item: -item[0],
+    )
     more = bool(part) and part[-1] != items[-1]
     rows = [linear_instrument(house.venue.listing(category, item.symbol), number) for number, item in part]
     return listed(call, rows, cursor=cursor if more else "")
@@ -110,8 +116,10 @@ def funding_history(house: House, call: Call) -> Answer:
     if start is not None and end is not None and end < start:
         raise bad_parameter("params error: endTime must not be before startTime")
     until = min(end, house.venue.now) if end is not None else house.venue.now
-    since = _funding_start(start, until, limit=limit)
-    rates = house.venue.settled_funding(symbol, since, until=until)
+    if start is not None:
+        rates = house.venue.settled_funding(symbol, start - timedelta(milliseconds=1), until=until)
+    else:
+        rates = _newest_rates(house, symbol, until=until, limit=limit)
     rows = [
         {
             "symbol": rate.symbol,
@@ -123,10 +131,14 @@ def funding_history(house: House, call: Call) -> Answer:
     return Answer({"category": "linear", "list": rows})
 
 
-def _funding_start(start: datetime | None, until: datetime, *, limit: int) -> datetime:
-    if start is not None:
-        return start - timedelta(milliseconds=1)
-    return until - min(timedelta(hours=8) * (limit + 1), _FUNDING_LOOK_BACK)
+def _newest_rates(house: House, symbol: str, *, until: datetime, limit: int) -> tuple[SettledFunding, ...]:
+    """At least the newest ``limit`` settlements, where there are so many: first by the usual interval, then,
+    if they are too few, by the longest.
+    """
+    rates = house.venue.settled_funding(symbol, until - _USUAL_INTERVAL * (limit + 1), until=until)
+    if len(rates) >= limit:
+        return rates
+    return house.venue.settled_funding(symbol, until - _LONGEST_INTERVAL * (limit + 1), until=until)
 
 
 def risk_limit(house: House, call: Call) -> Answer:
@@ -139,14 +151,17 @@ def risk_limit(house: House, call: Call) -> Answer:
     if call.parameters.has("symbol"):
         symbols, cursor = [known_symbol(house, category, call=call)], ""
     else:
-        everything = [
-            item.symbol for item in house.venue.instruments(category).values() if item.status == "Trading"
-        ]
+        items = enumerate(house.venue.instruments(category).values())
+        everything = [(number, item.symbol) for number, item in items if item.status == "Trading"]
         part, cursor = page(
-            everything, cursor=call.parameters.cursor(), limit=_RISK_PAGE, name=lambda name: name
+            everything,
+            cursor=call.parameters.cursor(),
+            limit=_RISK_PAGE,
+            name=lambda item: item[1],
+            place=lambda item: -item[0],
         )
-        symbols = list(part)
-        cursor = cursor if symbols[-1:] != everything[-1:] else ""
+        symbols = [symbol for _, symbol in part]
+        cursor = cursor if list(part[-1:]) != everything[-1:] else ""
     rows = [
         risk_tier(symbol, number, tier=tier)
         for symbol in symbols

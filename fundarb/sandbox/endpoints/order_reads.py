@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from fundarb.core.market import Category
 from fundarb.core.orders import ExecKind, OrderStatus
-from fundarb.sandbox.endpoints.common import category_of, find_order, listed, paged
+from fundarb.sandbox.endpoints.common import category_of, find_order, listed, paged, settle_coin
 from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.paging import number_of
 from fundarb.sandbox.rows import Row, execution_row, order_row
 from fundarb.sandbox.wire import Answer, Parameters, WireError, bad_parameter
 from fundarb.venue.rows import Fill, Order
@@ -33,6 +34,7 @@ def realtime(house: House, call: Call) -> Answer:
         return listed(call, [])
     parameters = call.parameters
     limit = parameters.limit(20, 50)
+    closed = parameters.integer("openOnly", 0, low=0, high=2) == 1
     found = _by_id(house, call, category=category)
     if found is not None:
         recent = {order.order_id for order in house.venue.closed_orders(category)}
@@ -42,12 +44,11 @@ def realtime(house: House, call: Call) -> Answer:
             parameters.has(name) for name in ("symbol", "baseCoin", "settleCoin")
         ):
             raise bad_parameter("params error: symbol, baseCoin or settleCoin is required")
-        closed = parameters.integer("openOnly", 0, low=0, high=2) == 1
         pool = [
             order for order in _latest(house, call, category=category) if _was_closed(call, order) is closed
         ]
         orders = _filtered(house, call, category=category, pool=pool)
-    return _orders(house, call, orders=orders, limit=limit)
+    return _orders(house, call, orders=orders, limit=limit, ended=closed)
 
 
 def _latest(house: House, call: Call, *, category: Category) -> tuple[Order, ...]:
@@ -88,9 +89,8 @@ def history(house: House, call: Call) -> Answer:
         if status not in {item.value for item in OrderStatus if item.final}:
             raise WireError(181017, "orderStatus must be a final status")
         orders = [order for order in orders if order.status.value == status]
-    return _orders(
-        house, call, orders=[order for order in orders if call.visible(order.updated)], limit=limit
-    )
+    seen = [order for order in orders if call.visible(order.updated)]
+    return _orders(house, call, orders=seen, limit=limit, ended=True)
 
 
 def _remembered(house: House, order: Order) -> bool:
@@ -122,19 +122,27 @@ def _filtered(house: House, call: Call, *, category: Category, pool: Iterable[Or
         for order in pool
         if symbol in {"", order.symbol}
         and (symbol or base in {"", instruments[order.symbol].base_coin})
-        and (symbol or not settle or getattr(instruments[order.symbol], "settle_coin", "") == settle)
+        and (symbol or not settle or settle_coin(instruments[order.symbol]) == settle)
         and call.visible(order.created)
     ]
 
 
-def _orders(house: House, call: Call, *, orders: list[Order], limit: int) -> Answer:
+def _orders(house: House, call: Call, *, orders: list[Order], limit: int, ended: bool) -> Answer:
+    """A page of orders: closed ones in the order in which they ended, the others in that of their making."""
+
     def row(order: Order) -> Row:
         if call.visible(order.updated):
             return order_row(order)
         seen = tuple(fill for fill in house.venue.fills_of(order) if call.visible(fill.time))
         return order_row(order, seen)
 
-    return paged(call, orders, limit=limit, name=lambda order: order.order_id, row=row)
+    def place(order: Order) -> int:
+        return order.sequence if ended else number_of(order, everything, when=lambda item: item.created)
+
+    everything = () if ended else house.venue.all_orders()
+    if call.cutoff is not None:  # what was still open then is, today, among the closed ones
+        orders.sort(key=place, reverse=True)
+    return paged(call, orders, limit=limit, name=lambda order: order.order_id, place=place, row=row)
 
 
 def executions(house: House, call: Call) -> Answer:
@@ -159,7 +167,14 @@ def executions(house: House, call: Call) -> Answer:
             if kind in {"", fill.kind.value} and _meant(house, parameters, fill=fill)
         )
     seen = [fill for fill in fills if call.visible(fill.time)]
-    return paged(call, seen[::-1], limit=limit, name=lambda fill: fill.exec_id, row=execution_row)
+    return paged(
+        call,
+        seen[::-1],
+        limit=limit,
+        name=lambda fill: fill.exec_id,
+        place=lambda fill: fill.sequence,
+        row=execution_row,
+    )
 
 
 def _meant(house: House, parameters: Parameters, *, fill: Fill) -> bool:
@@ -168,4 +183,4 @@ def _meant(house: House, parameters: Parameters, *, fill: Fill) -> bool:
         return fill.symbol == symbol
     item = house.venue.instruments(fill.category)[fill.symbol]
     base, settle = parameters.text("baseCoin"), parameters.text("settleCoin")
-    return base in {"", item.base_coin} and (not settle or getattr(item, "settle_coin", "") == settle)
+    return base in {"", item.base_coin} and (not settle or settle_coin(item) == settle)

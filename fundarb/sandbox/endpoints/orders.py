@@ -4,6 +4,7 @@ nothing more; pre-check changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,11 @@ from fundarb.core.instants import to_ms
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.errors import Rejected
-from fundarb.sandbox.endpoints.common import known_symbol, order_meant, traded_category
+from fundarb.sandbox.endpoints.common import known_symbol, order_meant, settle_coin, traded_category
 from fundarb.sandbox.endpoints.specs import amount, order_spec
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.rows import link_of
-from fundarb.sandbox.wire import Answer, WireError, bad_parameter
+from fundarb.sandbox.wire import Answer, Parameters, WireError, bad_parameter
 from fundarb.venue.rows import Ack, OrderSpec, WalletView
 
 _BATCH = {Category.SPOT: 10, Category.LINEAR: 20}
@@ -139,19 +140,30 @@ def cancel(house: House, call: Call) -> Answer:
 
 
 def cancel_all(house: House, call: Call) -> Answer:
-    """POST /v5/order/cancel-all: linear needs a symbol, base coin or settle coin."""
+    """POST /v5/order/cancel-all: a symbol goes before a base coin, that before a settle coin; linear needs
+    one of them.
+    """
     category = traded_category(call)
-    parameters = call.parameters
-    symbols: list[str | None] = [None]
-    if parameters.has("symbol"):
+    symbols: Iterable[str | None] = [None]
+    if call.parameters.has("symbol"):
         symbols = [known_symbol(house, category, call=call)]
-    elif category is Category.LINEAR and not parameters.has("settleCoin"):
-        base = parameters.text("baseCoin")
-        if not base:
-            raise bad_parameter("params error: symbol, baseCoin or settleCoin is required")
-        items = house.venue.instruments(category).values()
-        symbols = [item.symbol for item in items if item.base_coin == base]
+    elif category is Category.LINEAR:
+        symbols = _of_coin(house, call.parameters)
     acks: list[Ack] = []
     for symbol in symbols:
         acks.extend(house.venue.cancel_all(category, symbol))
     return Answer({"list": [_ack(category, ack) for ack in acks], "success": "1"})
+
+
+def _of_coin(house: House, parameters: Parameters) -> Iterable[str]:
+    """The perps with open orders whose base coin is meant, or without one their settle coin."""
+    base, settle = parameters.text("baseCoin"), parameters.text("settleCoin")
+    if not base and not settle:
+        raise bad_parameter("params error: symbol, baseCoin or settleCoin is required")
+    items = house.venue.instruments(Category.LINEAR)
+    symbols = dict.fromkeys(order.symbol for order in house.venue.open_orders(Category.LINEAR))
+    return [
+        symbol
+        for symbol in symbols
+        if (items[symbol].base_coin == base if base else settle_coin(items[symbol]) == settle)
+    ]

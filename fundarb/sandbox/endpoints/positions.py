@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from fundarb.core.market import Category, PerpInstrument
+from fundarb.core.market import Category
 from fundarb.core.money import ZERO, dec
-from fundarb.sandbox.closings import Closing, closings
-from fundarb.sandbox.endpoints.common import category_of, known_symbol, listed, paged, traded_category
+from fundarb.sandbox.closings import closings
+from fundarb.sandbox.endpoints.common import (
+    category_of,
+    known_symbol,
+    listed,
+    paged,
+    settle_coin,
+    traded_category,
+)
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.rows import closed_row, position_row
 from fundarb.sandbox.wire import Answer, WireError, bad_parameter
@@ -33,10 +40,20 @@ def position_list(house: House, call: Call) -> Answer:
     settle = parameters.text("settleCoin")
     if not settle:
         raise bad_parameter("params error: symbol or settleCoin is required")
-    views = [view for view in house.shown_positions(call) if _settle_coin(house, view.symbol) == settle]
+    items = house.venue.instruments(category)
+    views = [view for view in house.shown_positions(call) if settle_coin(items[view.symbol]) == settle]
     if len(views) <= limit and not parameters.has("cursor"):
         return listed(call, [position_row(view) for view in views])
-    return paged(call, views, limit=limit, name=lambda view: view.symbol, row=position_row)
+    listed_at = {symbol: number for number, symbol in enumerate(items)}
+    views.sort(key=lambda view: listed_at[view.symbol])
+    return paged(
+        call,
+        views,
+        limit=limit,
+        name=lambda view: view.symbol,
+        place=lambda view: -listed_at[view.symbol],
+        row=position_row,
+    )
 
 
 def _position(house: House, call: Call) -> PositionView:
@@ -58,11 +75,6 @@ def _position(house: House, call: Call) -> PositionView:
     )
 
 
-def _settle_coin(house: House, symbol: str) -> str:
-    item = house.venue.listing(Category.LINEAR, symbol).instrument
-    return item.settle_coin if isinstance(item, PerpInstrument) else ""
-
-
 def closed_pnl(house: House, call: Call) -> Answer:
     """GET /v5/position/closed-pnl: one row for each order that closed something, newest first."""
     category = category_of(call)
@@ -79,14 +91,12 @@ def closed_pnl(house: House, call: Call) -> Answer:
         item for item in closings(fills) if since <= item.updated <= until and call.visible(item.updated)
     ]
 
-    def name(item: Closing) -> str:
-        return f"{item.last.order_id}:{item.last.sequence}"
-
     return paged(
         call,
         sorted(found, key=lambda item: -item.last.sequence),
         limit=limit,
-        name=name,
+        name=lambda item: item.last.order_id,
+        place=lambda item: item.last.sequence,
         row=lambda item: closed_row(item, venue.leverage(item.last.symbol)),
     )
 

@@ -12,16 +12,24 @@ def _public(handler: Handler) -> Endpoint:
     return Endpoint(method="GET", handler=handler)
 
 
-def _read(handler: Handler, limit: int = 50, *, group: str = "") -> Endpoint:
-    return Endpoint(method="GET", handler=handler, group=group, limit=(limit, limit))
+def _read(handler: Handler, limit: int = 50) -> Endpoint:
+    return Endpoint(method="GET", handler=handler, group="", limit=(limit, limit), apart=False)
 
 
-def _write(handler: Handler, linear: int = 10, *, spot: int = 10, group: str = "") -> Endpoint:
-    return Endpoint(method="POST", handler=handler, group=group, limit=(linear, spot))
+def _orders(handler: Handler) -> Endpoint:
+    return Endpoint(method="GET", handler=handler, group="")
 
 
-def _batch(handler: Handler, linear: int, *, spot: int, group: str) -> Endpoint:
-    return Endpoint(method="POST", handler=handler, group=group, limit=(linear, spot), batch=True)
+def _setting(handler: Handler, limit: int) -> Endpoint:
+    return Endpoint(method="POST", handler=handler, group="ContractTrade", limit=(limit, limit), apart=False)
+
+
+def _trade(handler: Handler, linear: int, *, spot: int) -> Endpoint:
+    return Endpoint(method="POST", handler=handler, group="trade", limit=(linear, spot))
+
+
+def _batch(handler: Handler, linear: int, *, spot: int) -> Endpoint:
+    return Endpoint(method="POST", handler=handler, group="trade", limit=(linear, spot), batch=True)
 
 
 TABLE: Mapping[str, Endpoint] = {
@@ -50,20 +58,20 @@ TABLE: Mapping[str, Endpoint] = {
     "/v5/account/transaction-log": _read(account.transaction_log, 25),
     "/v5/account/collateral-info": _read(account.collateral_info),
     "/v5/account/user-setting-config": _read(account.user_setting_config),
-    "/v5/account/set-margin-mode": _write(account.set_margin_mode, 5, spot=5, group="ContractTrade"),
-    "/v5/account/set-delta-mode": _write(account.set_delta_mode, 5, spot=5, group="ContractTrade"),
+    "/v5/account/set-margin-mode": _setting(account.set_margin_mode, 5),
+    "/v5/account/set-delta-mode": _setting(account.set_delta_mode, 5),
     "/v5/position/list": _read(positions.position_list),
     "/v5/position/closed-pnl": _read(positions.closed_pnl),
-    "/v5/position/set-leverage": _write(positions.set_leverage, group="ContractTrade"),
-    "/v5/position/switch-mode": _write(positions.switch_mode, group="ContractTrade"),
-    "/v5/order/create": _write(orders.create, 10, spot=20, group="trade"),
-    "/v5/order/create-batch": _batch(orders.create_batch, 10, spot=20, group="trade"),
-    "/v5/order/amend": _write(orders.amend, group="trade"),
-    "/v5/order/pre-check": _write(orders.pre_check, 10, spot=20, group="trade"),
-    "/v5/order/cancel": _write(orders.cancel, 10, spot=20, group="trade"),
-    "/v5/order/cancel-all": _write(orders.cancel_all, 10, spot=20, group="trade"),
-    "/v5/order/realtime": _read(order_reads.realtime),
-    "/v5/order/history": _read(order_reads.history),
-    "/v5/execution/list": _read(order_reads.executions),
+    "/v5/position/set-leverage": _setting(positions.set_leverage, 10),
+    "/v5/position/switch-mode": _setting(positions.switch_mode, 10),
+    "/v5/order/create": _trade(orders.create, 10, spot=20),
+    "/v5/order/create-batch": _batch(orders.create_batch, 10, spot=20),
+    "/v5/order/amend": _trade(orders.amend, 10, spot=10),
+    "/v5/order/pre-check": _trade(orders.pre_check, 10, spot=20),
+    "/v5/order/cancel": _trade(orders.cancel, 10, spot=20),
+    "/v5/order/cancel-all": _trade(orders.cancel_all, 10, spot=20),
+    "/v5/order/realtime": _orders(order_reads.realtime),
+    "/v5/order/history": _orders(order_reads.history),
+    "/v5/execution/list": _orders(order_reads.executions),
 }
 """``group`` "trade" stands for ContractTrade or Spot, by the category of the request."""

@@ -76,6 +76,7 @@ class Streams:
             await send({"type": "websocket.http.response.body", "body": b""})
             return
         await send({"type": "websocket.accept"})
+        self.hub.look_around()  # a restart of before its time is not this socket's end
         socket = self._socket(Path(scope["path"]), client, query=scope["query_string"])
         self.hub.sockets[socket] = None
         self._keep()

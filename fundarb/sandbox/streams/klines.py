@@ -5,12 +5,12 @@ The bars are those of REST's kline. Source: Bybit V5 API, kline stream.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from fundarb.core.instants import from_ms, to_ms
-from fundarb.sandbox.endpoints.bars import BAR_MINUTES, kline
+from fundarb.sandbox.endpoints.bars import kline
 from fundarb.sandbox.house import Call, House
+from fundarb.sandbox.periods import following, shortest
 from fundarb.sandbox.streams.topics import PublicTopic
 from fundarb.sandbox.wire import Parameters, compact
 
@@ -24,7 +24,6 @@ class KlineChannel:
     def __init__(self, house: House, topic: PublicTopic) -> None:
         self.topic = topic
         self._house = house
-        self._step = timedelta(minutes=BAR_MINUTES[topic.detail])
         self._running: _Row = []
 
     def greeting(self) -> list[str]:
@@ -38,7 +37,7 @@ class KlineChannel:
         if not self._running:
             return self.greeting()
         began = int(self._running[0])
-        passed = (self._house.venue.now - from_ms(began)) // self._step
+        passed = (self._house.venue.now - from_ms(began)) // shortest(self.topic.detail)
         rows = [row for row in self._last(min(passed + 1, _MOST_BARS))[::-1] if int(row[0]) >= began]
         if not rows or rows == [self._running]:
             return []
@@ -62,7 +61,7 @@ class KlineChannel:
         ms = to_ms(self._house.wire_now())
         bar: dict[str, Any] = {
             "start": start,
-            "end": start + self._step // timedelta(milliseconds=1) - 1,
+            "end": to_ms(following(self.topic.detail, from_ms(start))) - 1,
             "interval": self.topic.detail,
             "open": opened,
             "close": close,

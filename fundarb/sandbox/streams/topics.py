@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fundarb.core.market import Category
-from fundarb.sandbox.endpoints.bars import BAR_MINUTES
 from fundarb.sandbox.house import House
+from fundarb.sandbox.periods import INTERVALS
 
 DEPTHS: Mapping[str, int] = {"1": 10, "50": 20, "200": 100, "1000": 200}
 """Levels of an order book topic and the milliseconds between two pushes."""
@@ -83,7 +83,7 @@ def public_topic(house: House, name: str, *, category: Category) -> PublicTopic 
     if len(parts) > _MOST_PARTS or parts[0] not in set(Kind):
         return None
     kind = Kind(parts[0])
-    details = {Kind.BOOK: DEPTHS.keys(), Kind.KLINE: BAR_MINUTES.keys()}.get(kind)
+    details = {Kind.BOOK: DEPTHS.keys(), Kind.KLINE: INTERVALS}.get(kind)
     if len(parts) != (2 if details is None else _MOST_PARTS) or (
         details is not None and parts[1] not in details
     ):
