@@ -4,6 +4,7 @@
 
     FundarbError
     ├── ConfigError            cannot start: print every problem, exit 2
+    │   └── OtherAccount       the venue answers as another account than the database's: book and send nothing
     ├── Unavailable            a read failed, nothing changed: repeat within bounds, else skip (exit 4)
     │   └── BadAnswer          an answer that is unreadable or contradicts itself; a write is then uncertain
     ├── Rejected               the venue refused a write, nothing changed: never repeat it as it is (exit 3)
@@ -22,6 +23,7 @@ Refusals by a rule (risk, guard) are not exceptions: they are values that carry 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class FundarbError(Exception):
@@ -62,14 +64,25 @@ class ConfigError(FundarbError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class OtherAccount(ConfigError):
+    """The venue behind the same address and key is another account than the database's: nothing of it may be
+    booked, decided upon or sent; a writer at work ends.
+    """
+
+
 class Unavailable(FundarbError):
-    """A read failed and nothing changed; ``code`` is the venue's retCode where there was one."""
+    """A read failed and nothing changed; ``code`` is the venue's retCode where there was one.
+
+    ``forbidden``: the venue serves this address no more (HTTP 403), as far as is known ``until`` an instant.
+    """
 
     kind = "unavailable"
 
     def __init__(self, message: str, *, code: int | None = None) -> None:
         """Say what could not be read."""
         self.code = code
+        self.forbidden = False
+        self.until: datetime | None = None
         super().__init__(message)
 
 

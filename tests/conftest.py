@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import _server_database, cluster, server_url  # noqa: F401 - one server for all tests
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile(

@@ -47,6 +47,20 @@ class App:
         self.away = ""
         """Why the venue is not asked, once that is known."""
 
+    @property
+    def machine(self) -> Clock:
+        """The machine's own clock: signs of life and people's waiting go by it."""
+        return self._machine
+
+    def any_clock(self) -> Clock:
+        """The venue's clock, else the machine's: our own books can be read and a wish be written down while a
+        sandbox is away.
+        """
+        try:
+            return self.clock
+        except Unavailable:
+            return self._machine
+
     @cached_property
     def clock(self) -> Clock:
         """The clock of the venue: a sandbox on virtual time is its own, all else goes by the machine's."""
@@ -79,7 +93,8 @@ class App:
             return "interrupted"
         from fundarb.app import trading
 
-        return trading.interrupted(self.settings, self.clock if "clock" in self.__dict__ else self._machine)
+        clock = self.clock if "clock" in self.__dict__ else self._machine
+        return trading.interrupted(self.settings, clock, machine=self._machine)
 
     @property
     def place(self) -> str:
@@ -161,7 +176,14 @@ class App:
         from fundarb.app import trading
 
         self.acted = True
-        answer = trading.handed_over(self.settings, self._machine, name=name, arguments=arguments, wait=wait)
+        answer = trading.handed_over(
+            self.settings,
+            self.any_clock,
+            machine=self._machine,
+            name=name,
+            arguments=arguments,
+            wait=wait,
+        )
         if answer is not None:
             return answer
         try:

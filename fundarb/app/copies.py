@@ -12,9 +12,8 @@ from fundarb.clock import Clock
 from fundarb.config import Settings
 from fundarb.errors import ConfigError, Problem
 from fundarb.store import restore as replacing
-from fundarb.store.backup import copy_verified, stamped, verify
-from fundarb.store.database import exists
-from fundarb.store.files import path_of
+from fundarb.store.backup import made, stamped, verify
+from fundarb.store.place import place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,29 +27,30 @@ class Copied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What stands now where: the database, the backup that it was made from, and the former file if there was
-    one. Opens are halted until a clean ``reconcile`` and a ``resume``.
+    """What stands now where: the database (a file, or a server's address), the backup that it was made from,
+    and the former file or schema if there was one. Opens are halted until a clean ``reconcile`` and a
+    ``resume``.
     """
 
-    database: Path
+    database: str
     source: Path
-    former: Path | None
+    former: str | None
 
 
 def backup(settings: Settings, clock: Clock, *, target: Path | None) -> Copied:
     """Copy the database to a file, or into a folder under a name with the time; into the home's ``backups``
     where none is named. ``ConfigError`` if there is nothing to copy or the place cannot be written.
     """
-    if not exists(settings.db_url):
+    source = place_of(settings.db_url)
+    if not source.exists():
         raise ConfigError(Problem("--db", "nothing was traded yet: there is no database to copy"))
-    path = path_of(settings.db_url)
     place = settings.home / "backups" if target is None else target
     if target is None:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if place.is_dir():
-        place = stamped(place / path.name, "backup", at=clock.now())
-    made = copy_verified(path, place)
-    return Copied(file=made, bytes=made.stat().st_size, schema_version=verify(made))
+        place = stamped(place / source.label, "backup", at=clock.now())
+    file = made(source, place, clock=clock)
+    return Copied(file=file, bytes=file.stat().st_size, schema_version=verify(file))
 
 
 def restore(settings: Settings, clock: Clock, *, source: Path) -> Restored:
@@ -58,4 +58,4 @@ def restore(settings: Settings, clock: Clock, *, source: Path) -> Restored:
     backup cannot be trusted.
     """
     former = replacing.restore(source, settings.db_url, clock=clock, tag=RandomIds().tag())
-    return Restored(database=path_of(settings.db_url), source=source, former=former)
+    return Restored(database=place_of(settings.db_url).name, source=source, former=former or None)

@@ -22,9 +22,10 @@ from fundarb.core.health import Check, Level
 from fundarb.engine.doctor import AccountDoctor, PublicDoctor, fees_line, unreachable
 from fundarb.engine.ports import MarketData
 from fundarb.errors import ConfigError, StateUnavailable, Unavailable
-from fundarb.store import files
 from fundarb.store.database import Store, exists
 from fundarb.store.migrations import SCHEMA_VERSION
+from fundarb.store.place import place_of
+from fundarb.store.ports import Place
 
 _LITTLE_ROOM = 100 << 20
 """Bytes: a year of trading and a backup fit in; less deserves a look."""
@@ -54,13 +55,14 @@ def checks(
 def database_checks(settings: Settings, machine: Clock) -> Iterator[Check]:
     """The disk has room, and the database is sound, of this version and of this account."""
     try:
-        path = files.path_of(settings.db_url)
+        place = place_of(settings.db_url)
     except ConfigError as error:
         yield _failed("database", error)
         return
-    yield from _disk(path)
+    if place.file is not None:
+        yield from _disk(place.file)
     try:
-        yield _database(settings, machine, path=path)
+        yield _database(settings, machine, place=place)
     except ConfigError as error:
         yield _failed("database", error)
     except StateUnavailable as error:
@@ -80,19 +82,22 @@ def _disk(path: Path) -> Iterator[Check]:
         yield Check("disk", Level.OK, text)
 
 
-def _database(settings: Settings, machine: Clock, *, path: Path) -> Check:
-    if not exists(settings.db_url):
-        return Check("database", Level.OK, f"none yet; the first command that trades makes {path}")
-    version = files.inspect(path, thorough=True).version
+def _database(settings: Settings, machine: Clock, *, place: Place) -> Check:
+    made = place.exists()
+    version = place.look() if made or place.file is None else 0
+    about = f" ({place.about()})" if place.about() else ""
+    if not made:
+        text = f"none yet; the first command that trades makes {place.name}"
+        return Check("database", Level.OK, text + about)
     if 0 < version < SCHEMA_VERSION:
-        text = f"{path} has schema {version}, this program uses {SCHEMA_VERSION}"
+        text = f"{place.name} has schema {version}, this program uses {SCHEMA_VERSION}"
         return Check("database", Level.WARN, text, remedy="the next command that trades migrates it")
     with Store.open(settings.db_url, clock=machine, readonly=True) as store:
         require_same_place(settings, store)
         held = len(store.positions.active())
         owner = store.identity.read()
     whose = "of nobody yet" if owner is None else f"of account {owner.uid}"
-    return Check("database", Level.OK, f"{path} is sound, {whose}, with {held} open")
+    return Check("database", Level.OK, f"{place.name} is sound, {whose}, with {held} open{about}")
 
 
 def _failed(name: str, error: ConfigError) -> Check:

@@ -22,11 +22,13 @@ class RandomIds:
 
 
 class SeededIds:
-    """The same ids for the same seed, so that a simulated run can be repeated."""
+    """The same ids for the same seed and epoch, so that a simulated run can be repeated; another writer of
+    the same database has another epoch, and never draws an id that was used before.
+    """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, epoch: int) -> None:
         """Count from zero."""
-        self._seed = seed
+        self._seed = f"{seed}:{epoch}"
         self._count = 0
 
     def plan_id(self) -> str:

@@ -5,14 +5,10 @@ Start-up is recovery: the same walk as ``reconcile``, waited for.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from fundarb.app.writer import Writer
-from fundarb.engine.account_view import require_same_account
 from fundarb.engine.activity import Activity, at_rest, now_busy_with
 from fundarb.engine.commands import not_compared
 from fundarb.engine.jobs import JobReport
-from fundarb.errors import Unavailable
 
 
 def recovered(writer: Writer) -> JobReport:
@@ -20,8 +16,6 @@ def recovered(writer: Writer) -> JobReport:
     of. Where only the books could not be compared work begins, but for opens.
     """
     now_busy_with(writer.store, Activity.RECOVERING)
-    with suppress(Unavailable):  # the walk itself says what cannot be read
-        require_same_account(writer.store, writer.exchange)
     result = writer.reconciler.run()
     if result.unread is not None and result.unsafe:
         raise result.unread

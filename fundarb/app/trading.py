@@ -6,22 +6,23 @@ Decides nothing about trading: it opens a writer and passes on what was asked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.app.writer import leftovers, planning, writing
+from fundarb.app.writer import Writer, leftovers, planning, writing
 from fundarb.clock import Clock
 from fundarb.config import Settings
-from fundarb.core.reasons import Refused
+from fundarb.core.reasons import Reason, Refused
+from fundarb.core.states import PositionState
 from fundarb.engine import documents, unfinished
 from fundarb.engine.answers import Answer
-from fundarb.engine.commands import Arguments, plan_close, recovered, refused
+from fundarb.engine.commands import Arguments, plan_close, recovered, refused, traded
 from fundarb.engine.handover import Handover, Way
 from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store, exists
-from fundarb.store.files import path_of
-from fundarb.store.lock import writer_alive
+from fundarb.store.place import place_of
 
 
 def open_planned(settings: Settings, clock: Clock, *, base: str, notional: Decimal, add: bool) -> Answer:
@@ -40,12 +41,22 @@ def close_planned(settings: Settings, clock: Clock, *, name: str, fraction: str)
 
 
 def handed_over(
-    settings: Settings, machine: Clock, *, name: str, arguments: Arguments, wait: timedelta | None
+    settings: Settings,
+    clock: Callable[[], Clock],
+    *,
+    machine: Clock,
+    name: str,
+    arguments: Arguments,
+    wait: timedelta | None,
 ) -> Answer | None:
-    """The answer of the daemon that holds the lock, or the number of the row it will find; None without."""
-    if not exists(settings.db_url) or not writer_alive(path_of(settings.db_url)):
+    """The answer of the daemon that holds the lock, or the number of the row it will find; None without.
+    ``clock`` is asked for only with one: its events are of the venue's time, the waiting is of the
+    ``machine``'s.
+    """
+    place = place_of(settings.db_url)
+    if not place.exists() or place.holder() is None:
         return None
-    with Store.open(settings.db_url, clock=machine) as store:
+    with Store.open(settings.db_url, clock=clock()) as store:
         handover = Handover(store, machine)
         if handover.way(name) is not Way.ROW:
             return None
@@ -65,17 +76,32 @@ def executed(
             raise KeyboardInterrupt
         if name == "open" and writer.found is not None and writer.found.unread is not None:
             raise writer.found.unread
-        answer = writer.executor.execute(name, arguments)
+        answer = _closed_already(writer, name, arguments=arguments) or writer.executor.execute(
+            name, arguments
+        )
         return replace(answer, warnings=(*recovered(writer.found), *answer.warnings))
 
 
-def interrupted(settings: Settings, clock: Clock) -> str:
+def _closed_already(writer: Writer, name: str, *, arguments: Arguments) -> Answer | None:
+    """The answer to a close whose position the recovery has just closed; None where there is something to
+    do.
+    """
+    wanted = str(arguments.get("name", "")).upper()
+    for position in writer.over if name == "close" else ():
+        if position.state is PositionState.CLOSED and wanted in {position.base, position.position_id}:
+            text = f"{position.position_id} was left half closed; the recovery before this command closed it"
+            answer = traded(writer.trader.ended(position.position_id))
+            return replace(answer, warnings=(Reason("closed_by_recovery", text), *answer.warnings))
+    return None
+
+
+def interrupted(settings: Settings, clock: Clock, *, machine: Clock) -> str:
     """What a person should know whose Ctrl-C ended a command that trades, as the database tells it."""
     try:
         if not exists(settings.db_url):
             return "interrupted; nothing was sent"
         with Store.open(settings.db_url, clock=clock, readonly=True) as store:
-            return unfinished.interrupted(store, clock.now())
+            return unfinished.interrupted(store, clock.now(), machine=machine.now())
     except FundarbError as error:
         return f"interrupted; what is live cannot be read ({error}): run `fundarb reconcile` next"
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from fundarb.app.reading import NOTHING_YET, looking, require_same_place, untraded
 from fundarb.app.recovery import recovered
 from fundarb.app.truth import hang_up, venue_truth
-from fundarb.app.writer import Writer, writing
-from fundarb.clock import Clock, SystemClock
+from fundarb.app.writer import Writer, trade_rules, writing
+from fundarb.clock import Clock
 from fundarb.config import JobSpec, Settings, load_jobs, secrets_of
 from fundarb.config.secrets import stored_forms
 from fundarb.config.templates import template
@@ -27,19 +27,21 @@ from fundarb.engine.audit import Audit, examine
 from fundarb.engine.audit_book import BookRules
 from fundarb.engine.commands import Arguments
 from fundarb.engine.control import Control
+from fundarb.engine.desk import ONE_READ
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, holder_of
 from fundarb.engine.jobs import JobParts, JobRules, Jobs
 from fundarb.engine.jobs_all import all_jobs
 from fundarb.engine.office import Office, Silent
-from fundarb.engine.ports import Ids, Notifier
+from fundarb.engine.ports import Notifier
 from fundarb.engine.scan import Scanner
 from fundarb.engine.shelf import FundingShelf
 from fundarb.engine.status import JobStatus, Status, job_statuses, status
 from fundarb.engine.timetable import Timetable, published
-from fundarb.errors import ConfigError, FundarbError, Problem, Unavailable
+from fundarb.errors import ConfigError, FundarbError, Locked, Problem, StateUnavailable, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.lock import WriterLock
+from fundarb.store.place import place_of
 
 if TYPE_CHECKING:
     from fundarb.app import App
@@ -63,6 +65,7 @@ def job_rules(settings: Settings) -> JobRules:
         min_net_apr=strategy.min_net_apr,
         min_hold=strategy.min_hold,
         exit_confirm=strategy.exit_confirm,
+        switch_gain=strategy.switch_gain,
         margin_warn=risk.margin_warn,
         margin_reduce=risk.margin_reduce,
         margin_target=risk.margin_warn,
@@ -158,14 +161,16 @@ def office(
     clock: Clock,
     *,
     specs: tuple[JobSpec, ...] | None = None,
-    ids: Ids | None = None,
+    seed: int | None = None,
     lock_wait: timedelta = timedelta(),
 ) -> Iterator[Office]:
-    """An office with the lock held and the notifier running; ``Locked`` if another process is the writer."""
+    """An office with the lock held and the notifier running; ``Locked`` if another process is the writer.
+    ``seed`` makes its ids repeatable.
+    """
     specs = job_specs(settings) if specs is None else specs
     with (
         notifying(settings) as notifier,
-        writing(settings, clock, role="daemon", lock_wait=lock_wait, ids=ids, recover=False) as writer,
+        writing(settings, clock, role="daemon", lock_wait=lock_wait, seed=seed, recover=False) as writer,
     ):
         made = office_of(settings, writer, specs=specs, notifier=notifier)
         unsubscribe = writer.store.events.subscribe(lambda _recorded, event: notifier.tell(event))
@@ -224,7 +229,7 @@ def command(
     settings = app.settings
     app.acted = True
     with Store.open(settings.db_url, clock=app.clock) as store:
-        handover = Handover(store, app.clock)
+        handover = Handover(store, app.machine)
         if handover.way(name) is Way.ROW:
             handed = handover.send(name, arguments, wait=wait)
             return handed.answer or Answer(data={"command_id": handed.id})
@@ -243,22 +248,41 @@ def pause(app: App, reason: str, *, wait: timedelta | None) -> Answer:
 
 
 def halt(app: App, reason: str, *, wait: timedelta | None) -> Answer:
-    """No opens until a person has looked; needs no venue. A daemon that is silent gets the HALT file."""
-    return _block(app, "halt", reason=reason, wait=wait)
+    """No opens until a person has looked; needs no venue. Where no row reaches anybody (a daemon that is
+    silent, a database that cannot be written) the HALT file does.
+    """
+    try:
+        return _block(app, "halt", reason=reason, wait=wait)
+    except (StateUnavailable, Locked, ConfigError) as error:
+        raise _filed(app, error) from error
+
+
+def _filed(app: App, error: FundarbError) -> FundarbError:
+    """The wish to halt could not be written into the database: the same failure, with what the file does."""
+    file = HaltFile(app.settings.home)
+    try:
+        file.create()
+    except OSError as worse:
+        told = f"nor could the file {file.path} be made ({worse.strerror}): nothing is halted"
+    else:
+        told = f"the file {file.path} was made instead: whoever runs opens nothing from now on"
+    if isinstance(error, ConfigError):
+        return type(error)(*error.problems, told)
+    return type(error)(f"{error}; {told}")
 
 
 def _block(app: App, name: str, *, reason: str, wait: timedelta | None) -> Answer:
     arguments: Mapping[str, str | bool] = {"reason": reason}
     app.acted = True
-    with Store.open(app.settings.db_url, clock=app.clock) as store:
-        handover = Handover(store, app.clock)
+    with Store.open(app.settings.db_url, clock=app.any_clock()) as store:
+        handover = Handover(store, app.machine)
         if handover.way(name) is Way.ROW:
             return _block_row(app, handover, name=name, arguments=arguments, wait=wait)
-        lock = WriterLock(store.path, store, clock=app.clock)
+        lock = WriterLock(store, clock=app.machine)
         lock.acquire("command", timedelta(seconds=5))
         try:
             (set_halt if name == "halt" else set_pause)(store, reason or "asked for by a person")
-            control = store.blocks.control(app.clock.now())
+            control = store.blocks.control(store.clock.now())
             return Answer(data={"control": control.value})
         finally:
             lock.release()
@@ -267,19 +291,25 @@ def _block(app: App, name: str, *, reason: str, wait: timedelta | None) -> Answe
 def _block_row(
     app: App, handover: Handover, *, name: str, arguments: Arguments, wait: timedelta | None
 ) -> Answer:
-    """The wish as a row; a halt that finds nobody listening leaves the file, too."""
-    listening = handover.listening()
-    if name == "halt" and not listening:
-        HaltFile(app.settings.home).create()
+    """The wish as a row; a halt that finds nobody listening makes the file first, which works without
+    anybody's answer.
+    """
+    listening, file = handover.listening(), HaltFile(app.settings.home)
+    filed = name == "halt" and not listening
+    if filed:
+        file.create()
     handed = handover.send(name, arguments, wait=wait if listening else None)
-    return handed.answer or Answer(data={"command_id": handed.id})
+    if handed.answer is not None:
+        return handed.answer
+    told: dict[str, object] = {"command_id": handed.id}
+    return Answer(data=told | ({"halt_file": str(file.path)} if filed else {}))
 
 
 def run_audit(app: App) -> tuple[Audit, str]:
-    """The invariants over the database and, where it can be reached, the venue; why it could not, else
-    empty.
-    """
+    """The invariants over the database and, if it answers, the venue; why it did not, else empty."""
     settings = app.settings
+    if not untraded(settings):
+        place_of(settings.db_url).require_sound()
     with looking(settings, app.known_clock()) as store:
         why, truth = NOTHING_YET if untraded(settings) else app.away, None
         try:
@@ -293,36 +323,33 @@ def run_audit(app: App) -> tuple[Audit, str]:
 
 def book_rules(settings: Settings) -> BookRules:
     """What a book may look like: one clip naked (at prices that may have moved within the collar), for as
-    long as an uncertain leg may stay unknown.
+    long as a hedge may take, or as an order may be in doubt.
     """
-    execution = settings.execution
+    execution, rules = settings.execution, trade_rules(settings)
     return BookRules(
-        drift_limit=settings.risk.drift_limit,
+        drift_limit=rules.drift_limit,
         largest_naked=execution.max_clip * (1 + execution.collar),
-        longest_naked=execution.t_hedge + settings.venue.recv_window + LONGEST_DOUBT,
-        lease=settings.venue.recv_window,
+        t_hedge=rules.t_hedge,
+        t_recover=rules.t_recover + ONE_READ * rules.patience,
+        lease=rules.recv_window,
     )
-
-
-LONGEST_DOUBT = timedelta(seconds=40)
-"""Three misses over 30 s, the grace of a lease and one read."""
 
 
 def run_status(app: App, upcoming: Upcoming) -> Status:
     """How the bot is; ``upcoming`` tells when the jobs are due. Without a database it is off and healthy."""
-    with looking(app.settings, _any_clock(app)) as store:
-        return status(store, _jobs(app, store, upcoming=upcoming))
+    with looking(app.settings, app.any_clock()) as store:
+        return status(store, _jobs(app, store, upcoming=upcoming), machine=app.machine.now())
 
 
 def list_jobs(app: App, upcoming: Upcoming) -> tuple[JobStatus, ...]:
     """Every job, when it is due and how it went; without a database nothing has run yet."""
-    with looking(app.settings, _any_clock(app)) as store:
+    with looking(app.settings, app.any_clock()) as store:
         return _jobs(app, store, upcoming=upcoming)
 
 
 def known_jobs(app: App) -> tuple[JobSpec, ...]:
     """The jobs that ``jobs run`` may name."""
-    with looking(app.settings, _any_clock(app)) as store:
+    with looking(app.settings, app.any_clock()) as store:
         return _timetable(app, store).specs
 
 
@@ -333,7 +360,7 @@ def _jobs(app: App, store: Store, *, upcoming: Upcoming) -> tuple[JobStatus, ...
 
 def _timetable(app: App, store: Store) -> Timetable:
     """What a daemon that holds the lock goes by, else what one would that is started here."""
-    alive = holder_of(store, store.clock.now()) in {Holder.DAEMON, Holder.SILENT_DAEMON}
+    alive = holder_of(store, app.machine.now()) in {Holder.DAEMON, Holder.SILENT_DAEMON}
     return (published(store) if alive else None) or Timetable(job_specs(app.settings))
 
 
@@ -348,7 +375,7 @@ def events(
     """Events with a higher id than ``after``, oldest first."""
     if not exists(app.settings.db_url):
         return ()
-    with Store.open(app.settings.db_url, clock=_any_clock(app), readonly=True) as store:
+    with Store.open(app.settings.db_url, clock=app.any_clock(), readonly=True) as store:
         return store.events.after(after, limit, kind=kind, since=since)
 
 
@@ -358,7 +385,7 @@ def latest_events(
     """The newest events, oldest of them first; with ``since`` the first ones from there on."""
     if not exists(app.settings.db_url):
         return ()
-    with Store.open(app.settings.db_url, clock=_any_clock(app), readonly=True) as store:
+    with Store.open(app.settings.db_url, clock=app.any_clock(), readonly=True) as store:
         if since is not None:
             return store.events.after(0, count, kind=kind, since=since)
         return store.events.last(count, kind=kind)
@@ -368,13 +395,5 @@ def newest_event(app: App) -> int:
     """The id of the newest event, zero without any."""
     if not exists(app.settings.db_url):
         return 0
-    with Store.open(app.settings.db_url, clock=_any_clock(app), readonly=True) as store:
+    with Store.open(app.settings.db_url, clock=app.any_clock(), readonly=True) as store:
         return store.events.newest_id()
-
-
-def _any_clock(app: App) -> Clock:
-    """The venue's clock, else the machine's: our own books can be read while a sandbox is away."""
-    try:
-        return app.clock
-    except Unavailable:
-        return SystemClock()

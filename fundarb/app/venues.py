@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fundarb.clock import Clock
@@ -67,15 +68,22 @@ def exchange(settings: Settings, clock: Clock, *, gate: GateSlot | None) -> Exch
 
 
 def _paper(settings: Settings, clock: Clock, *, gate: GateSlot | None) -> Exchange:
-    """The paper account: a venue engine on this machine, one account file beside each paper database."""
+    """The paper account: a venue engine on this machine, one account file beside each paper database; in the
+    home folder where a server keeps the database.
+    """
     from fundarb.exchange.paper import PaperAccount, PaperExchange
-    from fundarb.store.files import path_of
+    from fundarb.store.place import place_of
 
+    place = place_of(settings.db_url)
+    if place.file is not None:
+        path = place.file.with_suffix(".paper.json")
+    else:
+        path = settings.home / f"{place.label}-{sha256(place.name.encode()).hexdigest()[:12]}.paper.json"
     balances: dict[str, Decimal] = {}
     for money in settings.paper.balance:
         balances[money.coin] = balances.get(money.coin, ZERO) + money.amount
     account = PaperAccount(
-        path=path_of(settings.db_url).with_suffix(".paper.json"),
+        path=path,
         balances=balances,
         latency=settings.paper.latency,
         readonly=gate is None,

@@ -13,18 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from fundarb.app import venues
-from fundarb.app.ids import RandomIds
+from fundarb.app.ids import RandomIds, SeededIds
 from fundarb.app.signals import finishing_clips
 from fundarb.clock import Clock, SystemClock
 from fundarb.config import Settings
 from fundarb.config.schema import Mode, VenueName
 from fundarb.core.events import LimitsInForce, WriterStarted, WriterStopped
 from fundarb.core.keys import key_problems
+from fundarb.core.records import PositionRecord
 from fundarb.core.risk import RiskLimits
 from fundarb.core.states import PositionState
 from fundarb.engine.alerts import halt
@@ -34,6 +36,7 @@ from fundarb.engine.commands import Executor
 from fundarb.engine.control import end_leftovers, obey_at_once
 from fundarb.engine.decide import Decider
 from fundarb.engine.desk import Desk, StopRequest, TradeRules
+from fundarb.engine.elsewhere import opened_elsewhere
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Gate, GateDesk, GateSlot
 from fundarb.engine.halt_file import HaltFile
@@ -45,19 +48,19 @@ from fundarb.engine.ports import Exchange, Ids
 from fundarb.engine.preflight import Preflight
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import let_in, look_out, shut_out
 from fundarb.engine.trade import Trader
 from fundarb.errors import (
     ConfigError,
     IllegalTransition,
     InvariantBroken,
-    Locked,
     OutcomeUncertain,
     Problem,
     Unavailable,
 )
 from fundarb.store.database import Store, exists
 from fundarb.store.files import url_of
-from fundarb.store.lock import POLL, WriterLock
+from fundarb.store.lock import WriterLock
 from fundarb.store.restore import adopt_copy
 
 _KEY_SEEN: Final = "writer.key"
@@ -66,7 +69,9 @@ _KEY_SEEN: Final = "writer.key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """Everything that writes, for as long as the lock is held. ``found`` is what the recovery found."""
+    """Everything that writes, for as long as the lock is held. ``found`` is what the recovery found, ``over``
+    the positions that it ended.
+    """
 
     store: Store
     lock: WriterLock
@@ -82,6 +87,7 @@ class Writer:
     decider: Decider
     executor: Executor
     found: ReconcileResult | None = None
+    over: tuple[PositionRecord, ...] = ()
 
 
 def trade_rules(settings: Settings) -> TradeRules:
@@ -114,6 +120,8 @@ def trade_rules(settings: Settings) -> TradeRules:
         tolerance=settings.reconcile.tolerance,
         repair=settings.reconcile.repair,
         manual_close=settings.reconcile.manual_close,
+        horizon=settings.strategy.horizon,
+        min_net_apr=settings.strategy.min_net_apr,
     )
 
 
@@ -124,7 +132,7 @@ def writing(
     *,
     role: str,
     lock_wait: timedelta,
-    ids: Ids | None = None,
+    seed: int | None = None,
     recover: bool = True,
 ) -> Iterator[Writer]:
     """A writer, from the lock to its release. ``Locked`` if somebody else holds it for longer than
@@ -132,21 +140,24 @@ def writing(
 
     ``ConfigError`` if the database belongs to another venue, mode or account; ``Unavailable`` if the account
     cannot be read: then nothing was changed, and the message names what an earlier writer left unfinished.
-    A command finishes the step under way when it is interrupted.
+    A command finishes the step under way when it is interrupted. With a ``seed`` the same writer of the same
+    database draws the same ids.
     """
     with Store.open(settings.db_url, clock=clock) as store:
         _check_place(settings, store)
-        lock = WriterLock(store.path, store, clock=clock)
-        _acquire(lock, role, wait=lock_wait)
+        lock = WriterLock(store, clock=SystemClock())
+        lock.acquire(role, lock_wait)
         stop = StopRequest()
         try:
             with finishing_clips(stop) if role == "command" else nullcontext():
-                ids = ids or RandomIds()
+                ids = RandomIds() if seed is None else SeededIds(seed, lock.epoch)
                 writer = _assemble(settings, clock, store=store, lock=lock, ids=ids, stop=stop)
-                yield replace(writer, found=writer.reconciler.run()) if recover else writer
+                yield _recovered(writer) if recover else writer
+                look_out(store, writer.exchange)
                 with suppress(Unavailable):  # a virtual clock that went away with its venue
                     store.events.record(WriterStopped(epoch=lock.epoch, reason="done"))
         except Unavailable as error:
+            shut_out(store, error)
             raise _with_leftovers(store, error, epoch=lock.epoch) from error
         except (InvariantBroken, IllegalTransition) as error:
             halt(store, error.kind, subject=str(error), message=f"{type(error).__name__}: {error}")
@@ -155,21 +166,17 @@ def writing(
             lock.release()
 
 
-def _acquire(lock: WriterLock, role: str, *, wait: timedelta) -> None:
-    """Take the lock; the wait is by the machine's clock, for a virtual one is moved by whoever waits on
-    it.
-    """
-    machine = SystemClock()
-    deadline = machine.monotonic() + wait
-    while True:
-        try:
-            lock.acquire(role)
-        except Locked:
-            if machine.monotonic() >= deadline:
-                raise
-            machine.sleep(POLL)
-        else:
-            return
+def _recovered(writer: Writer) -> Writer:
+    """The writer after its first walk; whether the venue lets us in is known by then."""
+    positions = writer.store.positions
+    before = positions.active()
+    found = writer.reconciler.run()
+    now = (positions.get(item.position_id) for item in before)
+    if found.unread is None:
+        let_in(writer.store)
+    else:
+        shut_out(writer.store, found.unread)
+    return replace(writer, found=found, over=tuple(item for item in now if item.state.final))
 
 
 def _with_leftovers(store: Store, error: Unavailable, *, epoch: int) -> Unavailable | OutcomeUncertain:
@@ -275,7 +282,7 @@ def _assemble(
     writer.collector.open_books()
     note_limits(store, rules.limits)
     halt_file.obey(store)
-    end_leftovers(store)
+    end_leftovers(store, SystemClock().now())
     obey_at_once(store)
     return writer
 
@@ -283,7 +290,10 @@ def _assemble(
 def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
     """Make every trading use case of one desk and put its gate in; sends and writes nothing."""
     desk.market.stand_in(KeptPairs(desk.store))
-    slot.put(Gate(GateDesk(desk.store, desk.writer, desk.clock, desk.rules, desk.market, desk.written)))
+    gate = GateDesk(
+        desk.store, desk.writer, desk.clock, desk.rules, desk.market, desk.written, desk.exchange.sure
+    )
+    slot.put(Gate(gate))
     collector = Collector(desk.store, desk.exchange, clock=desk.clock, market=desk.exchange)
     made = _traders(desk, collector)
     reconciler = Reconciler(desk, collector=collector, resolver=made.resolver, hedger=made.hedger)
@@ -293,6 +303,7 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
         reconciler=reconciler,
         decider=decider,
         positions=lambda: tuple(item.position_id for item in desk.store.positions.active()),
+        elsewhere=partial(opened_elsewhere, desk),
     )
     return Writer(
         store=desk.store,
@@ -368,7 +379,9 @@ def _fingerprint(settings: Settings) -> str:
 
 
 def _identify(settings: Settings, store: Store, *, exchange: Exchange, ids: Ids) -> None:
-    """The database must be this account's: written at the first start, checked at every later one."""
+    """The database must be this account's: written at the first start, checked at every later one. From then
+    on the venue must stay that account's for as long as we write.
+    """
     venue, mode, instance = settings.identity
     uid = _uid(settings, store, exchange=exchange)
     if store.identity.read() is None:
@@ -376,6 +389,7 @@ def _identify(settings: Settings, store: Store, *, exchange: Exchange, ids: Ids)
     else:
         store.identity.check(venue=venue, mode=mode, instance=instance, uid=uid)
         adopt_copy(store, ids.tag())  # a backup that was put in place by hand
+    exchange.belong(uid)
     store.meta.set(_KEY_SEEN, _fingerprint(settings))
     writer = store.writer.read()
     if writer is not None:

@@ -118,6 +118,9 @@ def _show(session: Session, data: Any) -> None:
         return
     if data is None or "control" not in data:
         view.render(session, data)
+        if data is not None and "halt_file" in data:
+            told = "nothing is opened from now on; remove it before you resume"
+            session.out.print(f"made the file {data['halt_file']}: {told}")
         return
     session.out.print(data["control"])
     for block in data.get("blocks", ()):

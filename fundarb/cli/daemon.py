@@ -6,6 +6,7 @@ import signal
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,10 +72,18 @@ def _serve(session: Session) -> int:
     signals = Signals()
     with signals.caught():  # before anything else is loaded: a daemon may be stopped while it starts
         ended, held = _served(session, signals)
-    name = signal.Signals(ended).name if ended else "end"
-    data = {"ended": name, "positions_open": held}
-    code = Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
-    return finish(session, Outcome(data=data, shown=data, code=code), render=_show_end)
+    data = {"ended": _name(ended), "positions_open": held}
+    return finish(session, Outcome(data=data, shown=data, code=_code(ended)), render=_show_end)
+
+
+def _name(ended: int) -> str:
+    """What ended a run: a signal's name, or "end" where none came."""
+    return signal.Signals(ended).name if ended else "end"
+
+
+def _code(ended: int) -> Exit:
+    """How a run ends that a signal ended, or none (0)."""
+    return Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
 
 
 def _served(session: Session, signals: Signals) -> tuple[int, int]:
@@ -101,9 +110,11 @@ def _served(session: Session, signals: Signals) -> tuple[int, int]:
 
 
 def _show_end(session: Session, data: dict[str, Any]) -> None:
-    held = data["positions_open"]
-    stay = f"{count(held, 'position')} {'stays' if held == 1 else 'stay'} open"
-    session.say(f"ended by {data['ended']}; {stay}")
+    session.say(f"ended by {data['ended']}; {_stay(data['positions_open'])}")
+
+
+def _stay(held: int) -> str:
+    return f"{count(held, 'position')} {'stays' if held == 1 else 'stay'} open"
 
 
 def _tell_events(session: Session, store: Store) -> None:
@@ -131,12 +142,17 @@ class Wish:
 
 
 def _simulate(session: Session, wish: Wish) -> int:
+    from fundarb.daemon.signals import Signals
+
+    signals = Signals()
     with ExitStack() as stack:
+        stack.enter_context(signals.caught())
         settings = _world(session, wish, stack=stack)
-        data = _live_through(session, settings, wish=wish)
+        data = _live_through(session, settings, wish=wish, signals=signals)
         if session.settings.db_url != settings.db_url:
             data["db"] = settings.db_url
-        outcome = Outcome(data=data, shown=data, as_of=data["until"])
+        data["ended"] = _name(signals.first)
+        outcome = Outcome(data=data, shown=data, as_of=data["until"], code=_code(signals.first))
         return finish(session, outcome, render=_show_simulation)
 
 
@@ -162,9 +178,8 @@ def _world(session: Session, wish: Wish, *, stack: ExitStack) -> Settings:
     return worlds.settings_in(url, home, like=given, environ=session.environ)
 
 
-def _live_through(session: Session, settings: Settings, *, wish: Wish) -> dict[str, Any]:
+def _live_through(session: Session, settings: Settings, *, wish: Wish, signals: Signals) -> dict[str, Any]:
     from fundarb.app import build, unattended
-    from fundarb.app.ids import SeededIds
     from fundarb.daemon.simulate import MergedClock, Simulation
 
     machine = session.clock
@@ -177,15 +192,21 @@ def _live_through(session: Session, settings: Settings, *, wish: Wish) -> dict[s
     begin = clock.now()
     with (
         closing(program),
-        unattended.office(settings, clock, ids=SeededIds(wish.seed)) as office,
+        unattended.office(settings, clock, seed=wish.seed) as office,
         session.progress("simulating") as advance,
     ):
         _tell_events(session, office.desk.store)
+        signals.tell(partial(_stop, office))
         simulation = Simulation(office, clock=clock, machine=machine)
         simulation.run(
             wish.duration, progress=lambda done, whole: advance(int(done.total_seconds()), _seconds(whole))
         )
         return _summary(office, begin, end=clock.now())
+
+
+def _stop(office: Office) -> None:
+    """Finish the step under way and begin no other."""
+    office.desk.stop.requested = True
 
 
 def _summary(office: Office, begin: datetime, *, end: datetime) -> dict[str, Any]:
@@ -215,6 +236,8 @@ def _show_simulation(session: Session, data: dict[str, Any]) -> None:
     if data["equity_start"] is not None and data["equity_end"] is not None:
         gain = data["equity_end"] - data["equity_start"]
         out.print(f"equity {amount(data['equity_end'])} USDT ({amount(gain, sign=True)})")
+    if data["ended"] != "end":
+        session.say(f"ended by {data['ended']} before its time was over; {_stay(data['positions_open'])}")
     if "db" in data:
         session.say(f"look at it with: fundarb --venue sandbox --mode live --live --db {data['db']} report")
 

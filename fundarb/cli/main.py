@@ -21,6 +21,7 @@ from fundarb.cli import failure
 from fundarb.cli.common import JsonFlag, session_of
 from fundarb.cli.document import Envelope, Failure
 from fundarb.cli.exits import Exit
+from fundarb.cli.interrupts import terminated_is_interrupted
 from fundarb.cli.registry import COMMANDS, Entry
 from fundarb.cli.session import Options, Session
 from fundarb.cli.terminal import silence_stdout
@@ -150,10 +151,11 @@ def main(args: Sequence[str] | None = None, *, session: Session | None = None) -
     # Known before parsing, so that a command line that cannot be parsed is answered in JSON too.
     session.options.json = session.options.json or "--json" in given[: [*given, "--"].index("--")]
     try:
-        code = typer.main.get_command(cli).main(
-            given, prog_name="fundarb", standalone_mode=False, obj=session
-        )
-        sys.stdout.flush()
+        with terminated_is_interrupted():
+            code = typer.main.get_command(cli).main(
+                given, prog_name="fundarb", standalone_mode=False, obj=session
+            )
+            sys.stdout.flush()
     except BrokenPipeError:
         silence_stdout()
         return Exit.DONE

@@ -18,7 +18,7 @@ def amount(value: Decimal | None, *, sign: bool = False, places: int = 2) -> str
     """``1234.5`` → ``1,234.50``."""
     if value is None:
         return MISSING
-    return f"{value:{'+' if sign else ''},.{places}f}"
+    return f"{value + 0:{'+' if sign else ''},.{places}f}"  # a zero has no minus
 
 
 def cell(value: Decimal | None, *, places: int = 2) -> Text:

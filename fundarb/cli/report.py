@@ -67,10 +67,13 @@ def report(
         Grouping, typer.Option("--by", help="What a row of the P&L stands for.")
     ] = Grouping.POSITION,
     since: Annotated[
-        datetime | None, typer.Option(parser=instant, metavar="TIME", help="From here on, UTC.")
+        datetime | None,
+        typer.Option(
+            parser=instant, metavar="TIME", help="From here on; UTC unless it says otherwise (local, +02:00)."
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(parser=instant, metavar="TIME", help="Up to here, UTC.")
+        datetime | None, typer.Option(parser=instant, metavar="TIME", help="Up to here, not included.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
     lots: Annotated[
@@ -85,6 +88,9 @@ def report(
     session.options.json = session.options.json or form is Format.JSON
     if since is not None and until is not None and since >= until:
         raise ConfigError(Problem("--since", "it is not before --until"))
+    if plot and not _has_curve(kind, by):
+        remedy = "equity, funding and tax have one, and pnl --by day or month"
+        raise ConfigError(Problem("--plot", f"there is no curve of {kind.value} here", remedy))
 
     def act(program: App) -> Outcome[Any]:
         from fundarb.engine.report_rows import By, ReportQuery
@@ -100,7 +106,7 @@ def report(
                 data={"rows": found} if isinstance(found, tuple) else found,
                 shown=found,
                 as_of=program.clock.now(),
-                warnings=tuple(Reason("report", text) for text in getattr(found, "warnings", ())),
+                warnings=_warnings(found),
             )
 
     def show(run: Session, found: Any) -> None:
@@ -110,7 +116,8 @@ def report(
             report_files.put(run, report_files.as_csv(kind.value, found), output=output)
             return
         if form is Format.HTML:
-            around = envelope(run, Outcome(data=None, shown=found, as_of=run.app.clock.now()))
+            said = Outcome(data=None, shown=found, as_of=run.app.clock.now(), warnings=_warnings(found))
+            around = envelope(run, said)
             report_files.put(run, report_files.as_html(kind.value, found, around=around), output=output)
             return
         report_view.render(run, kind.value, found=found, plot=plot)
@@ -123,6 +130,16 @@ def report(
         report_files.put(session, document.text(envelope(session, outcome)) + "\n", output=output)
         return outcome.code
     return run_command(ctx, "report", action=act, render=show)
+
+
+def _has_curve(kind: Kind, by: Grouping) -> bool:
+    if kind is Kind.PNL:
+        return by in {Grouping.DAY, Grouping.MONTH}
+    return kind in {Kind.EQUITY, Kind.FUNDING, Kind.TAX}
+
+
+def _warnings(found: Any) -> tuple[Reason, ...]:
+    return tuple(Reason("report", text) for text in getattr(found, "warnings", ()))
 
 
 def _method(lots: LotChoice) -> LotMethod:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fundarb.cli import document
+from fundarb.cli.failure import is_of_the_machine
 from fundarb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -18,15 +20,34 @@ if TYPE_CHECKING:
 
 
 def put(session: Session, text: str, *, output: Path | None) -> None:
-    """To the file that was named, else to stdout."""
+    """To the file that was named, else to stdout. A file that was there stays as it was unless all of the new
+    one is; ``ConfigError`` for a place that cannot be written to, ``OSError`` if the machine cannot.
+    """
     if output is None:
         session.write(text)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        _write(output.resolve(), text)
     except OSError as error:
+        if is_of_the_machine(error):
+            raise OSError(error.errno, error.strerror, str(output)) from error
         raise ConfigError(Problem("-o", f"{output} cannot be written: {error.strerror}")) from error
     session.say(f"written to {output}")
+
+
+def _write(target: Path, text: str) -> None:
+    """Beside the target, then in its place; straight into what is no plain file (a pipe, a device)."""
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
+    aside = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        if target.exists():
+            aside.chmod(target.stat().st_mode & 0o777)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def as_csv(kind: str, found: Any) -> str:

@@ -33,7 +33,7 @@ _TITLES: Final = {
     "tax": "Tax export",
 }
 _SUMMARIES: Final = {
-    "pnl": ("equity_start", "equity_end", "explained", "pending", "unexplained"),
+    "pnl": ("equity_start", "equity_end", "explained", "external", "suspense", "pending", "unexplained"),
     "funding": ("expected", "received", "pending"),
     "equity": (
         "max_drawdown",
@@ -47,6 +47,8 @@ _SUMMARIES: Final = {
         "provisional",
     ),
 }
+_UNIT: Final = "Amounts in USDT, ratios as fractions, times UTC"
+_UNITS: Final = {"ledger": "Amounts in their own coin, values in USDT, times UTC"}
 Chart = dict[str, Any]
 
 
@@ -67,6 +69,7 @@ def page(kind: str, found: Any, *, names: Sequence[str], around: Envelope) -> st
     embedded = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     place = f"{around.venue} ({around.mode}), {around.as_of:%Y-%m-%d %H:%M:%S} UTC"
     notes = [*(reason.message for reason in around.warnings), *getattr(found, "notes", ())]
+    method = getattr(found, "method", "")
     return "\n".join(
         (
             "<!doctype html>",
@@ -77,6 +80,7 @@ def page(kind: str, found: Any, *, names: Sequence[str], around: Envelope) -> st
             f"<style>{_asset('uPlot.min.css')}{_asset('report.css')}</style></head><body>",
             f'<h1>{_TITLES[kind]}</h1><p class="place">{escape(place)}</p>',
             *(f'<p class="note">{escape(note)}</p>' for note in notes),
+            f'<p class="method">{_UNITS.get(kind, _UNIT)}{"; " + escape(method) if method else ""}.</p>',
             '<dl></dl><div id="charts"></div>',
             '<div class="scroll"><table id="rows"><thead><tr></tr></thead><tbody></tbody></table></div>',
             f'<script type="application/json" id="data">{embedded}</script>',
@@ -109,13 +113,18 @@ def _is_text(table: Sequence[Sequence[str | None]], at: int) -> bool:
 
 def _figures(kind: str, found: Any) -> list[tuple[str, str | None]]:
     """What stands above the table."""
-    holder = found.tie_out if kind == "pnl" else found
-    figures = [(name.replace("_", " "), _cell(getattr(holder, name))) for name in _SUMMARIES.get(kind, ())]
+    holders = [found.tie_out, found.tie_out.parts] if kind == "pnl" else [found]
+    figures = [(name.replace("_", " "), _cell(_first(holders, name))) for name in _SUMMARIES.get(kind, ())]
     if kind == "tax":
         figures += [(f"gain less expenses, {name}", plain(amount)) for name, amount in found.gains.items()]
     if kind == "ledger":
         figures += [(f"{row.account.value} {row.coin}", plain(row.amount)) for row in found.balances]
     return figures
+
+
+def _first(holders: Sequence[Any], name: str) -> Any:
+    """The figure of a name, of whichever has it; None where there is none yet."""
+    return next((getattr(holder, name) for holder in holders if hasattr(holder, name)), None)
 
 
 def _charts(kind: str, rows: Sequence[Any]) -> list[Chart]:

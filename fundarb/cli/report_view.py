@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from fundarb.cli import figures as fig
 from fundarb.cli.money_view import amount, cell, plain_quantity
 from fundarb.cli.tables import Cell, Column, fitted
+from fundarb.core.money import CASH_STEP, ZERO
 
 if TYPE_CHECKING:
     from fundarb.cli.session import Session
@@ -19,7 +23,9 @@ _SHORTEST = 3
 
 
 def render(session: Session, kind: str, *, found: Any, plot: bool = False) -> None:
-    """Print one report."""
+    """Print one report, below its curve where that is wanted and there is one."""
+    if plot:
+        _draw(session, curve(kind, found))
     if kind == "pnl":
         pnl(session, found)
     elif kind == "funding":
@@ -31,7 +37,34 @@ def render(session: Session, kind: str, *, found: Any, plot: bool = False) -> No
     elif kind == "tax":
         tax(session, found)
     else:
-        equity(session, found, plot=plot)
+        equity(session, found)
+
+
+def curve(kind: str, found: Any) -> list[Decimal]:
+    """What is drawn of a report: the account's result, or what was gained up to each row."""
+    if kind == "equity":
+        return [row.result for row in found.rows]
+    gains: dict[str, Callable[[Any], Decimal | None]] = {
+        "pnl": _gained,
+        "funding": lambda row: row.received,
+        "tax": lambda row: (row.gain or ZERO) - row.expense,
+    }
+    return list(accumulate(gains[kind](row) or ZERO for row in found.rows))
+
+
+def _gained(row: PnlRow) -> Decimal:
+    """What a row is known to have brought: of a day that was not measured all but its prices."""
+    if row.net is not None:
+        return row.net
+    return (row.funding or ZERO) + row.realised - (row.fees or ZERO) - (row.interest or ZERO)
+
+
+def _draw(session: Session, values: Sequence[Decimal]) -> None:
+    if len(values) >= _SHORTEST:
+        from fundarb.cli.plot import lines
+
+        for line in lines(values, width=session.out.width):
+            session.out.print(line)
 
 
 def pnl(session: Session, found: PnlReport) -> None:
@@ -43,7 +76,8 @@ def pnl(session: Session, found: PnlReport) -> None:
         columns = _pnl_columns(found.by.value, lambda row: "total" if row is total else row.key)
         session.out.print(fitted(session.out, columns, rows=found.rows, last=total))
     _tie_out(session, found)
-    when = "now" if found.live else "at the last snapshot"
+    at = "" if found.valued_at is None else f" of {found.valued_at:%Y-%m-%d %H:%M} UTC"
+    when = "now" if found.live else f"at the last snapshot{at}"
     session.out.print(f"unrealised at mark {when}; {found.method}", style="dim")
 
 
@@ -67,21 +101,25 @@ def _tie_out(session: Session, found: PnlReport) -> None:
 
 def _pnl_columns(by: str, key: Any) -> tuple[Column[PnlRow], ...]:
     return (
-        Column(by, key, name=True),
-        Column("coin", lambda row: row.base, name=True, spare=2 if by == "symbol" else 1),
+        Column(f"{by}\nUTC" if by in {"day", "month"} else by, key, name=True),
+        Column("coin", lambda row: row.base, name=True, spare=4 if by == "symbol" else 3),
         Column("funding", lambda row: cell(row.funding)),
-        Column("basis", lambda row: cell(row.basis_pnl)),
-        Column("fees", lambda row: amount(row.fees)),
-        Column("interest", lambda row: amount(row.interest), spare=5),
+        Column("basis", lambda row: cell(row.basis_pnl), spare=1),
+        Column("fees and\ninterest", lambda row: amount(_paid(row)), spare=1),
         Column("net", lambda row: cell(row.net)),
-        Column("days", lambda row: f"{row.days:.1f}"),
-        Column("APR on\ncapital %", _apr, spare=0),
-        Column("slippage", lambda row: amount(row.slippage), spare=4),
-        Column("realised", lambda row: cell(row.realised), spare=3),
-        Column("unreal.", lambda row: cell(row.unrealised), spare=3),
-        Column("notional", lambda row: amount(row.notional, places=0), spare=6),
+        Column("days", lambda row: f"{row.days:.1f}", spare=2),
+        Column("APR on\ncapital %", _apr),
+        Column("slippage", lambda row: amount(row.slippage), spare=6),
+        Column("realised", lambda row: cell(row.realised), spare=5),
+        Column("unreal.", lambda row: cell(row.unrealised), spare=5),
+        Column("notional", lambda row: amount(row.notional, places=0), spare=8),
         Column("books", lambda row: f"{row.pending} pending" if row.pending else row.coverage.value),
     )
+
+
+def _paid(row: PnlRow) -> Decimal | None:
+    """Fees and interest, so that the row adds up at any width; the parts are in the other formats."""
+    return None if row.fees is None or row.interest is None else row.fees + row.interest
 
 
 def _apr(row: PnlRow) -> Cell:
@@ -114,6 +152,18 @@ def funding(session: Session, found: FundingReport) -> None:
         f"received {amount(found.received, sign=True, places=4)} USDT, "
         f"expected {amount(found.expected, sign=True, places=4)}{pending}"
     )
+    reasons = (
+        ("another rate", "by_rate"),
+        ("another mark", "by_mark"),
+        ("nothing that is known", "unexplained"),
+    )
+    for reason, name in reasons:
+        rows = [value for row in found.rows if (value := getattr(row, name)) and abs(value) > CASH_STEP]
+        if rows:
+            total = amount(sum(rows), sign=True, places=8)
+            session.out.print(
+                f"{total} USDT of the difference by {reason}, in {fig.count(len(rows), 'settlement')}"
+            )
 
 
 def trades(session: Session, found: tuple[TradeRow, ...]) -> None:
@@ -123,17 +173,21 @@ def trades(session: Session, found: tuple[TradeRow, ...]) -> None:
         return
     columns: tuple[Column[TradeRow], ...] = (
         Column("time UTC", lambda row: f"{row.time:%m-%d %H:%M:%S}", name=True),
-        Column("position", lambda row: row.position_id, name=True, spare=4),
+        Column("position", lambda row: row.position_id, name=True, spare=5),
         Column("symbol", lambda row: row.symbol, name=True),
         Column("leg", lambda row: row.leg.value, name=True),
-        Column("side", lambda row: row.side.value if row.kind == "Trade" else row.kind, name=True),
+        Column(
+            "side",
+            lambda row: row.side.value if row.kind == "Trade" else f"{row.side.value}\n{row.kind}",
+            name=True,
+        ),
         Column("quantity", lambda row: plain_quantity(row.quantity)),
         Column("price", lambda row: plain_quantity(row.price)),
-        Column("value\nUSDT", lambda row: amount(row.value), spare=1),
-        Column("fee\ncoin", lambda row: f"{plain_quantity(row.fee)} {row.fee_coin}", spare=3),
-        Column("fee\nUSDT", lambda row: amount(row.fee_value, places=4)),
-        Column("slippage\nUSDT", lambda row: amount(row.slippage, sign=True, places=4), spare=5),
-        Column("realised\nUSDT", lambda row: cell(row.realised), spare=2),
+        Column("value\nUSDT", lambda row: amount(row.value), spare=2),
+        Column("fee\ncoin", lambda row: f"{plain_quantity(row.fee)} {row.fee_coin}", spare=4),
+        Column("fee\nUSDT", lambda row: amount(row.fee_value, places=4), spare=1),
+        Column("slippage\nUSDT", lambda row: amount(row.slippage, sign=True, places=4), spare=6),
+        Column("realised\nUSDT", lambda row: cell(row.realised), spare=3),
     )
     session.out.print(fitted(session.out, columns, rows=found))
     fees = sum((row.fee_value for row in found), start=type(found[0].fee_value)(0))
@@ -146,8 +200,15 @@ def ledger(session: Session, found: LedgerReport) -> None:
         Column("account", lambda row: row.account.value, name=True),
         Column("coin", lambda row: row.coin, name=True),
         Column("balance", lambda row: f"{row.amount:,.8f}"),
+        Column("book value\nUSDT", lambda row: amount(row.value)),
     )
     session.out.print(fitted(session.out, columns, rows=found.balances))
+    known = sum((row.value for row in found.balances if row.value is not None), ZERO)
+    unknown = sum(row.value is None for row in found.balances)
+    more = f"; {fig.count(unknown, 'balance')} without a known value" if unknown else ""
+    session.out.print(f"book values add up to {amount(known)} USDT{more}")
+    if found.partial:
+        session.out.print("balances are over everything, entries of the span", style="dim")
     session.out.print(
         f"{len(found.rows)} entr{'y' if len(found.rows) == 1 else 'ies'}; --format csv lists them",
         style="dim",
@@ -163,33 +224,34 @@ def tax(session: Session, found: TaxReport) -> None:
             Column("time UTC", lambda row: f"{row.time:%Y-%m-%d %H:%M}", name=True),
             Column("kind", lambda row: row.kind, name=True),
             Column("asset", lambda row: row.asset, name=True),
-            Column("quantity", lambda row: plain_quantity(row.quantity), spare=1),
+            Column("quantity", lambda row: plain_quantity(row.quantity) if row.quantity else "", spare=1),
             Column(
                 "acquired", lambda row: "" if row.acquired is None else f"{row.acquired:%Y-%m-%d}", spare=2
             ),
-            Column("proceeds\nUSDT", lambda row: amount(row.proceeds), spare=4),
-            Column("cost\nUSDT", lambda row: amount(row.cost), spare=4),
+            Column("proceeds\nUSDT", lambda row: amount(row.proceeds) if row.quantity else "", spare=4),
+            Column("cost\nUSDT", lambda row: amount(row.cost) if row.quantity else "", spare=4),
             Column("gain\nUSDT", lambda row: cell(row.gain, places=4)),
             Column("expense\nUSDT", lambda row: amount(row.expense, places=4)),
             Column("position", lambda row: row.position_id or "", name=True, spare=5),
         )
         session.out.print(fitted(session.out, columns, rows=found.rows))
+    if found.unknown:
+        session.out.print(
+            f"{fig.count(found.unknown, 'disposal')} of unknown proceeds: in no sum", style="yellow"
+        )
     gains = ", ".join(f"{name} {amount(value, sign=True)}" for name, value in found.gains.items())
     session.out.print(f"gain less expenses: {gains} USDT; {len(found.held)} lots held")
     session.out.print(f"lots: {found.lots.value}; {found.method}", style="dim")
 
 
-def equity(session: Session, found: EquityReport, *, plot: bool) -> None:
-    """The curve in figures, or drawn."""
+def equity(session: Session, found: EquityReport, *, plot: bool = False) -> None:
+    """The curve in figures, and drawn."""
     if not found.rows:
         session.out.print("no equity recorded yet")
         return
     first, last = found.rows[0], found.rows[-1]
-    if plot and len(found.rows) >= _SHORTEST:
-        from fundarb.cli.plot import lines
-
-        for line in lines([row.result for row in found.rows], width=session.out.width):
-            session.out.print(line)
+    if plot:
+        _draw(session, curve("equity", found))
     session.out.print(
         f"{first.time:%Y-%m-%d %H:%M} → {last.time:%Y-%m-%d %H:%M} UTC, {found.days:.1f} days", style="dim"
     )

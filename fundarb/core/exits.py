@@ -117,6 +117,15 @@ def _reason(expected: Decimal, kept: ExitMemory, *, rules: ExitRules, old_enough
     return Reason("holding_costs", f"{figure}, in {kept.against} settlements running")
 
 
+def worth_switching(held: Decimal, offered: Decimal, *, gain: Decimal) -> bool:
+    """Whether another coin is worth the place of a held one: what it ``offered`` over the horizon, net of its
+    whole round trip, is more by the share ``gain`` than the funding expected of what is ``held``.
+
+    All fractions of notional. The exit of the held one is paid now or later and has no place here.
+    """
+    return offered > ZERO and offered > held + gain * max(held, ZERO)
+
+
 def leave_at_once(
     perp: PerpInstrument | None,
     quote: PerpQuote | None,

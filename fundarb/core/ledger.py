@@ -209,8 +209,10 @@ class Draft:
 
     def exchange(self, account: Account, coin: str, *, amount: Decimal, price: Decimal | None = None) -> None:
         """Wallet against ``account`` in a coin of the pool: in at its price (nothing if unknown), out at
-        cost.
+        cost. Nothing at all is not written.
         """
+        if not amount:
+            return
         worth = (
             None
             if coin in QUOTE_COINS

@@ -74,11 +74,6 @@ class Stress:
         return self.maintenance >= self.balance and self.maintenance > ZERO
 
 
-def isolated_distance(leverage: Decimal, maintenance: Decimal) -> Decimal:
-    """How far an isolated short's mark may rise, as a fraction: about ``1/L − mmr``."""
-    return ONE / leverage - maintenance
-
-
 def cross_liquidation(hedge: Hedge, cash: Decimal, *, collateral: Decimal | None = None) -> Decimal | None:
     """``p*``: the price at which balance equals maintenance, ``(U + Np·e) / (Np·(1 + mmr) − c·Ns)``.
 

@@ -26,6 +26,12 @@ class MarketData(Protocol):
     def clock_offset(self) -> timedelta | None:
         """The venue's clock less ours (positive: ours is behind), as last measured; None before that."""
 
+    @property
+    def banned_until(self) -> datetime | None:
+        """When requests may go out again, by our clock, while the venue serves this address no more; else
+        None.
+        """
+
     def server_time(self) -> datetime:
         """The venue's clock; measures the offset as well."""
 

@@ -18,13 +18,12 @@ BP = Decimal("0.0001")
 CASH_STEP = Decimal("1e-8")
 """Cash is booked in multiples of this, in every coin."""
 
-DERIVED_STEP = Decimal("1e-12")
-"""Where averages and shares are cut when they are shown."""
-
 PRECISION = 60
 MAGNITUDE = 50
 """No amount, price or ratio lies outside 1e±50; ``1e400000000`` is nine bytes that print as 400 megabytes."""
 _TRAPS = (decimal.FloatOperation, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow)
+_QUOTIENT = decimal.Context(prec=18, rounding=ROUND_HALF_EVEN, traps=list(_TRAPS))
+"""How exactly averages, prices and shares of our own reckoning are kept and shown."""
 
 
 def install_context() -> None:
@@ -92,10 +91,13 @@ def cash(value: Decimal) -> Decimal:
 
 
 def derived(value: Decimal) -> Decimal:
-    """A quotient cut to twelve decimals, half to even: for averages and shares that are shown, never
-    booked.
+    """A quotient rounded to eighteen significant digits, half to even: for averages, prices and shares that
+    are kept or shown, never booked.
+
+    Digits and not places, because a coin may cost 1e-9: a fixed number of places would leave its price
+    three digits.
     """
-    return value.quantize(DERIVED_STEP, ROUND_HALF_EVEN)
+    return _QUOTIENT.plus(value)
 
 
 def plain(value: Decimal) -> str:

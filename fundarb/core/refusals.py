@@ -31,6 +31,18 @@ _RELIST: Final = frozenset(
 )
 
 
+KEY_CODES: Final = frozenset({10003, 10004, 10005, 10009, 10010, 33004})
+"""The venue does not take the key, or not from here: no request that is signed with it is answered."""
+_NOT_THE_ORDER: Final = KEY_CODES | {10002}
+
+
+def judged(code: int | None) -> bool:
+    """Whether a refusal was about the order: one that was not sent (no code), signed with a dead key or with
+    a time that the venue does not take (10002) says nothing of what the same order will come to.
+    """
+    return code is not None and code not in _NOT_THE_ORDER
+
+
 def cure(code: int | None) -> Cure:
     """What may help after this code; an order that our own gate held back (no code) is judged anew each
     time.

@@ -14,17 +14,16 @@ from decimal import Decimal
 
 from fundarb.core.account import Wallet
 from fundarb.core.instants import iso
-from fundarb.core.market import FundingRate, MarketSnapshot, Pair, PerpQuote, SpotQuote
+from fundarb.core.market import MarketSnapshot, Pair, PerpQuote, SpotQuote
 from fundarb.core.money import ONE, ZERO, parse_ratio, plain, seconds
 from fundarb.core.orders import Leg, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Verdict, verdict
 from fundarb.core.records import GLOBAL_SCOPE, Block
+from fundarb.core.settling import settlement_warning
 
 CASH = "USDT"
 DEPEGGED = "usdt_depegged"
-SETTLEMENT_BEFORE = timedelta(seconds=5)
-SETTLEMENT_AFTER = timedelta(seconds=15)
 UNWINDS_REMEMBERED = timedelta(days=1)
 """An unwind makes later cool-downs longer for so long."""
 USDT_BAND = parse_ratio("2%")
@@ -106,11 +105,8 @@ def check_open(facts: OpenFacts, limits: RiskLimits) -> Verdict:
     if facts.net_apr is not None and facts.min_net_apr is not None and facts.net_apr < facts.min_net_apr:
         text = f"net APR {_percent(facts.net_apr)} is below the minimum of {_percent(facts.min_net_apr)}"
         (reasons if facts.automatic else warnings).append(Reason("net_apr_below_minimum", text))
-    if facts.perp.funding is not None and settlement_wait(
-        facts.now, facts.perp.funding, t_hedge=limits.t_hedge
-    ):
-        text = f"a settlement is close ({iso(facts.perp.funding.next_time)}); the entry waits for it"
-        warnings.append(Reason("settlement_window", text))
+    if facts.perp.funding is not None:
+        warnings += settlement_warning(facts.now, facts.perp.funding, t_hedge=limits.t_hedge)
     if facts.pair.perp.max_leverage < limits.leverage:
         text = f"{facts.pair.perp.symbol} allows a leverage of {plain(facts.pair.perp.max_leverage)} only"
         warnings.append(Reason("leverage_reduced", text))
@@ -218,19 +214,6 @@ def balance_reasons(facts: OpenFacts, limits: RiskLimits) -> Iterator[Reason]:
         yield Reason("insufficient_margin", text)
 
 
-def settlement_wait(now: datetime, funding: FundingRate, *, t_hedge: timedelta) -> timedelta:
-    """How long an entry clip must wait for a settlement; zero if it may start now.
-
-    None starts unless ``now + 2·t_hedge < settlement − 5 s``, and none until 15 s after one.
-    """
-    coming = funding.next_time
-    if now + 2 * t_hedge >= coming - SETTLEMENT_BEFORE:
-        return max(coming - now + SETTLEMENT_AFTER, timedelta())
-    # a little below zero: the ticker shows the new period, but our estimate of the time is biased to the past
-    since = now - (coming - funding.interval)
-    return SETTLEMENT_AFTER - since if -SETTLEMENT_BEFORE <= since < SETTLEMENT_AFTER else timedelta()
-
-
 def usdt_price(snapshot: MarketSnapshot, wallet: Wallet | None = None) -> Decimal | None:
     """Dollars per USDT: as the account values its own USDT, else by a major coin's dollar index against its
     USDT price.
@@ -265,11 +248,11 @@ class WireOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What is under way besides this order. ``gross`` is the notional of all active positions, this one's
-    goal included.
+    """What is under way besides this order. Only orders that add exposure count in ``entries_last_minute``;
+    ``gross`` is the notional of all active positions, this one's goal included.
     """
 
-    orders_last_minute: int
+    entries_last_minute: int
     open_intents: int
     gross: Decimal
 
@@ -287,10 +270,9 @@ def check_entry_order(
         reasons.append(
             Reason("order_too_large", f"an order of {plain(value)} is outside the cap of {plain(cap)}")
         )
-    if traffic.orders_last_minute >= limits.orders_per_minute:
-        reasons.append(
-            Reason("too_many_orders", f"{traffic.orders_last_minute} orders left in the last minute")
-        )
+    if traffic.entries_last_minute >= limits.orders_per_minute:
+        text = f"{traffic.entries_last_minute} orders added exposure in the last minute"
+        reasons.append(Reason("too_many_orders", text))
     if traffic.open_intents >= limits.max_open_intents:
         reasons.append(Reason("too_many_open", f"{traffic.open_intents} orders are not settled yet"))
     if traffic.gross > limits.max_gross:

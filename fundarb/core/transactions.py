@@ -111,16 +111,18 @@ def _settlement(draft: Draft, row: Transaction, *, share: Share | None) -> None:
     """Funding as funding, the session's cash flow as realised: our share to the position, the rest to the
     account.
     """
-    parts = ((Account.FUNDING, row.funding), (Account.REALISED, row.cash_flow), (Account.FEES, -row.fee))
+    parts = [(Account.FUNDING, row.funding), (Account.REALISED, row.cash_flow), (Account.FEES, -row.fee)]
+    rests = parts
     if share is not None:
         draft.position_id, draft.leg = share.position.position_id, Leg.PERP
-        for account, amount in parts:
-            draft.exchange(account, row.coin, amount=share.part(amount))
+        ours = [(account, share.part(amount)) for account, amount in parts]
+        for account, amount in ours:
+            draft.exchange(account, row.coin, amount=amount)
         _move_entry(draft, share.part(row.cash_flow), share=share)
         draft.position_id, draft.leg = None, None
-    for account, amount in parts:
-        rest = amount - share.part(amount) if share is not None else amount
-        draft.exchange(account, row.coin, amount=rest)
+        rests = [(account, whole - part) for (account, whole), (_, part) in zip(parts, ours, strict=True)]
+    for account, amount in rests:
+        draft.exchange(account, row.coin, amount=amount)
 
 
 def _move_entry(draft: Draft, paid: Decimal, *, share: Share) -> None:

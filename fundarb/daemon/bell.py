@@ -83,11 +83,6 @@ class Bell:
             self._scheduler.reschedule_job(spec.name, trigger=trigger_of(spec, self._schedule, start=now))
             self._ring(spec)
 
-    def ring_all(self) -> None:
-        """Let every job wait now: a start makes up for what was missed before it."""
-        for spec in self._specs:
-            self._ring(spec)
-
     def next_times(self) -> Mapping[str, datetime | None]:
         """When each job rings next."""
         return {spec.name: self._scheduler.get_job(spec.name).next_run_time for spec in self._specs}

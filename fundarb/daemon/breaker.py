@@ -1,13 +1,15 @@
 """The breaker: jobs that keep failing forbid opens until they work again; hedging, closing and recovery go
 on.
 
-Owns the ``breaker`` block and nothing else. One alert per incident, not one per failure.
+Owns the ``breaker`` block and nothing else. One alert per incident, not one per failure; a ban or a dead key
+is an incident of its own (``engine.shut_out``) and fails every job.
 """
 
 from __future__ import annotations
 
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.alerts import alert_once, alert_over
+from fundarb.engine.shut_out import shut_out
 from fundarb.store.database import Store
 
 LIMIT = 3
@@ -22,6 +24,7 @@ class Breaker:
         """Nothing has failed yet; a block that an earlier process left is lifted by the first clean round."""
         self._store = store
         self._failures: dict[str, int] = {}
+        self._worked: set[str] = set()
         self._left_over = store.blocks.get(GLOBAL_SCOPE, BlockKind.BREAKER) is not None
 
     def is_news(self, job: str) -> bool:
@@ -30,7 +33,8 @@ class Breaker:
         return count <= LIMIT or count % _REMIND == 0
 
     def failed(self, job: str, error: BaseException) -> None:
-        """A job ended with an error."""
+        """A job ended with an error; that the venue lets nobody in is told at once."""
+        away = shut_out(self._store, error)
         count = self._failures[job] = self._failures.get(job, 0) + 1
         if count < LIMIT:
             return
@@ -38,7 +42,7 @@ class Breaker:
         self._store.blocks.set(
             Block(scope=GLOBAL_SCOPE, kind=BlockKind.BREAKER, reason=reason, since=self._store.clock.now())
         )
-        if count == LIMIT:
+        if not away:
             alert_once(self._store, "job_fails", subject=job, message=f"{job} keeps failing: {error}")
 
     def succeeded(self, job: str) -> bool:
@@ -47,6 +51,9 @@ class Breaker:
         """
         failures = self._failures.pop(job, 0)
         tripped = failures >= LIMIT
+        if tripped or job not in self._worked:  # an earlier process may have told of it
+            self._worked.add(job)
+            alert_over(self._store, ("job_fails",), subject=job)
         if (tripped or self._left_over) and not self.tripped:
             self._left_over = False
             self._store.blocks.clear(GLOBAL_SCOPE, BlockKind.BREAKER)

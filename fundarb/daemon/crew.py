@@ -37,6 +37,7 @@ class Crew:
         the real clock.
         """
         self.office = office
+        self._machine = machine
         self.queue = JobQueue()
         self.schedule = FundingSchedule()
         self._moved = moved
@@ -66,7 +67,7 @@ class Crew:
         store = self.office.desk.store
         now_busy_with(store, Activity.INITIALIZING)
         self.publish(self.office.desk.clock.now())
-        end_leftovers(store)
+        end_leftovers(store, self._machine.now())
         self.look_outside()
         self.queue.put(RECOVERY, Priority.URGENT)
 

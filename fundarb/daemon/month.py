@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fundarb.app import App, build, unattended, worlds
-from fundarb.app.ids import SeededIds
 from fundarb.app.sandboxes import SandboxPlan
 from fundarb.clock import Clock
 from fundarb.config import JobSpec, Trigger
@@ -24,6 +23,7 @@ from fundarb.core.money import Money
 from fundarb.daemon.simulate import MergedClock, Simulation
 from fundarb.engine.audit import Audit
 from fundarb.engine.listings import FundingReport
+from fundarb.engine.office import Office
 from fundarb.engine.report_equity import EquityReport
 from fundarb.engine.report_rows import PnlReport, ReportQuery
 from fundarb.engine.views import PositionView
@@ -56,6 +56,7 @@ JOBS: tuple[JobSpec, ...] = (
     JobSpec(name="digest", run="digest", trigger=Trigger.CRON, cron={"hour": "0", "minute": "10"}),
 )
 """What a month needs, once an hour: quick to live through, and every kind of job runs."""
+_AFTER_MIDNIGHT = timedelta(seconds=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +81,18 @@ def live(days: int, seed: int, *, machine: Clock, progress: Progress) -> Month:
             program = build(settings, clock=machine)
             with closing(program):
                 clock = MergedClock(program.clock)
-                with unattended.office(settings, clock, specs=JOBS, ids=SeededIds(seed)) as office:
+                with unattended.office(settings, clock, specs=JOBS, seed=seed) as office:
                     simulation = Simulation(office, clock=clock, machine=machine)
                     simulation.run(timedelta(days=days), progress=progress)
-                    office.jobs.run("snapshot", {})
+                    _settle(office, clock)
                 return _looked_at(program, days, seed=seed)
+
+
+def _settle(office: Office, clock: Clock) -> None:
+    """The last night's funding is booked a moment after midnight: wait for it, then draw the line."""
+    clock.sleep(_AFTER_MIDNIGHT)
+    office.jobs.run("collect_funding", {})
+    office.jobs.run("snapshot", {})
 
 
 def _looked_at(program: App, days: int, *, seed: int) -> Month:

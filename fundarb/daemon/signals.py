@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 _INTERRUPTED = 130
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(slots=True)
@@ -21,12 +25,20 @@ class Signals:
     """Which signal came ``first``; zero while none has."""
 
     first: int = 0
+    _tell: Callable[[], None] = field(default=_nothing)
+
+    def tell(self, whom: Callable[[], None]) -> None:
+        """Call ``whom`` (which does next to nothing) when the first one comes; at once if it has come."""
+        self._tell = whom
+        if self.first:
+            whom()
 
     def take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """A signal arrived."""
         if self.first:
             os._exit(_INTERRUPTED)
         self.first = number
+        self._tell()
 
     @contextmanager
     def caught(self) -> Iterator[None]:

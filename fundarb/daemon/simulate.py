@@ -7,7 +7,9 @@ the venue is only told the time when somebody is about to ask it something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,11 +17,12 @@ from typing import Any
 from fundarb.clock import Clock
 from fundarb.config import JobSpec, Trigger
 from fundarb.daemon.crew import Crew
-from fundarb.daemon.queue import COMMANDS, JobQueue, Priority, priority_of
+from fundarb.daemon.queue import COMMANDS, Item, JobQueue, Priority, priority_of
 from fundarb.daemon.triggers import FundingSchedule, next_time, trigger_of
 from fundarb.daemon.worker import RECOVERY
 from fundarb.engine.office import Office
 from fundarb.errors import FundarbError, Unavailable
+from fundarb.store.lock import WriterLock
 
 _FUNDING = frozenset({Trigger.BEFORE_FUNDING, Trigger.AFTER_FUNDING})
 _IDLE_WHEN_FLAT = frozenset({"watch", "close_when_due"})
@@ -110,26 +113,51 @@ class VirtualBell:
                 alarm.due = next_time(alarm.trigger, None, now=now)
 
 
+@contextmanager
+def _beating(lock: WriterLock) -> Iterator[None]:
+    """Signs of life once a second of real time, however long a step takes; from a thread of its own, which
+    does nothing else. What goes wrong there, whoever trades finds out for itself.
+    """
+    ended = threading.Event()
+
+    def beat() -> None:
+        with suppress(FundarbError):
+            while not ended.wait(_HEARTBEAT.total_seconds()):
+                lock.heartbeat()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 class Simulation:
     """Runs an office over a stretch of virtual time, in the calling thread."""
 
     def __init__(self, office: Office, *, clock: MergedClock, machine: Clock) -> None:
-        """``clock`` is the clock the office was built with; ``machine`` the real one, for signs of life
-        only.
+        """``clock`` is the clock the office was built with; ``machine`` the real one, by which commands
+        from outside are looked for.
         """
         self._office = office
         self._clock = clock
         self._machine = machine
         self._crew = Crew(office, machine=machine, moved=self._rearm)
         self._bell: VirtualBell | None = None
-        self._beat_at = self._outside_at = machine.monotonic()
+        self._outside_at = machine.monotonic()
 
     def run(
         self, duration: timedelta, *, progress: Callable[[timedelta, timedelta], None] = lambda _a, _b: None
     ) -> None:
-        """Live through ``duration``; ``progress`` is told (done, whole). Raises what made it impossible to go
-        on.
+        """Live through ``duration``, or until the desk is asked to stop: then the step under way is finished.
+        ``progress`` is told (done, whole). Raises what made it impossible to go on.
         """
+        with _beating(self._office.lock):
+            self._live(duration, progress)
+
+    def _live(self, duration: timedelta, progress: Callable[[timedelta, timedelta], None]) -> None:
         start = self._clock.now()
         end = start + duration
         orderly = False
@@ -146,9 +174,9 @@ class Simulation:
                 self._look_outside()
                 self._flush_for(self._bell.ring(self._clock.now()))
                 self._drain()
-                self._beat()
                 progress(self._clock.now() - start, duration)
-            self._clock.move_to(end)
+            if not self._stopped:
+                self._clock.move_to(end)
             self._clock.flush()
             orderly = True
         finally:
@@ -167,21 +195,24 @@ class Simulation:
                 raise
 
     def _recover(self) -> None:
-        """The walk that every start begins with; a venue that does not answer is asked again for a while."""
+        """The walk that every start begins with, before anything else; a venue that does not answer is asked
+        again for a while, any other failure is the end.
+        """
+        worker, walk = self._crew.worker, Item(RECOVERY, Priority.URGENT)
+        self._crew.queue.take()  # the same walk: nothing is more urgent
         for _ in range(_RECOVERIES):
-            item = self._crew.queue.take()
-            if item is None:
-                break
-            if item.name == RECOVERY and self._crew.worker.run_job(item):
+            if worker.run_job(walk) or self._stopped:
                 return
             self._raise_fatal()
+            if worker.error is not None and not isinstance(worker.error, Unavailable):
+                raise worker.error
             self._clock.sleep(timedelta(seconds=5))
-            self._crew.queue.put(RECOVERY, Priority.URGENT)
-        raise Unavailable("the venue does not answer, so nothing can be simulated against it")
+        why = f"the venue does not answer, so nothing can be simulated against it: {worker.error}"
+        raise Unavailable(why) from worker.error
 
     def _drain(self) -> None:
         """Everything that waits, the most urgent first."""
-        while (item := self._crew.queue.take()) is not None:
+        while not self._stopped and (item := self._crew.queue.take()) is not None:
             self._crew.worker.run_job(item)
             self._raise_fatal()
 
@@ -203,12 +234,6 @@ class Simulation:
         if now - self._outside_at >= _LOOK_OUTSIDE:
             self._outside_at = now
             self._crew.look_outside()
-
-    def _beat(self) -> None:
-        now = self._machine.monotonic()
-        if now - self._beat_at >= _HEARTBEAT:
-            self._beat_at = now
-            self._office.lock.heartbeat()
 
     def _rearm(self) -> None:
         if self._bell is not None:

@@ -8,7 +8,7 @@ lock ends the process. Nothing else runs jobs, so nothing here needs a lock.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,9 +90,11 @@ class Worker:
         self._tasks = tasks
         self._breaker = Breaker(desk.store)
         self._command: CommandRecord | None = None
-        self._runs = 0
+        self._runs: Counter[str] = Counter()
         self._quiet: defaultdict[str, list[_Run]] = defaultdict(list)
         self._flushed = desk.machine.monotonic() - _GATHER
+        self.error: Exception | None = None
+        """Why the last item failed; None if it did not."""
         self.fatal: Exception | None = None
         self.current = ""
 
@@ -100,7 +102,7 @@ class Worker:
         """Run one item to its end; False if it failed. Nothing escapes: what must end the process is kept in
         ``fatal``.
         """
-        self.current = item.name
+        self.current, self.error = item.name, None
         try:
             self._run(item)
         except Exception as error:  # noqa: BLE001 - the job boundary
@@ -154,9 +156,15 @@ class Worker:
         jobs = self._desk.store.jobs
         number = jobs.started(run.name, run.started) if number is None else number
         jobs.finished(number, run.result, message=run.message, at=run.finished)
-        self._runs += 1
-        if self._runs % _PRUNE_EVERY == 0:
-            jobs.prune(run.name, _KEEP_RUNS)
+        self._forget(run.name)
+
+    def _forget(self, name: str) -> None:
+        """Remove old runs of a job, each job by its own count, so that a rare one, or one that only fails, is
+        not left out.
+        """
+        if self._runs[name] % _PRUNE_EVERY == 0:
+            self._desk.store.jobs.prune(name, _KEEP_RUNS)
+        self._runs[name] += 1
 
     def _run_command(self) -> None:
         """The oldest waiting row, exactly once; further rows wait their turn behind what is more urgent."""
@@ -180,6 +188,7 @@ class Worker:
 
     def _failed(self, item: Item, error: Exception) -> None:
         """Record the failure; decide whether the process may go on."""
+        self.error = error
         if isinstance(error, Stopped):
             return
         try:
@@ -203,6 +212,7 @@ class Worker:
             open_run = run is not None and run.finished_at is None
             number = run.id if run is not None and open_run else store.jobs.started(name, now)
             store.jobs.finished(number, "failed", message=f"{kind}: {error}", at=now)
+            self._forget(name)
             if self._breaker.is_news(name):
                 store.events.record(JobFailed(job=name, error=kind, message=str(error)))
         if name != COMMANDS or not isinstance(error, FundarbError):

@@ -18,7 +18,7 @@ from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
 from fundarb.engine.collect import CollectResult
 from fundarb.engine.ports import Trading
-from fundarb.errors import ConfigError, Problem
+from fundarb.errors import OtherAccount, Problem
 from fundarb.store.database import Store
 
 _OVERDUE = timedelta(minutes=30)
@@ -105,7 +105,8 @@ def coins_there(held: tuple[PositionRecord, ...], wallet: Wallet, *, tolerance: 
 
 
 def require_same_account(store: Store, trading: Trading) -> None:
-    """``ConfigError`` if the venue behind the same address and key is another account than the database's.
+    """For whoever only looks: ``OtherAccount`` if the venue behind the same address and key is another
+    account than the database's.
 
     A simulated venue that was started again with another world would otherwise look as if everything had been
     closed by hand; nothing may be decided or booked from it.
@@ -113,10 +114,10 @@ def require_same_account(store: Store, trading: Trading) -> None:
     identity = store.identity.read()
     uid = trading.key_info().uid
     if identity is not None and identity.uid != uid:
-        raise ConfigError(
+        raise OtherAccount(
             Problem(
                 "--db",
-                f"{store.path} belongs to account {identity.uid}, but the venue answers as {uid}",
+                f"{store.name} belongs to account {identity.uid}, but the venue answers as {uid}",
                 "bring the right venue back, or name that account's own database with --db",
             )
         )

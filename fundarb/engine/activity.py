@@ -5,6 +5,8 @@ nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from fundarb.core.events import ActivityChanged
@@ -29,6 +31,16 @@ def now_busy_with(store: Store, activity: Activity) -> None:
     last = store.events.last(1, kind="activity_changed")
     if not last or json.loads(last[0].payload)["activity"] != activity:
         store.events.record(ActivityChanged(activity=activity))
+
+
+@contextmanager
+def busy_with(store: Store, activity: Activity) -> Iterator[None]:
+    """So for the length of a task, however it ends."""
+    now_busy_with(store, activity)
+    try:
+        yield
+    finally:
+        at_rest(store)
 
 
 def at_rest(store: Store) -> None:

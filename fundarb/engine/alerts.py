@@ -1,49 +1,90 @@
-"""One alert per incident: an incident is a code and a subject, and it is told again only after it has been
-quiet for a day.
+"""One alert per incident: an incident is a code and a subject, open from its first alert until whoever raised
+it says that its cause is gone; the next one alerts anew. One that lasts is told again now and then.
+
+An incident that is over in the moment it is told (a forced trade, a leg that was naked) is an event of its
+own and does not come here.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
 
-from fundarb.core.events import AlertRaised, Severity
+from fundarb.core.events import AlertRaised
+from fundarb.core.instants import iso
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.store.database import Store
 
-_QUIET = timedelta(days=1)
-_LOOK_BACK = 200
+NAKED: Final = ("unhedged", "hedge_without_market", "correction_refused")
+"""Incidents of a position that end when its legs are together again."""
+_REMIND: Final = timedelta(days=1)
+_REMIND_SOON: Final = timedelta(hours=1)
+_PRESSING: Final = frozenset({*NAKED, "uncertain_order", "ban", "key"})
+"""Told again every hour while they last: something is naked, or could not be hedged if it were."""
+_LEVELS: Final = frozenset({"margin", "adl_rank", "borrowed", "usdt_depegged"})
+"""A figure that stands at a limit crosses it many times: told once an hour at most, whatever it does."""
+_LOOK_BACK: Final = 200
 
 
 def alert_once(store: Store, code: str, *, subject: str, message: str) -> None:
-    """Record an alert unless the same incident was told within a day."""
-    if not was_told(store, code, subject=subject):
+    """Record an alert unless the same incident is open and was told a short time ago."""
+    with store.transaction():
+        key, now = _key(code, subject), store.clock.now()
+        known = _known(store, key)
+        if known is not None:
+            told, still_open = known
+            soon = code in _PRESSING or not still_open
+            if now - told < (_REMIND_SOON if soon else _REMIND):
+                return
         store.events.record(AlertRaised(code=code, subject=subject, message=message))
+        store.meta.set(key, f"open {iso(now)}")
+
+
+def alert_over(store: Store, codes: Iterable[str], *, subject: str) -> None:
+    """The cause is gone: the next incident of these codes and this subject is another one."""
+    for code in codes:
+        key = _key(code, subject)
+        known = _known(store, key)
+        if known is None or not known[1]:
+            continue
+        if code in _LEVELS:
+            store.meta.set(key, f"over {iso(known[0])}")
+        else:
+            store.meta.delete(key)
 
 
 def was_told(store: Store, code: str, *, subject: str) -> bool:
-    """Whether an incident was told within a day."""
-    recent = store.clock.now() - _QUIET
-    for told in store.events.last(_LOOK_BACK, severity=Severity.ALERT):
-        if told.at < recent or told.kind != "alert_raised":
-            continue
-        payload = json.loads(told.payload)
-        if payload["code"] == code and payload["subject"] == subject:
-            return True
-    return False
+    """Whether an incident is open, so that somebody knows of it."""
+    known = _known(store, _key(code, subject))
+    return known is not None and known[1]
+
+
+def _key(code: str, subject: str) -> str:
+    return f"incident:{code}:{subject}"
+
+
+def _known(store: Store, key: str) -> tuple[datetime, bool] | None:
+    """When an incident was told last, and whether it is still open."""
+    found = store.meta.get(key)
+    if found is None:
+        return None
+    state, told = found.split(" ", 1)
+    return datetime.fromisoformat(told), state == "open"
 
 
 def halt(store: Store, code: str, *, subject: str, message: str) -> None:
-    """No opens at all until a person has looked, and one alert about it; hedging and reducing go on."""
+    """No opens at all until a person has looked, and an alert about it; hedging and reducing go on. A person
+    who has looked since (``resume``) is told anew.
+    """
     with store.transaction():
+        now = store.clock.now()
+        held = store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT)
+        if held is None or not held.active(now):
+            alert_over(store, (code,), subject=subject)
         store.blocks.set(
-            Block(
-                scope=GLOBAL_SCOPE,
-                kind=BlockKind.HALT,
-                reason=message,
-                since=store.clock.now(),
-                needs_person=True,
-            )
+            Block(scope=GLOBAL_SCOPE, kind=BlockKind.HALT, reason=message, since=now, needs_person=True)
         )
         alert_once(store, code, subject=subject, message=message)
 

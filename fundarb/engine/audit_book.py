@@ -7,16 +7,17 @@ price of the execution that made it so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from fundarb.core.ledger import Account, Journal
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Execution, Leg, parse_link_id
-from fundarb.core.records import PositionRecord
+from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.releases import RELEASE_PREFIX
 from fundarb.engine.booking import quantities
 from fundarb.store.database import Store
@@ -25,18 +26,23 @@ _DUST = Decimal(10)
 """Quote value below which an imbalance counts as one lot: no venue lets less than about this be traded."""
 _DUST_PREFIX = "dust:"
 _FIRST, _LAST = 0, 1000
-"""Places among orders of one moment (which are numbered from 1 to 999) of what no order of ours did."""
+"""Places among orders of one moment (which are numbered from 1 to 999) of what no order of ours did; a fill
+that was inherited from another plan is the beginning of a book.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRules:
-    """What a book is judged by: ratios as fractions, amounts in quote; ``per_posting`` is the rounding that
-    one posting may leave, ``lease`` how long a request may be admitted after its signature.
+    """What a book is judged by: ratios as fractions, amounts in quote. ``t_hedge`` is how long a known
+    shortfall may be naked, ``t_recover`` how long a leg whose order is in doubt;
+    ``per_posting`` the rounding that one posting may leave, ``lease`` how long a request may be admitted
+    after its signature.
     """
 
     drift_limit: Decimal
     largest_naked: Decimal
-    longest_naked: timedelta
+    t_hedge: timedelta
+    t_recover: timedelta
     per_posting: Decimal = Decimal("1e-8")
     lease: timedelta = timedelta(seconds=2)
 
@@ -92,7 +98,8 @@ def _traded(position: PositionRecord, row: Execution) -> Move:
     coins, contracts = quantities(row, position, leg=leg)
     parts = parse_link_id(row.link_id)
     price = row.price if leg is Leg.SPOT else row.price / position.multiplier
-    return Move(row.time, parts.seq if parts is not None else _LAST, coins, contracts, price, row.exec_id)
+    order = _LAST if parts is None else parts.seq if parts.plan == position.plan_id else _FIRST
+    return Move(row.time, order, coins, contracts, price, row.exec_id)
 
 
 def _handed(position: PositionRecord, journal: Journal) -> Move:
@@ -109,15 +116,27 @@ def _handed(position: PositionRecord, journal: Journal) -> Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time: of a book that was not neutral, or of an order that was in doubt."""
+
+    began: datetime
+    ended: datetime
+
+    @property
+    def lasted(self) -> timedelta:
+        """How long it was."""
+        return self.ended - self.began
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
-    """The worst moments of a book: quote value naked at once and since when, and the longest time above one
-    lot with its beginning; ``taken`` names the first fact that took more than was held.
+    """The worst moments of a book: quote value naked at once and since when, and every stretch above one lot
+    that has ended; ``taken`` names the first fact that took more than was held.
     """
 
     naked: Decimal
     naked_at: datetime | None
-    longest: timedelta
-    longest_from: datetime | None
+    stretches: tuple[Stretch, ...]
     taken: str
     coins: Decimal
     contracts: Decimal
@@ -126,8 +145,8 @@ class Walk:
 def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules) -> Walk:
     """Replay a position's moves, which come in order."""
     owned = short = naked = price = ZERO
-    naked_at = longest_from = since = None
-    longest, taken = timedelta(), ""
+    naked_at = since = None
+    stretches, taken = [], ""
     for move in facts:
         owned, short, price = owned + move.coins, short + move.contracts, move.price or price
         if min(owned, short) < ZERO and not taken:
@@ -140,7 +159,48 @@ def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules) -
         if open_side:
             since = since or move.at
         elif since is not None:
-            if move.at - since > longest:
-                longest, longest_from = move.at - since, since
+            stretches.append(Stretch(since, move.at))
             since = None
-    return Walk(naked, naked_at, longest, longest_from, taken, owned, short)
+    return Walk(naked, naked_at, tuple(stretches), taken, owned, short)
+
+
+def too_long(
+    stretches: Iterable[Stretch], doubts: Callable[[], Iterable[Stretch]], *, rules: BookRules
+) -> Iterator[Stretch]:
+    """The stretches that lasted longer than they may: ``t_hedge`` for what was known, and as much longer as
+    an order was in doubt meanwhile, ``t_recover`` in all. ``doubts`` are only asked for if it matters.
+    """
+    for stretch in stretches:
+        if stretch.lasted > rules.t_hedge:
+            allowed = rules.t_hedge + _covered(stretch, doubts())
+            if stretch.lasted > max(min(allowed, rules.t_recover), rules.t_hedge):
+                yield stretch
+
+
+def _covered(stretch: Stretch, doubts: Iterable[Stretch]) -> timedelta:
+    """How much of a stretch is covered by doubts, where they overlap only once."""
+    covered, reached = timedelta(), stretch.began
+    for doubt in sorted(doubts, key=lambda one: one.began):
+        begin, end = max(doubt.began, reached), min(doubt.ended, stretch.ended)
+        if end > begin:
+            covered, reached = covered + (end - begin), end
+    return covered
+
+
+OUTCOMES: Final = ("order_answered", "leg_filled", "intent_resolved")
+"""The events that tell what became of an order; with the last of them it was known."""
+
+
+def doubts(
+    intents: Iterable[IntentRecord], outcomes: Iterable[tuple[str, datetime]], *, now: datetime
+) -> tuple[Stretch, ...]:
+    """From the signature of each order to the last word about it (its link id, when), in any order; one
+    that is not over is in doubt still.
+    """
+    known: dict[str, datetime] = {}
+    for link, at in outcomes:
+        known[link] = max(at, known.get(link, at))
+    return tuple(
+        Stretch(intent.signed_at, known.get(intent.link_id, now) if intent.state.terminal else now)
+        for intent in intents
+    )

@@ -17,7 +17,8 @@ from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.orders import Execution, OrderReport, Purpose
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
-from fundarb.engine.audit_book import BookRules, Move, moves
+from fundarb.engine.audit_book import OUTCOMES, BookRules, Move, Stretch, doubts, moves
+from fundarb.engine.naked import REACHING, names
 from fundarb.store.database import Store
 
 _ALL = 1_000_000_000
@@ -115,23 +116,25 @@ class Facts:
         )
 
     @cached_property
-    def warnings(self) -> tuple[Told, ...]:
-        """Every alert, unwind, mismatch and repair."""
-        kinds = ("alert_raised", "position_unwound", "mismatch_found", "mismatch_repaired")
-        return tuple(sorted((one for kind in kinds for one in self.told(kind)), key=lambda one: one.number))
+    def messages(self) -> tuple[Told, ...]:
+        """Everything that reached a person and may name a position, oldest first."""
+        return tuple(
+            sorted((one for kind in REACHING for one in self.told(kind)), key=lambda one: one.number)
+        )
 
     def was_told(self, position: PositionRecord, *, since: datetime) -> bool:
-        """Whether somebody was told of this position, its coin or one of its symbols since an instant."""
-        names = {position.position_id, position.base, position.spot_symbol, position.perp_symbol}
-        return any(
-            one.at >= since
-            and any(
-                text in names or position.plan_id in text  # its orders carry the plan in their names
-                for text in one.fields.values()
-                if isinstance(text, str)
-            )
-            for one in self.warnings
-        )
+        """Whether a person was told of this position, its coin, symbols or orders since an instant."""
+        return any(one.at >= since and names(position, one.fields) for one in self.messages)
+
+    @cached_property
+    def outcomes(self) -> tuple[tuple[str, datetime], ...]:
+        """Every word about an order: its link id, and when it came."""
+        return tuple((one.fields["link_id"], one.at) for kind in OUTCOMES for one in self.told(kind))
+
+    def doubts(self, position: PositionRecord) -> tuple[Stretch, ...]:
+        """When it was not known what became of an order of a position."""
+        rows, now = self.by_position[position.position_id], self.store.clock.now()
+        return doubts(rows, self.outcomes, now=now)
 
     def entries(self) -> Iterator[tuple[PositionRecord, IntentRecord]]:
         """Every order that added exposure: entries, but not those that matched what the other leg of their

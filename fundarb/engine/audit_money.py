@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 from fundarb.core.account import Wallet
 from fundarb.core.money import ZERO, plain
@@ -14,7 +15,7 @@ from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
 from fundarb.engine import equity_points
-from fundarb.engine.audit_book import walk
+from fundarb.engine.audit_book import too_long, walk
 from fundarb.engine.audit_facts import Facts
 from fundarb.store.database import Store
 
@@ -27,13 +28,13 @@ def neutral(facts: Facts) -> Iterator[str]:
     """6: neutral outside clips; inside one the naked part is small and short, or somebody was told."""
     for position in facts.positions:
         found = walk(position, facts.books[position.position_id], rules=facts.rules)
-        at, began = found.naked_at, found.longest_from
+        at = found.naked_at
         if found.naked > facts.rules.largest_naked and not (at and facts.was_told(position, since=at)):
             yield f"{position.position_id}: {found.naked:.2f} USDT were naked at once"
-        if found.longest > facts.rules.longest_naked and not (
-            began and facts.was_told(position, since=began)
-        ):
-            yield f"{position.position_id}: naked for {found.longest.total_seconds():.0f} s without an alert"
+        for stretch in too_long(found.stretches, partial(facts.doubts, position), rules=facts.rules):
+            if not facts.was_told(position, since=stretch.began):
+                lasted = f"{stretch.lasted.total_seconds():.0f} s from {stretch.began:%Y-%m-%d %H:%M:%S}"
+                yield f"{position.position_id}: naked for {lasted} without an alert"
         if position.state is PositionState.HEDGED and not facts.rules.neutral(position):
             delta = position.spot_owned - position.contracts * position.multiplier
             yield f"{position.position_id} is HEDGED with a delta of {plain(delta)} {position.base}"
@@ -154,9 +155,11 @@ def nothing_is_stuck(facts: Facts) -> Iterator[str]:
             continue
         if one.fields["old"] == "REPAIRING":  # the same incident, after an attempt to end it
             continue
-        if now - one.at > facts.rules.longest_naked and not facts.was_told(position, since=one.at):
+        if now - one.at > facts.rules.t_hedge + facts.rules.t_recover and not facts.was_told(
+            position, since=one.at
+        ):
             yield f"{position.position_id} is EXPOSED since {one.at:%Y-%m-%d %H:%M} without an alert"
 
 
 def _named(facts: Facts, link: str) -> bool:
-    return any(link in str(one.fields.get("subject", "")) for one in facts.warnings)
+    return any(link in str(one.fields.get("subject", "")) for one in facts.messages)

@@ -5,7 +5,7 @@ the executions say, within the caps, never under a block.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -15,6 +15,7 @@ from fundarb.core.records import GLOBAL_SCOPE, IntentRecord
 from fundarb.core.states import IntentState
 from fundarb.engine.audit_facts import Facts, NotJudged, Told, VenueTruth
 from fundarb.engine.desk import MISS_SPAN
+from fundarb.engine.late import CODE as LATE_FILL
 from fundarb.engine.orders import same_order
 
 _MINUTE = timedelta(minutes=1)
@@ -96,7 +97,9 @@ def one_at_a_time(facts: Facts) -> Iterator[str]:
 
 
 def doubts_are_proved(facts: Facts) -> Iterator[str]:
-    """4: REFUSED rests on an answer that refused, ABSENT on a proof that took its time, or on a person."""
+    """4: REFUSED rests on an answer that refused, ABSENT on a proof that took its time, or on a person; the
+    venue has none of either, unless a person was told.
+    """
     answers = {one.fields["link_id"]: one.fields["outcome"] for one in facts.told("order_answered")}
     proofs = {one.fields["link_id"]: one for one in facts.told("intent_resolved")}
     for intent in facts.intents.values():
@@ -104,6 +107,18 @@ def doubts_are_proved(facts: Facts) -> Iterator[str]:
             yield f"{intent.link_id} is REFUSED, but its answer was {answers.get(intent.link_id, 'none')}"
         if intent.state is IntentState.ABSENT:
             yield from _proved(facts, intent, proof=proofs.get(intent.link_id))
+    late = _told_late(facts)
+    for order in facts.truth.orders if facts.truth is not None else ():
+        found = facts.intents.get(order.report.link_id)
+        never = found is not None and found.state in {IntentState.REFUSED, IntentState.ABSENT}
+        if found is not None and never and found.link_id not in late:
+            yield f"{found.link_id} is {found.state}, and the venue has it"
+
+
+def _told_late(facts: Facts) -> set[str]:
+    """The orders that a person was told of, as they traded after they had been called refused or absent."""
+    alerts = facts.told("alert_raised")
+    return {one.fields["subject"] for one in alerts if one.fields["code"] == LATE_FILL}
 
 
 def _proved(facts: Facts, intent: IntentRecord, *, proof: Told | None) -> Iterator[str]:
@@ -117,7 +132,10 @@ def _proved(facts: Facts, intent: IntentRecord, *, proof: Told | None) -> Iterat
 
 
 def fills_agree(facts: Facts) -> Iterator[str]:
-    """5: an ended order was filled by exactly its executions, and the venue says the same."""
+    """5: an ended order was filled by exactly its executions, and the venue says the same; one that traded
+    after it had been called refused or absent was told.
+    """
+    late = _told_late(facts)
     traded: dict[str, tuple[Decimal, Decimal]] = {}
     for rows in facts.executions.values():
         for row in rows:
@@ -127,13 +145,15 @@ def fills_agree(facts: Facts) -> Iterator[str]:
     for intent in facts.intents.values():
         if intent.state.terminal:
             quantity, value = traded.get(intent.link_id, (ZERO, ZERO))
-            yield from _filled_as(intent, quantity, value=value)
+            yield from _filled_as(intent, quantity, value=value, late=late)
     yield from _venue_fills(facts)
 
 
-def _filled_as(intent: IntentRecord, quantity: Decimal, *, value: Decimal) -> Iterator[str]:
+def _filled_as(
+    intent: IntentRecord, quantity: Decimal, *, value: Decimal, late: Collection[str]
+) -> Iterator[str]:
     """One ended order against the sum of its executions."""
-    if intent.state is not IntentState.DONE and quantity:
+    if intent.state is not IntentState.DONE and quantity and intent.link_id not in late:
         yield f"{intent.link_id} is {intent.state} but traded {plain(quantity)}"
     elif intent.filled != quantity:
         yield f"{intent.link_id} says {plain(intent.filled)} filled, its executions {plain(quantity)}"
@@ -158,7 +178,7 @@ def caps_hold(facts: Facts) -> Iterator[str]:
     history = facts.told("limits_in_force")
     if not history:
         raise NotJudged("no writer has noted its limits yet; they are checked at the wire")
-    times = sorted(intent.created_at for intent in facts.intents.values())
+    times = sorted(one.created_at for one in facts.intents.values() if one.purpose.adds_exposure)
     for position, intent in facts.entries():
         limits = _limits_at(history, intent.created_at)
         if limits is None:
@@ -169,7 +189,7 @@ def caps_hold(facts: Facts) -> Iterator[str]:
             yield f"{intent.link_id} was worth {plain(value)}, above the cap of {plain(cap)}"
         sent = sum(intent.created_at - _MINUTE < time < intent.created_at for time in times)
         if sent >= int(limits["orders_per_minute"]):
-            yield f"{intent.link_id} was the {sent + 1}th order within a minute"
+            yield f"{intent.link_id} was the {sent + 1}th entry order within a minute"
         if position.leverage > dec(limits["leverage"]):
             yield f"{position.position_id} has leverage {plain(position.leverage)}"
 

@@ -17,14 +17,13 @@ from fundarb.core import minimums, sizing
 from fundarb.core.freshness import frozen
 from fundarb.core.market import Book as OrderBook
 from fundarb.core.market import Instrument, Pair
-from fundarb.core.money import ZERO, plain, seconds
+from fundarb.core.money import ZERO, plain
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
 from fundarb.core.refusals import Cure, cure
 from fundarb.core.states import IntentState, PositionState
-from fundarb.engine.alerts import alert_once
 from fundarb.engine.desk import Desk
 from fundarb.engine.guard import Draft
 from fundarb.engine.hedge import Hedger
@@ -45,14 +44,13 @@ class Progress:
 
     ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``naked_since``
     (monotonic) is when the first leg of the clip under way had traded, or a doubt about it ended: from then
-    on a shortfall is known; ``sent_at`` when the clip's first order was sent.
+    on a shortfall is known.
     """
 
     reasons: list[Reason] = field(default_factory=list)
     notes: list[Reason] = field(default_factory=list)
     uncertain: bool = False
     naked_since: timedelta | None = None
-    sent_at: timedelta | None = None
 
     @property
     def stopped(self) -> bool:
@@ -192,7 +190,6 @@ class ClipDesk:
         if measure(self.desk, position).at_one_lot:
             settle(self.desk, position_id)
             return
-        self._tell_if_late(position, progress)
         before = Book(position.spot_owned, position.contracts)
         known = not progress.notes  # a book that the venue does not hold says nothing about what to take back
         position = self._hedger.repair(
@@ -220,14 +217,6 @@ class ClipDesk:
             position.spot_owned - before.spot_owned >= unit
             or (position.contracts - before.contracts) * position.multiplier >= unit
         )
-
-    def _tell_if_late(self, position: PositionRecord, progress: Progress) -> None:
-        """Several doubts in a row can leave a leg naked for longer than one may: then a person is told."""
-        since = self.desk.clock.monotonic() if progress.sent_at is None else progress.sent_at
-        waited = self.desk.clock.monotonic() - since
-        if waited > self.desk.rules.t_recover:
-            text = f"{position.base}: one leg has been unhedged for up to {seconds(waited):.0f} s"
-            alert_once(self.desk.store, "naked_long", subject=position.position_id, message=text)
 
     def cured(self, progress: Progress) -> bool:
         """Whether the last order was refused for a reason that a moment's wait or a look at the venue's list

@@ -11,24 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 from fundarb.clock import Clock
-from fundarb.core.account import Transaction, Wallet
+from fundarb.core.account import Transaction
 from fundarb.core.events import AlertRaised
 from fundarb.core.ledger import QUOTE_COINS, Account, ChainBreak
 from fundarb.core.market import Category
-from fundarb.core.money import CASH_STEP, cash
+from fundarb.core.money import CASH_STEP
 from fundarb.core.orders import ExecKind, Execution, Leg
 from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
 from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
-from fundarb.engine.forced import taken_from, tell_forced, tell_stranger
+from fundarb.engine.forced import shared_out, taken_from, tell_forced, tell_stranger
 from fundarb.engine.funding import FundingBook
+from fundarb.engine.late import book_own
+from fundarb.engine.opening import SOURCES, Opening, wallet_prices
 from fundarb.engine.parked import Parked
 from fundarb.engine.ports import MarketData, Trading
-from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 from fundarb.store.ledger_log import Settlement
 from fundarb.store.ledger_tables import RowState
@@ -42,10 +42,7 @@ GAP_PATIENCE: Final = timedelta(days=1)
 DEEPEST: Final = timedelta(days=30)
 """How far back a missing row is looked for; what was not read yet is read however long ago that is."""
 _AHEAD: Final = timedelta(minutes=1)
-_BEFORE_OPENING: Final = timedelta(hours=1)
 _BATCH: Final = 100
-SOURCES: Final = ("spot", "linear", "transactions")
-"""What is read, each with a cursor of its own: executions of both markets, and the transaction log."""
 _GAP: Final = "collect.gap"
 
 
@@ -100,42 +97,11 @@ class Collector:
         self._clock = clock
         self._funding = FundingBook(store, market)
         self._parked = Parked(store)
-
-    # --------------------------------------------------------------------------------------- opening
+        self._opening = Opening(store, trading)
 
     def open_books(self) -> bool:
-        """Book the opening balances, once in the life of a database; True if that was now.
-
-        The wallet is read between two readings of the log: only when both show the same rows is it
-        certain which of them the balances contain. ``Unavailable`` if the account keeps moving.
-        """
-        if self._store.ledger.opened_at is not None:
-            return False
-        for _ in range(3):
-            at = self._trading.stamp()
-            before = self._log(at - _BEFORE_OPENING)
-            wallet = self._trading.wallet()
-            after = self._log(at - _BEFORE_OPENING)
-            if {row.key for row in before} == {row.key for row in after}:
-                self._open(wallet, after, at=at)
-                return True
-        message = "the account keeps moving, so its opening balances could not be read; try again"
-        raise Unavailable(message)
-
-    def _open(self, wallet: Wallet, rows: Sequence[Transaction], *, at: datetime) -> None:
-        ledger = self._store.ledger
-        with self._store.transaction(before=Point.BOOKS_BEFORE_OPENING, after=Point.BOOKS_AFTER_OPENING):
-            prices = wallet_prices(wallet)
-            for coin, price in prices.items():
-                ledger.set_price(coin, price)
-            ledger.post_opening(wallet, at, prices=prices)
-            for row in rows:
-                ledger.log.keep(row, RowState.OPENING)
-            for source in SOURCES:
-                self._store.meta.set(f"collect.{source}", at.isoformat())
-
-    def _log(self, since: datetime) -> tuple[Transaction, ...]:
-        return self._trading.transactions(since, self._trading.stamp() + _AHEAD)
+        """Book the opening balances, once in the life of a database; True if that was now."""
+        return self._opening.open_books()
 
     # --------------------------------------------------------------------------------------- reading
 
@@ -251,15 +217,18 @@ class Collector:
     def _book_execution(self, row: Execution, tally: _Tally) -> None:
         intent = self._store.intents.find(row.link_id) if row.link_id else None
         if intent is not None:
-            position = self._store.positions.get(intent.position_id)
-            tally.executions += book_execution(self._store, row, position=position, leg=intent.leg)
+            ours = book_own(self._store, row, intent=intent)
+            tally.executions += ours
+            tally.foreign += not ours
             return
         forced = taken_from(self._store, row)
         if forced is not None:
-            if book_execution(self._store, row, position=forced, leg=Leg.PERP, forced=True):
+            mine, rest = shared_out(row, forced)
+            if book_execution(self._store, mine, position=forced, leg=Leg.PERP, forced=True):
                 tally.executions += 1
-                tell_forced(self._store, row, position=forced)
-            tally.forced.append(row)
+                tell_forced(self._store, mine, position=forced)
+            tally.forced.append(mine)
+            tally.foreign += rest is not None and self._store.executions.add(rest)
             return
         # funding rows are kept for their settlement mark, and are nobody's trade
         added = self._store.executions.add(row)
@@ -274,21 +243,23 @@ class Collector:
         log = self._store.ledger.log
         unique = {row.key: row for row in rows}
         states = log.states(unique)
+        contained = self._opening.contained(row for key, row in unique.items() if key not in states)
         todo = [row for key, row in unique.items() if states.get(key, RowState.WAITING) is RowState.WAITING]
         todo.sort(key=lambda row: (row.time, row.id, row.key))
         for start in range(0, len(todo), _BATCH):
-            with self._store.transaction(
+            block = self._store.transaction(
                 before=Point.FUNDING_BEFORE_COMMIT, after=Point.FUNDING_AFTER_COMMIT
-            ):
+            )
+            with block, self._store.ledger.batch():
                 for row in todo[start : start + _BATCH]:
-                    self._book_row(row, until, tally=tally, seen=row.key in states)
+                    if row.key in contained:
+                        log.keep(row, RowState.OPENING)
+                    else:
+                        self._book_row(row, until, tally=tally)
 
-    def _book_row(self, row: Transaction, until: datetime, *, tally: _Tally, seen: bool) -> None:
+    def _book_row(self, row: Transaction, until: datetime, *, tally: _Tally) -> None:
         ledger = self._store.ledger
-        opened = ledger.opened_at
-        if opened is not None and row.time < opened and not seen:
-            ledger.log.keep(row, RowState.OPENING)
-        elif row.kind in MATCHED_KINDS:
+        if row.kind in MATCHED_KINDS:
             tally.transactions += self._match(row, until, tally=tally)
         elif row.kind == SETTLEMENT:
             settlement = self._funding.book(row)
@@ -372,14 +343,3 @@ def read_until(store: Store, source: str) -> datetime | None:
     """Until when a source (``spot``, ``linear``, ``transactions``) has been read; None if never."""
     text = store.meta.get(f"collect.{source}")
     return None if text is None else datetime.fromisoformat(text)
-
-
-def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
-    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those
-    without a value left out.
-    """
-    prices = {}
-    for coin, balance in wallet.coins.items():
-        if coin not in QUOTE_COINS and balance.usd_value and balance.equity:
-            prices[coin] = cash(balance.usd_value / balance.equity)
-    return prices

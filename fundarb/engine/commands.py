@@ -19,7 +19,15 @@ from fundarb.engine.decide import Decider, outcome
 from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.trade import Trader
-from fundarb.errors import ConfigError, Locked, OutcomeUncertain, Problem, Rejected, Unavailable
+from fundarb.errors import (
+    ConfigError,
+    Locked,
+    OtherAccount,
+    OutcomeUncertain,
+    Problem,
+    Rejected,
+    Unavailable,
+)
 
 Arguments = Mapping[str, str | bool]
 _KINDS = {
@@ -99,12 +107,16 @@ class Executor:
         reconciler: Reconciler,
         decider: Decider,
         positions: Callable[[], tuple[str, ...]],
+        elsewhere: Callable[[ReconcileResult], tuple[Reason, ...]],
     ) -> None:
-        """``positions`` gives the ids of all open positions, for ``close --all``."""
+        """``positions`` gives the ids of all open positions, for ``close --all``; ``elsewhere`` what a person
+        should know about positions that are not in our books.
+        """
         self._trader = trader
         self._reconciler = reconciler
         self._decider = decider
         self._positions = positions
+        self._elsewhere = elsewhere
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "open": self._open,
             "close": self._close,
@@ -113,12 +125,16 @@ class Executor:
         }
 
     def execute(self, name: str, arguments: Arguments) -> Answer:
-        """Run one command to its end; every expected failure becomes a result, a bug is raised."""
+        """Run one command to its end; every expected failure becomes a result. Raised is a bug, and
+        ``OtherAccount``: then nothing more may be done here.
+        """
         command = self._commands.get(name)
         if command is None:
             return Answer.of_error(ConfigError(f"there is no command {name}"))
         try:
             return command(arguments)
+        except OtherAccount:
+            raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain, Locked) as error:
             return Answer.of_error(error)
 
@@ -161,18 +177,15 @@ class Executor:
     def _guarded(self, name: str, *, emergency: bool) -> Answer:
         try:
             return self._close_one(name, ONE, emergency=emergency)
+        except OtherAccount:
+            raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain) as error:
             return Answer.of_error(error)
 
     def _reconcile(self, arguments: Arguments) -> Answer:
         repair = True if arguments.get("repair", False) else None
         result = self._reconciler.run(dry_run=bool(arguments.get("dry_run", False)), repair=repair)
-        data = documents.reconcile(result)
-        if result.clean:
-            return Answer(data=data)
-        if result.unread is not None and not result.loud:
-            return replace(Answer.of_error(result.unread), data=data)
-        return Answer.wrong("mismatch", _how_many(result), reasons=stay(result), data=data)
+        return replace(_reconciled(result), warnings=self._elsewhere(result))
 
     def _resolve(self, arguments: Arguments) -> Answer:
         answer = str(arguments["answer"])
@@ -188,6 +201,16 @@ class Executor:
         reasons = stay(decided.after)
         message = f"{decided.mismatch.id} is not settled by --{answer}: {_how_many(decided.after)}"
         return Answer.wrong(kind, message, reasons=reasons, data=data)
+
+
+def _reconciled(result: ReconcileResult) -> Answer:
+    """The answer to a walk."""
+    data = documents.reconcile(result)
+    if result.clean:
+        return Answer(data=data)
+    if result.unread is not None and not result.loud:
+        return replace(Answer.of_error(result.unread), data=data)
+    return Answer.wrong("mismatch", _how_many(result), reasons=stay(result), data=data)
 
 
 def stay(result: ReconcileResult) -> tuple[Reason, ...]:

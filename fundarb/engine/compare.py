@@ -76,8 +76,8 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueFacts:
-    """Complete answers of one cycle. ``recent`` holds the fills with a fundarb link id that no row of ours
-    has.
+    """Complete answers of one cycle. ``recent`` holds the fills with a fundarb link id that are in no book of
+    ours.
 
     ``executions`` is how many were looked at.
     """
@@ -92,9 +92,9 @@ class VenueFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """Our side of the comparison. ``since`` is when this database was made or restored: fills of other
-    databases before that are history. ``naked`` as in ``own_differences``. ``explained`` says by position id
-    what others did to it; ``policy`` is what is done about a leg closed by hand (``None``: a person is
-    asked).
+    databases before that are history. ``left`` are finished positions that hold something all the same;
+    ``naked`` as in ``own_differences``. ``explained`` says by position id what others did to it; ``policy``
+    is what is done about a leg closed by hand (``None``: a person is asked).
     """
 
     identity: Identity
@@ -103,6 +103,7 @@ class Books:
     intents: tuple[IntentRecord, ...]
     known_links: frozenset[str]
     balances: Mapping[str, Decimal]
+    left: tuple[PositionRecord, ...] = ()
     naked: frozenset[str] = frozenset()
     explained: Mapping[str, Explained] = field(default_factory=dict)
     policy: Choice | None = None
@@ -115,6 +116,7 @@ def compare(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> tuple[Mis
         *_coins(books, facts, tolerance=tolerance),
         *_balances(books, facts, tolerance=tolerance),
         *_strangers(books, facts),
+        *_left(books),
         *own_differences(books.positions, books.intents, naked=books.naked),
     )
 
@@ -268,7 +270,7 @@ def _ours(books: Books, link: str) -> bool:
 def _unknown(books: Books, link: str, *, symbol: str, quantity: Decimal) -> Mismatch:
     """A fundarb link id that no row of ours has: an orphan of ours, or a second instance at work."""
     ours = _ours(books, link)
-    why = f"{link} carries our tag but is in no row" if ours else f"{link} was sent by another fundarb"
+    why = f"{link} " + ("carries our tag but is in no book" if ours else "was sent by another fundarb")
     return Mismatch(
         kind="orphan_order" if ours else "second_instance",
         symbol=symbol,
@@ -297,6 +299,23 @@ def _foreign(books: Books, order: OrderReport) -> Mismatch:
         subject=order.order_id,
         choices=_LEAVE,
     )
+
+
+def _left(books: Books) -> Iterable[Mismatch]:
+    """What a finished position holds: nobody hedges it any more, so it is nobody's until somebody looks."""
+    for position in books.left:
+        yield Mismatch(
+            kind="left_over",
+            symbol=position.base,
+            expected=ZERO,
+            found=position.spot_owned - position.contracts * position.multiplier,
+            tolerance=ZERO,
+            action=f"coin frozen; {position.state}, and holds something: close it at the venue",
+            base=position.base,
+            subject=position.position_id,
+            choices=_LEAVE,
+            position_id=position.position_id,
+        )
 
 
 def _unresolved(positions: Iterable[PositionRecord], intents: Iterable[IntentRecord]) -> Iterable[Mismatch]:

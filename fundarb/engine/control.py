@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from fundarb.core.events import CommandFinished
@@ -21,7 +21,7 @@ from fundarb.engine.commands import Arguments, refused
 from fundarb.engine.halt_file import ASKED, HaltFile, set_halt, set_pause
 from fundarb.engine.handover import CONTROLS, finish
 from fundarb.engine.reconcile import ReconcileResult
-from fundarb.errors import ConfigError, OutcomeUncertain, Rejected, Unavailable
+from fundarb.errors import ConfigError, OtherAccount, OutcomeUncertain, Rejected, Unavailable
 from fundarb.store.database import Store
 
 _LIFETIME = timedelta(seconds=90)
@@ -51,9 +51,9 @@ def obey_at_once(store: Store) -> None:
                 set_pause(store, ASKED)
 
 
-def end_leftovers(store: Store) -> int:
+def end_leftovers(store: Store, now: datetime) -> int:
     """At the start of a writer: end what a dead predecessor had begun or nobody took in time; how many rows
-    were ended.
+    were ended. ``now`` is by the machine's clock.
 
     What was begun is never done again (reconcile says what came of it), except that a wish to pause or halt
     is fulfilled. A waiting wish to pause, resume or halt keeps waiting; a waiting order to trade whose
@@ -74,7 +74,7 @@ def end_leftovers(store: Store) -> int:
         )
         ended += 1
     for record in store.commands.waiting():
-        if record.name not in CONTROLS and store.clock.now() - record.created_at > _LIFETIME:
+        if record.name not in CONTROLS and now - record.created_at > _LIFETIME:
             _expire(store, record)
             ended += 1
     return ended
@@ -120,12 +120,16 @@ class Control:
         }
 
     def execute(self, name: str, arguments: Arguments) -> Answer:
-        """Run one command to its end; every expected failure becomes a result, a bug is raised."""
+        """Run one command to its end; every expected failure becomes a result. Raised is a bug, and
+        ``OtherAccount``: then nothing more may be done here.
+        """
         own = self._own.get(name)
         if own is None:
             return self._executor.execute(name, arguments)
         try:
             return own(arguments)
+        except OtherAccount:
+            raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain) as error:
             return Answer.of_error(error)
 

@@ -33,6 +33,10 @@ _BAND = Decimal("0.05")
 """The band where the instruments do not state theirs: five percent, Bybit's usual limit ratio for majors."""
 
 
+class OutOfSight(Unavailable):
+    """The market cannot be seen, or no order can be signed: nothing is corrected until the venue answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What a correction is judged by: fresh books of both legs, and the frame made of them."""
@@ -54,6 +58,7 @@ class Corrector:
         self._desk = desk
         self._orders = OrderDesk(desk)
         self._fees = fees
+        self._blind: set[str] = set()
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
@@ -62,28 +67,33 @@ class Corrector:
             pair=pair, spot_price=spot.mid, perp_price=perp.mid, fee=self._fees.at_hand(pair).in_base
         )
 
-    def look(self, position: PositionRecord, leg: Leg | None = None) -> Sight | None:
+    def look(self, position: PositionRecord, leg: Leg | None = None) -> Sight:
         """Fresh books, else the quotes of now; a venue that answers neither is asked again for as long as a
-        hedge may take, then somebody is told. With the ``leg`` that is to be traded, that one's is fresh.
+        hedge may take, then somebody is told: ``OutOfSight``. From then on it is asked once at each look,
+        until it answers. With the ``leg`` that is to be traded, that one's is fresh.
         """
         desk = self._desk
-        began = desk.clock.monotonic()
-        deadline = began + desk.rules.t_hedge
+        blind = position.position_id in self._blind
+        began = desk.clock.monotonic() - (desk.rules.t_hedge if blind else timedelta())
         while True:
             try:
                 with desk.hurried(desk.clock.monotonic() - began):
                     pair = desk.market.pair_of(position)
                     only = None if leg is None else leg.category
                     books = desk.market.books_or_quotes(pair, only=only)
-                    return Sight(books, self.frame(pair, books))
+                    sight = Sight(books, self.frame(pair, books))
             except Unavailable as error:
-                if desk.clock.monotonic() + _RETRY_READ > deadline:
+                if desk.clock.monotonic() + _RETRY_READ > began + desk.rules.t_hedge:
+                    self._blind.add(position.position_id)
                     self.tell("hedge_without_market", position, message=str(error))
-                    return None
+                    raise OutOfSight(str(error), code=error.code) from error
                 if not position.contracts:  # a perp that was delivered is in the list no more
                     with suppress(Unavailable), desk.hurried():
                         desk.market.instruments(refresh=True)
                 desk.clock.sleep(_RETRY_READ)
+            else:
+                self._blind.discard(position.position_id)
+                return sight
 
     def send(
         self,
@@ -95,7 +105,8 @@ class Corrector:
         cap: Decimal,
     ) -> Placed | None:
         """Send one correction and follow it to its end; None if the venue holds nothing to correct, or a rule
-        forbids the order (somebody is told then).
+        forbids the order (somebody is told then). ``OutOfSight`` if it cannot be signed, as the venue's
+        time is not known.
         """
         clamped = self._clamped(position, order, pair=sight.pair)
         if clamped is None:
@@ -105,6 +116,8 @@ class Corrector:
         if isinstance(placed, Refused):
             message = "; ".join(reason.message for reason in placed.reasons)
             self.tell("correction_refused", position, message=message)
+            if any(reason.code == "clock_unknown" for reason in placed.reasons):
+                raise OutOfSight(message)
             return None
         return placed
 

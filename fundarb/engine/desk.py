@@ -23,6 +23,8 @@ from fundarb.store.database import Store
 
 MISS_SPAN = timedelta(seconds=30)
 MISSES = 3
+ONE_READ = 3
+"""The last look at an order in doubt may take so many times the patience of a hedge: it is to be a proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class TradeRules:
 
     ``manual_close`` (``ask``, ``rehedge``, ``unwind``) is what becomes of a leg that was closed by hand where
     repairs are on. ``patience`` is how long one read may take while a leg is naked: short enough to be
-    repeated within ``t_hedge``.
+    repeated within ``t_hedge``. ``horizon`` and ``min_net_apr`` are what a person's open is warned by.
     """
 
     limits: RiskLimits = field(default_factory=RiskLimits)
@@ -43,6 +45,8 @@ class TradeRules:
     patience: timedelta = timedelta(seconds=1)
     repair: bool = False
     manual_close: str = "ask"
+    horizon: timedelta = timedelta(days=30)
+    min_net_apr: Decimal = parse_ratio("5%")
 
     @property
     def t_hedge(self) -> timedelta:

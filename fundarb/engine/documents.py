@@ -143,7 +143,7 @@ def _margin(ahead: Outlook) -> Document:
     """
     prices = {"liquidation_price": ahead.liquidation, "liquidation_price_bare": ahead.bare}
     return {
-        **{key: None if price is None else plain(cash(price)) for key, price in prices.items()},
+        **{key: None if price is None else plain(derived(price)) for key, price in prices.items()},
         "stress": [
             {"rise": plain(item.shock), "rate": None if item.rate is None else plain(derived(item.rate))}
             for item in ahead.stress

@@ -18,13 +18,10 @@ from fundarb.core.position import Book
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
 from fundarb.engine.corrections import Corrector
-from fundarb.engine.desk import Desk
+from fundarb.engine.desk import ONE_READ, Desk
 from fundarb.engine.lifecycle import settle
 from fundarb.engine.resolve import Resolver
 from fundarb.errors import Unavailable
-
-_LOOK = 3
-"""A look-up may take so many times the patience of a hedge: what is asked for is proof, not speed."""
 
 
 class Doubts:
@@ -41,8 +38,8 @@ class Doubts:
         and the other leg is covered, as far as it can be.
         """
         rules = self._desk.rules
-        with self._desk.exchange.urgent(_LOOK * rules.patience):
-            found = self._resolver.resolve(intent, patience=rules.t_recover + _LOOK * rules.patience)
+        with self._desk.exchange.urgent(ONE_READ * rules.patience):
+            found = self._resolver.resolve(intent, patience=rules.t_recover + ONE_READ * rules.patience)
         if found.state is IntentState.UNCERTAIN:
             self._cover(settle(self._desk, intent.position_id))
         return self._desk.store.intents.get(intent.link_id)
@@ -75,8 +72,6 @@ class Doubts:
         for cap in (*desk.rules.unwind_caps, corrector.band(position)):
             position = desk.store.positions.get(position_id)
             sight = corrector.look(position)
-            if sight is None:
-                return
             doubts = self._open(position)
             order = sizing.trim(sight.frame, self._really(position, doubts))
             if order is None or order.leg in {intent.leg for intent in doubts}:

@@ -34,8 +34,9 @@ class EquityPoint:
     shows and that waits to be booked; such a point is provisional and nothing is reckoned from it.
 
     ``venue_equity`` is the venue's own figure (USD, its own index prices) for comparison; ``unpriced`` names
-    what has no price now: coins of the pool at book value, ours without a gain. ``prices`` are those of coins
-    that belong to no position.
+    what has no price now: coins of the pool at book value, ours without a gain. ``unknown`` are the positions
+    of ours whose result cannot be told for that reason; a point with one is provisional as well. ``prices``
+    are those of coins that belong to no position.
     """
 
     at: datetime
@@ -48,6 +49,7 @@ class EquityPoint:
     pending: Decimal = ZERO
     venue_equity: Decimal | None = None
     unpriced: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
     prices: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
@@ -111,17 +113,20 @@ def value(
             continue
         equity += there * price
         worth += here * price
+    unmarked = _unmarked(holdings, prices)
+    unknown = frozenset(key.owner for key in unmarked) - {DUST}
     return EquityPoint(
         at=at,
         equity=equity,
         unrealised=worth - book_value(read.sums()),
         booked_until=booked_until,
         by_position=unrealised_by_position(store, holdings, prices=prices),
-        tied=not off and not perps.off,
+        tied=not (off or perps.off or unknown),
         gap=equity - worth,
         pending=_pending(store, off, perps=perps) if off or perps.off else ZERO,
         venue_equity=wallet.total_equity,
-        unpriced=tuple(sorted({*unpriced, *_unmarked(holdings, prices)})),
+        unpriced=tuple(sorted({*unpriced, *(key.asset for key in unmarked)})),
+        unknown=unknown,
         prices={key.asset: prices.coins[key.asset] for key in holdings if _priced_pool(key, prices)},
     )
 
@@ -154,10 +159,10 @@ def _priced_pool(key: HoldingKey, prices: Prices) -> bool:
     return key.owner == POOL and key.asset in prices.coins
 
 
-def _unmarked(holdings: Mapping[HoldingKey, Holding], prices: Prices) -> set[str]:
-    """What our positions hold and what has no price now: it counts nothing in their unrealised result."""
+def _unmarked(holdings: Mapping[HoldingKey, Holding], prices: Prices) -> set[HoldingKey]:
+    """What our positions hold and what has no price now: their unrealised result cannot be told."""
     return {
-        key.asset
+        key
         for key, holding in holdings.items()
         if key.owner != POOL
         and holding.quantity

@@ -19,6 +19,7 @@ from fundarb.core.pnl import EMPTY, Pnl, TieOut, of_account
 from fundarb.engine.equity import EquityPoint, book_value, measure
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
+from fundarb.store.fields import readable
 from fundarb.store.ledger_sums import Sum
 from fundarb.store.snapshots import Snapshot
 
@@ -51,6 +52,8 @@ def keep(store: Store, point: EquityPoint) -> None:
         "venue_equity": None if point.venue_equity is None else plain(point.venue_equity),
         "unpriced": list(point.unpriced),
     }
+    if point.unknown:
+        payload["unknown"] = sorted(point.unknown)
     if not point.tied:
         payload |= {"gap": plain(point.gap), "pending": plain(point.pending)}
     kind = TIED_KIND if point.tied else PROVISIONAL_KIND
@@ -78,20 +81,22 @@ def restored(snapshot: Snapshot) -> EquityPoint | None:
     """A stored point, None where its equity could not be known."""
     if snapshot.equity is None:
         return None
-    payload = json.loads(snapshot.payload)
-    venue = payload["venue_equity"]
-    return EquityPoint(
-        at=snapshot.at,
-        equity=snapshot.equity,
-        unrealised=dec(payload["unrealised"]),
-        booked_until=payload["booked_until"],
-        by_position={name: dec(amount) for name, amount in payload["by_position"].items()},
-        tied=snapshot.kind == TIED_KIND,
-        gap=dec(payload.get("gap", "0")),
-        pending=dec(payload.get("pending", "0")),
-        venue_equity=None if venue is None else dec(venue),
-        unpriced=tuple(payload["unpriced"]),
-    )
+    with readable("a point of the equity curve"):
+        payload = json.loads(snapshot.payload)
+        venue = payload["venue_equity"]
+        return EquityPoint(
+            at=snapshot.at,
+            equity=snapshot.equity,
+            unrealised=dec(payload["unrealised"]),
+            booked_until=payload["booked_until"],
+            by_position={name: dec(amount) for name, amount in payload["by_position"].items()},
+            tied=snapshot.kind == TIED_KIND,
+            gap=dec(payload.get("gap", "0")),
+            pending=dec(payload.get("pending", "0")),
+            venue_equity=None if venue is None else dec(venue),
+            unpriced=tuple(payload["unpriced"]),
+            unknown=frozenset(payload.get("unknown", ())),
+        )
 
 
 def points(

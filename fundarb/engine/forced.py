@@ -8,13 +8,15 @@ coins are never touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from fundarb.core.events import AlertRaised
 from fundarb.core.market import Category
 from fundarb.core.money import cash, plain
 from fundarb.core.orders import LINK_PREFIX, ExecKind, Execution
 from fundarb.core.records import Goal, PositionRecord
-from fundarb.engine.alerts import alert_once, freeze
+from fundarb.engine.alerts import freeze
 from fundarb.store.database import Store
 
 FORCED: Final[Mapping[ExecKind, str]] = {
@@ -24,21 +26,39 @@ FORCED: Final[Mapping[ExecKind, str]] = {
     ExecKind.SETTLE: "delivery",
 }
 """The venue's own kinds of executions, and the code of the alert about each."""
+_REST: Final = ":rest"
+"""Marks the part of a venue's row that was a stranger's."""
 
 
 def taken_from(store: Store, row: Execution) -> PositionRecord | None:
-    """The position that a forced reduction without a link id took from.
-
-    It must have been large enough: a reduction beyond our contracts took a stranger's too, and is left to a
-    person.
-    """
-    if row.link_id or row.category is not Category.LINEAR or row.kind not in FORCED:
+    """The position that a forced reduction without a link id took from."""
+    if row.link_id or row.category is not Category.LINEAR or row.kind not in FORCED or row.side.sign < 0:
         return None
     for position in store.positions.active():
-        mine = position.perp_symbol == row.symbol and position.contracts >= row.quantity
-        if mine and row.side.sign > 0:
+        if position.perp_symbol == row.symbol and position.contracts:
             return position
     return None
+
+
+def shared_out(row: Execution, position: PositionRecord) -> tuple[Execution, Execution | None]:
+    """A forced reduction as far as it took from us, and the rest of it, which took from a stranger in the
+    same symbol; None if nothing is left.
+
+    Ours goes first, up to all of it: coins may then be reduced that a stranger's contracts still cover, but
+    none stay uncovered.
+    """
+    if row.quantity <= position.contracts:
+        return row, None
+    part = position.contracts / row.quantity
+    mine = replace(row, quantity=position.contracts, value=cash(row.value * part), fee=cash(row.fee * part))
+    rest = replace(
+        row,
+        exec_id=f"{row.exec_id}{_REST}",
+        quantity=row.quantity - mine.quantity,
+        value=row.value - mine.value,
+        fee=row.fee - mine.fee,
+    )
+    return mine, rest
 
 
 def tell_forced(store: Store, row: Execution, *, position: PositionRecord) -> None:
@@ -55,7 +75,8 @@ def tell_forced(store: Store, row: Execution, *, position: PositionRecord) -> No
         "the coins are reduced to match"
     )
     freeze(store, position.base, reason=text)
-    alert_once(store, FORCED[row.kind], subject=position.position_id, message=f"{position.base}: {text}")
+    message = f"{position.base}: {text}"
+    store.events.record(AlertRaised(code=FORCED[row.kind], subject=position.position_id, message=message))
 
 
 def tell_stranger(store: Store, row: Execution) -> None:
@@ -68,6 +89,7 @@ def tell_stranger(store: Store, row: Execution) -> None:
         if position.spot_symbol == row.symbol and row.time >= position.created_at:
             text = f"somebody else bought {plain(row.quantity)} {row.symbol}: left alone"
             freeze(store, position.base, reason=text)
-            alert_once(
-                store, "foreign_trade", subject=position.position_id, message=f"{position.base}: {text}"
+            message = f"{position.base}: {text}"
+            store.events.record(
+                AlertRaised(code="foreign_trade", subject=position.position_id, message=message)
             )

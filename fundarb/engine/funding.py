@@ -57,7 +57,7 @@ class FundingBook:
             symbol=row.symbol,
             settled_at=settled_at,
             contracts=share.ours,
-            rate=_rate_of(row),
+            rate=rate_of(row),
         )
         settlement = replace(settlement, received=amount + (settlement.received or ZERO), source_id=row.key)
         settlement = self._valued(settlement)
@@ -214,7 +214,7 @@ def _all_held(row: Transaction, ours: Decimal) -> Decimal | None:
     return None if abs(row.size) == abs(ours) else row.size
 
 
-def _rate_of(row: Transaction) -> Decimal | None:
+def rate_of(row: Transaction) -> Decimal | None:
     """The market's rate: on a SETTLEMENT row ``feeRate`` is the rate for a long and its negative for a
     short.
     """

@@ -8,6 +8,7 @@ bound only by what corrects the book and by the rung of the ladder.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -72,9 +73,9 @@ def _wire_order(order: Draft | IntentRecord) -> risk.WireOrder:
 
 
 def _traffic(store: Store, now: datetime, *, own: int) -> risk.Traffic:
-    """What is under way; ``own`` is 1 at the wire, where the order's own row is counted already."""
+    """What is under way; ``own`` is 1 at the wire, where the entry's own row is counted already."""
     return risk.Traffic(
-        orders_last_minute=store.intents.sent_since(now - _MINUTE) - own,
+        entries_last_minute=store.intents.entries_since(now - _MINUTE) - own,
         open_intents=store.intents.open_count() - own,
         gross=store.positions.gross(),
     )
@@ -145,7 +146,9 @@ def _lot(
 
 @dataclass(frozen=True, slots=True)
 class GateDesk:
-    """What the gate looks at. ``written`` holds the monotonic time at which each intent was stamped."""
+    """What the gate looks at. ``written`` holds the monotonic time at which each intent was stamped;
+    ``sure`` says whether the venue is known to be our account's (without asking it).
+    """
 
     store: Store
     writer: Writer
@@ -153,6 +156,7 @@ class GateDesk:
     rules: TradeRules
     market: MarketView
     written: dict[str, timedelta]
+    sure: Callable[[], bool]
 
 
 class Gate:
@@ -191,6 +195,9 @@ class Gate:
             corrections = _entry_reasons(
                 desk.market, desk.rules, position=position, order=intent, traffic=traffic
             )
+            if not desk.sure():
+                message = "a connection was lost, and the venue has not said yet whose account this is"
+                reasons.append(Reason("account_not_confirmed", message))
         return [*reasons, *corrections]
 
     def _too_old(self, intent: IntentRecord) -> bool:

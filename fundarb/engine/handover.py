@@ -21,9 +21,7 @@ from fundarb.engine.answers import Answer
 from fundarb.engine.commands import Arguments
 from fundarb.errors import Locked, OutcomeUncertain
 from fundarb.store.database import Store
-from fundarb.store.flock import holder as lock_holder
-from fundarb.store.flock import lock_path
-from fundarb.store.lock import WriterLock, writer_alive
+from fundarb.store.lock import WriterLock
 
 HEARTBEAT_LIMIT = timedelta(seconds=10)
 """An older sign of life means that the daemon does not answer."""
@@ -68,10 +66,11 @@ _CONTROL: Mapping[Holder, Way] = {
 
 
 def holder_of(store: Store, now: datetime) -> Holder:
-    """Who holds the lock at this moment."""
-    if not writer_alive(store.path):
+    """Who holds the lock at this moment of the machine's clock."""
+    found = store.place.holder()
+    if found is None:
         return Holder.NOBODY
-    if lock_holder(lock_path(store.path)).get("role") != DAEMON:
+    if found.role != DAEMON:
         return Holder.COMMAND
     record = store.writer.read()
     if record is not None and record.role == DAEMON and record.alive(now, HEARTBEAT_LIMIT):
@@ -96,7 +95,7 @@ class Handover:
     """Hands commands to the writer of one database."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        """``store`` may be written (rows only)."""
+        """``store`` may be written (rows only); ``clock`` is the machine's."""
         self._store = store
         self._clock = clock
 
@@ -115,7 +114,7 @@ class Handover:
 
     def describe_holder(self) -> str:
         """One sentence about who holds the lock, and what to do."""
-        return WriterLock(self._store.path, self._store, clock=self._clock).describe_holder()
+        return WriterLock(self._store, clock=self._clock).describe_holder()
 
     def send(self, name: str, arguments: Arguments, *, wait: timedelta | None) -> Handed:
         """Insert the row and wait for its end; ``wait`` None: do not wait.
@@ -124,7 +123,9 @@ class Handover:
         was taken and has not ended in time.
         """
         with self._store.transaction():
-            number = self._store.commands.add(name, json.dumps(dict(arguments), ensure_ascii=False))
+            number = self._store.commands.add(
+                name, json.dumps(dict(arguments), ensure_ascii=False), at=self._clock.now()
+            )
             self._store.events.record(CommandAsked(command_id=number, name=name))
         if wait is None:
             return Handed(number, None)

@@ -22,12 +22,12 @@ from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Purpose
 from fundarb.core.position import Book
 from fundarb.core.records import Block, BlockKind, Goal, IntentRecord, PositionRecord
-from fundarb.core.refusals import Cure
+from fundarb.core.refusals import Cure, judged
 from fundarb.core.risk import UNWINDS_REMEMBERED, cool_down, freezes
-from fundarb.core.states import PositionState
+from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
 from fundarb.engine.alerts import count_recent, halt
-from fundarb.engine.corrections import Corrector, Sight
+from fundarb.engine.corrections import Corrector, OutOfSight, Sight
 from fundarb.engine.desk import Desk
 from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
@@ -42,16 +42,22 @@ _FIRST_PAUSE = timedelta(milliseconds=100)
 
 _FREE = 3
 """Repairs in a row that may fail without a rest."""
-_REST = timedelta(seconds=15)
-_LONGEST_REST = timedelta(minutes=10)
+_RESTS = (timedelta(seconds=30), timedelta(minutes=1))
+_LONGEST_REST = _RESTS[-1]
+"""A repair sends about ten orders at most, of the five a second that our budget has: ten naked positions that
+all rest so long take a third of it, and none is naked much longer than it must be.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Repairs in a row that came to nothing, and when (monotonic) the next one may be."""
+    """Repairs in a row that the venue refused, and when (monotonic) the next one may be; ``away``: the last
+    one did not reach it.
+    """
 
     times: int
     again: timedelta
+    away: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Hedger:
         self._corrector = Corrector(desk, fees)
         self._doubts = Doubts(desk, corrector=self._corrector, resolver=resolver)
         self._failed: dict[str, _Failed] = {}
+        self._trying = ""
+        """The position of which one order is to show whether the venue can be reached again."""
 
     def repair(
         self,
@@ -100,40 +108,78 @@ class Hedger:
             grow = position.goal in {Goal.OPEN, Goal.ADD}
             self._decide_now(position)
         deadline = (desk.clock.monotonic() if since is None else since) + desk.rules.t_hedge
+        first = desk.store.intents.next_seq(position_id)
+        blind = unwound = False
+        try:
+            position, unwound = self._bring_together(
+                position, grow=grow, deadline=deadline, take_back=take_back
+            )
+        except OutOfSight:
+            position, blind = desk.store.positions.get(position_id), True
+        if unwound:
+            self._cool_down(position)
+        self._remember(position, away=blind or self._unheard(position, first))
+        if position.state is PositionState.EXPOSED:
+            self._call_for_help(position)
+        return position
+
+    def _bring_together(
+        self, position: PositionRecord, *, grow: bool, deadline: timedelta, take_back: bool
+    ) -> tuple[PositionRecord, bool]:
+        """Top up, trim, unwind; the position after it, and whether something was given back."""
         before = Book(position.spot_owned, position.contracts)
         if grow:
-            position = self._attempts(position, Purpose.TOP_UP, deadline=deadline, times=desk.rules.top_ups)
+            times = self._desk.rules.top_ups
+            position = self._attempts(position, Purpose.TOP_UP, deadline=deadline, times=times)
         if self._out(position):
-            times = 1 if grow else desk.rules.top_ups
+            times = 1 if grow else self._desk.rules.top_ups
             position = self._attempts(position, Purpose.TRIM, deadline=deadline, times=times)
         unwound = grow and self.gave_back(position, before)
         if position.state is PositionState.EXPOSED:
             position, unwound = self._unwind(position)
             if take_back and unwound:
                 position = self._take_back(position)
-        if unwound:
-            self._cool_down(position)
-        self._remember(position)
-        if position.state is PositionState.EXPOSED:
-            self._call_for_help(position)
-        return position
+        return position, unwound
 
     def _rests(self, position: PositionRecord) -> bool:
-        """Whether several repairs of a position came to nothing a short time ago: the same orders would only
-        be refused again. A person's close asks for none of this.
+        """Whether a repair would come to nothing as several did a short time ago: the same orders would only
+        be refused again, or the venue still does not answer. A person's close asks for none of this.
         """
-        failed = self._failed.get(position.position_id)
-        return failed is not None and self._desk.clock.monotonic() < failed.again
+        failed, self._trying = self._failed.get(position.position_id), ""
+        if failed is None or self._desk.clock.monotonic() >= failed.again:
+            return False
+        if failed.away and self._answers():
+            self._trying = position.position_id
+            return False
+        return True
 
-    def _remember(self, position: PositionRecord) -> None:
-        """Count repairs that came to nothing; from the fourth on each waits twice as long as before."""
+    def _answers(self) -> bool:
+        """Whether the venue answers a signed question."""
+        with suppress(Unavailable), self._desk.hurried(self._desk.rules.t_hedge):
+            self._desk.exchange.wallet()
+            return True
+        return False
+
+    def _unheard(self, position: PositionRecord, first: int) -> bool:
+        """Whether orders were written, from number ``first`` on, and the venue judged none of them."""
+        rows = self._desk.store.intents.of_position(position.position_id)
+        sent = [row for row in rows if row.seq >= first]
+        return bool(sent) and not any(map(_heard, sent))
+
+    def _remember(self, position: PositionRecord, *, away: bool) -> None:
+        """Count repairs that the venue refused; from the fourth on each waits twice as long as before. One
+        that did not reach it counts for nothing: the next is due as soon as it answers.
+        """
         if position.state is not PositionState.EXPOSED:
             self._failed.pop(position.position_id, None)
             return
         before = self._failed.get(position.position_id)
-        times = 1 if before is None else before.times + 1
-        rest = min(_REST * (1 << max(times - _FREE, 0)), _LONGEST_REST) if times > _FREE else _NO_TIME
-        self._failed[position.position_id] = _Failed(times, self._desk.clock.monotonic() + rest)
+        times = 0 if away else 1 if before is None else before.times + 1
+        rest = _NO_TIME if times <= _FREE else _RESTS[min(times - _FREE, len(_RESTS)) - 1]
+        again = self._desk.clock.monotonic() + (_LONGEST_REST if away else rest)
+        if away and before is not None and self._trying == position.position_id:
+            again = before.again
+        self._failed[position.position_id] = _Failed(times, again, away)
 
     def resolved(self, intent: IntentRecord) -> IntentRecord:
         """What became of an order in doubt; still UNCERTAIN means that the other leg has been covered."""
@@ -195,16 +241,18 @@ class Hedger:
         too_much_spot = book.delta(position.multiplier) > ZERO
         leg = Leg.PERP if too_much_spot is (purpose is Purpose.TOP_UP) else Leg.SPOT
         sight = self._corrector.look(position, leg)
-        order = None if sight is None else _order(sight, book, purpose=purpose)
+        order = _order(sight, book, purpose=purpose)
         if order is not None and order.leg is not leg:  # its book may be of a moment ago
             sight = self._corrector.look(position)
-            order = None if sight is None else _order(sight, book, purpose=purpose)
-        if order is None or sight is None:
+            order = _order(sight, book, purpose=purpose)
+        if order is None:
             return None
         placed = self._corrector.send(position, order, sight=sight, purpose=purpose, cap=cap)
         if placed is None:
             return None
         after = settle(self._desk, position.position_id)
+        if self._trying == position.position_id and not _heard(placed.intent):
+            raise OutOfSight(placed.intent.message)
         if placed.uncertain:
             self._doubts.resolved(placed.intent)
             after = settle(self._desk, position.position_id)
@@ -287,6 +335,11 @@ class Hedger:
         """Every rung failed: no opens at all until a person has looked; hedging goes on."""
         message = f"{position.position_id} ({position.base}) is {position.state}: unhedged and not repaired"
         halt(self._desk.store, "unhedged", subject=position.position_id, message=message)
+
+
+def _heard(intent: IntentRecord) -> bool:
+    """Whether the venue got an order and judged it by itself."""
+    return intent.state is not IntentState.REFUSED or judged(intent.code)
 
 
 def _order(sight: Sight, book: Book, *, purpose: Purpose) -> sizing.Correction | None:

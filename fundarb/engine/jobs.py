@@ -48,6 +48,7 @@ class JobRules:
     min_net_apr: Decimal = parse_ratio("5%")
     min_hold: timedelta = timedelta(days=3)
     exit_confirm: int = 3
+    switch_gain: Decimal = parse_ratio("20%")
     margin_warn: Decimal = parse_ratio("50%")
     margin_reduce: Decimal = parse_ratio("70%")
     max_loss_per_day: Decimal = parse_ratio("2%")

@@ -17,7 +17,7 @@ from fundarb.core.money import ZERO, plain
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine import equity, equity_points
-from fundarb.engine.account_view import coins_there, require_same_account, sizes_agree
+from fundarb.engine.account_view import coins_there, sizes_agree
 from fundarb.engine.daybook import between, midnight
 from fundarb.engine.jobs import JobParts, JobReport, lift
 from fundarb.engine.safety import AT_ONCE
@@ -87,7 +87,6 @@ class Reconcile:
         with suppress(Unavailable):  # the walk itself says what cannot be read
             if self._unchanged():
                 return JobReport(message="wallet and sizes are unchanged")
-            require_same_account(self._parts.desk.store, self._parts.desk.exchange)
             wallet = self._parts.account.wallet()
         repair = arguments.get("repair")
         result = self._parts.reconciler.run(repair=None if repair is None else bool(repair), patience=AT_ONCE)
@@ -201,7 +200,7 @@ class Backup:
             made: Path = backup(store, folder)
         except (StateUnavailable, ConfigError) as error:
             raise Unavailable(str(error)) from error
-        rotate(folder, store.path.name)
+        rotate(folder, store.place.label)
         return JobReport(message=f"copied to {made.name}", notable=True)
 
 

@@ -15,13 +15,12 @@ from fundarb.core.events import DecisionMade
 from fundarb.core.exits import ExitDecision, ExitMemory, ExitRules, decide_exit
 from fundarb.core.forecast import forecast, print_weight
 from fundarb.core.market import FundingRate, MarketSnapshot
-from fundarb.core.reasons import Refused
 from fundarb.core.records import PositionRecord
 from fundarb.core.states import PositionState
-from fundarb.engine.activity import Activity, at_rest, now_busy_with
+from fundarb.engine.activity import Activity, busy_with
 from fundarb.engine.exit_cost import exit_cost
 from fundarb.engine.jobs import IDLE, JobParts, JobReport
-from fundarb.engine.outcome import Reached
+from fundarb.engine.told import NOT_CLOSED, left, shortfall
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 
@@ -70,7 +69,7 @@ class CloseWhenDue:
         snapshot = desk.market.refresh()
         running = {item.perp_symbol: _running(snapshot, item) for item in held}
         self._parts.shelf.refresh({symbol: rate for symbol, rate in running.items() if rate is not None})
-        closed: list[str] = []
+        done: list[str] = []
         missed: list[str] = []
         for position in held:
             period = running[position.perp_symbol]
@@ -80,13 +79,13 @@ class CloseWhenDue:
             save_memory(desk.store, position.position_id, memory=decision.memory)
             try:
                 if decision.leave and not self._waits(position, decision, period=period):
-                    closed += [position.base] if self._close(position, decision) else []
+                    done.append(self._close(position, decision))
             except Unavailable as error:  # one market that cannot be read keeps no other from being left
                 missed.append(f"{position.base}: {error}")
         if missed:
-            raise Unavailable("; ".join(missed))
-        if closed:
-            return JobReport(message=f"closed {', '.join(closed)}", notable=True)
+            raise Unavailable("; ".join([*done, *missed]))
+        if done:
+            return JobReport(message="; ".join(done), notable=True)
         return JobReport(result="nothing", message=f"{len(held)} positions are kept")
 
     def _decide(self, position: PositionRecord, running: FundingRate) -> ExitDecision:
@@ -120,19 +119,17 @@ class CloseWhenDue:
             return True
         return now - datetime.fromisoformat(since) < self._rules.confirm * period.interval
 
-    def _close(self, position: PositionRecord, decision: ExitDecision) -> bool:
-        """Carry a decision out; True if the position is closed now."""
+    def _close(self, position: PositionRecord, decision: ExitDecision) -> str:
+        """Carry a decision out; what the position is now."""
         desk = self._parts.desk
         reason = decision.reason.message
         desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=reason))
-        now_busy_with(desk.store, Activity.CLOSING)
-        result = self._parts.trader.close(position.position_id)
-        at_rest(desk.store)
-        done = not isinstance(result, Refused) and result.reached is Reached.DONE
-        if done:
+        with busy_with(desk.store, Activity.CLOSING):
+            missing = shortfall(self._parts.trader.close(position.position_id))
+        if not missing:
             save_memory(desk.store, position.position_id, memory=ExitMemory())
             desk.store.meta.delete(_WAITING + position.position_id)
-        return done
+        return left(desk.store, position, missing=missing, code=NOT_CLOSED, done="closed")
 
 
 def _running(snapshot: MarketSnapshot, position: PositionRecord) -> FundingRate | None:

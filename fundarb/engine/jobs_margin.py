@@ -10,7 +10,6 @@ coin that stopped counting as collateral, for that is what the margin stands on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -29,9 +28,10 @@ from fundarb.core.money import BP, ONE, ZERO, parse_ratio
 from fundarb.core.reasons import Refused
 from fundarb.core.records import Block, BlockKind, PositionRecord
 from fundarb.core.states import PositionState
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.engine.jobs import JobParts
 from fundarb.engine.outlook import margin_account
+from fundarb.engine.told import NOT_REDUCED, left, shortfall
 from fundarb.errors import Unavailable
 
 _LEAST_CUT = parse_ratio("5%")
@@ -69,11 +69,13 @@ class MarginWatch:
         account = margin_account(wallet, held, reports=reports)
         lost = self._look_at_collateral(held, wallet, account=account)
         if not lost and not self.tight(wallet, reports):
+            alert_over(store, ("margin",), subject="account")
             return []
         after = stressed(account, SHOCKS[0]).rate
         rate = wallet.maintenance_margin_rate or ZERO
         worst = ONE if after is None and account.hedges else max(rate, after or ZERO)
         if worst < rules.margin_warn:
+            alert_over(store, ("margin",), subject="account")
             return []
         text = _words(rate, after)
         alert_once(store, "margin", subject="account", message=text)
@@ -96,18 +98,23 @@ class MarginWatch:
             self._parts.desk.store.events.record(
                 DecisionMade(base=position.base, decision="reduce", reason=reason)
             )
-            with suppress(Unavailable):  # one coin that cannot be read keeps no other from being reduced
-                self._shrink(position, min(cut, ONE), emergency=rate >= _EMERGENCY_MARGIN)
-                done.append(f"{position.base} reduced")
+            try:
+                missing = self._shrink(position, min(cut, ONE), emergency=rate >= _EMERGENCY_MARGIN)
+            except Unavailable as error:  # one coin that cannot be read keeps no other from being reduced
+                missing = str(error)
+            store = self._parts.desk.store
+            done.append(left(store, position, missing=missing, code=NOT_REDUCED, done="reduced"))
         return done
 
-    def _shrink(self, position: PositionRecord, cut: Decimal, *, emergency: bool) -> None:
-        """Close a part; a larger one where the venue takes no order that small, or none for the rest."""
+    def _shrink(self, position: PositionRecord, cut: Decimal, *, emergency: bool) -> str:
+        """Close a part; a larger one where the venue takes no order that small, or none for the rest. What
+        is missing then, in words.
+        """
         while True:
             outcome = self._parts.trader.close(position.position_id, cut, emergency=emergency)
             small = isinstance(outcome, Refused) and all(item.code in _TOO_SMALL for item in outcome.reasons)
             if not small or cut == ONE:
-                return
+                return shortfall(outcome)
             cut = min(2 * cut, ONE)
 
     # -------------------------------------------------------------------------------------- collateral

@@ -2,13 +2,15 @@
 it within the limits.
 
 One decision per coin and run, each told once with its reason. The scan picks, ``Trader`` decides again on
-fresh quotes with every rule of risk; a coin that is refused there is simply not opened.
+fresh quotes with every rule of risk; a coin that is refused there is simply not opened. A coin of which
+something cannot be read is passed over; a venue that shows no quotes either ends the run. Where the limits
+are full the best coin may take the place of the weakest one (``switching``), one in a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import islice
@@ -19,20 +21,52 @@ from fundarb.core.opportunity import Opportunity
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.risk import day_breaker
-from fundarb.engine.activity import Activity, at_rest, now_busy_with
+from fundarb.engine.activity import Activity, busy_with, now_busy_with
 from fundarb.engine.daybook import today
 from fundarb.engine.equity_points import newest
 from fundarb.engine.jobs import JobParts, JobReport
 from fundarb.engine.jobs_books import Snapshot
-from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.engine.preflight import Yield
 from fundarb.engine.scan import ScanResult
+from fundarb.engine.switching import Switching, Weakest
+from fundarb.engine.told import shortfall
+from fundarb.errors import Unavailable
 
 SHORTLIST = 6
 """How many coins are judged by their history; each costs one request per settlement."""
 _LEAST_NOTIONAL = Decimal(50)
 """A smaller rest of a limit is not worth its round trip."""
 _DAY = timedelta(days=1)
+_FULL = frozenset({"max_positions", "max_gross"})
+_FREED = _FULL | {"insufficient_margin", "insufficient_spot_balance"}
+"""Reasons against an open that the place of a position that is left may take away."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a run came to: coins ``opened``, how many a rule ``refused``, and in words what was ``left`` for
+    another coin, what was begun and not reached (``missed``), what could not be judged (``unread``).
+    """
+
+    left: list[str] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    refused: int = 0
+    missed: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> bool:
+        """Whether there is more to say than that nothing was opened."""
+        return bool(self.left or self.opened or self.missed or self.unread)
+
+    def report(self, found: ScanResult) -> JobReport:
+        """The run in a sentence."""
+        opened = [f"opened {', '.join(self.opened)}"] if self.opened else []
+        told = [*self.left, *opened, *self.missed, *self.unread]
+        if not told:
+            return JobReport(result="nothing", message=_nothing(found, self.refused))
+        result = "ok" if opened else "incomplete" if self.missed or self.left else "nothing"
+        return JobReport(result=result, message="; ".join(told), notable=True)
 
 
 class ScanAndOpen:
@@ -43,31 +77,66 @@ class ScanAndOpen:
         self._parts = parts
         self._told: dict[str, tuple[str, str]] = {}
         self._snapshot = Snapshot(parts)
+        self._switching = Switching(parts)
 
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
-        """Scan and open; ``Unavailable`` if the market cannot be read."""
+        """Scan and open; ``Unavailable`` if the market cannot be read. ``incomplete``: orders were sent and
+        nothing is held of them.
+        """
         full = self._no_room()
-        if full is None:
+        if self._may_go_on(full):
             self._check_day()
             full = self._no_room()
-        if full is not None:
+        if full is not None and not self._may_go_on(full):
             return JobReport(result="nothing", message=full.message)
-        store = self._parts.desk.store
-        now_busy_with(store, Activity.SCANNING)
-        found = self._scan()
-        opened: list[str] = []
-        refused = 0
+        with busy_with(self._parts.desk.store, Activity.SCANNING):
+            return self._fill() if full is None else self._switch(full)
+
+    def _may_go_on(self, full: Reason | None) -> bool:
+        """Whether there is room, or it is only full and a place may be made free."""
+        return full is None or (full.code in _FULL and self._switching.due())
+
+    def _fill(self) -> JobReport:
+        """Open one coin after the other as long as there is room."""
+        found, run = self._scan(), _Run()
         for item in found.opportunities:
             if self._parts.desk.stop.requested or self._no_room() is not None:
                 break
-            if store.positions.active_for(item.base) is None:
-                result = self._open(item)
-                refused += isinstance(result, Refused)
-                opened += [item.base] if isinstance(result, TradeResult) else []
-        at_rest(store)
-        if opened:
-            return JobReport(message=f"opened {', '.join(opened)}", notable=True)
-        return JobReport(result="nothing", message=_nothing(found, refused))
+            if self._parts.desk.store.positions.active_for(item.base) is None:
+                self._try(item, run)
+        return run.report(found)
+
+    def _switch(self, full: Reason) -> JobReport:
+        """The limits are full: give the weakest position's place to a better coin, where there is one."""
+        weakest, run = self._switching.weakest(), _Run()
+        if weakest is None:
+            return JobReport(result="nothing", message=full.message)
+        found = self._scan(freed=weakest.position.notional)
+        self._replace(weakest, found, run=run)
+        return run.report(found) if run.told else JobReport(result="nothing", message=full.message)
+
+    def _replace(self, weakest: Weakest, found: ScanResult, *, run: _Run) -> None:
+        """Leave a position for the best coin that is not held, if that is worth it and nothing but the place
+        is against its open.
+        """
+        active_for = self._parts.desk.store.positions.active_for
+        item = next((one for one in found.opportunities if active_for(one.base) is None), None)
+        if item is None or self._parts.desk.stop.requested:
+            return
+        try:
+            if not self._switching.worth(item, weakest):
+                return
+            plan = self._parts.trader.plan_open(item.base, self._room(weakest.position.notional))
+        except Unavailable as error:
+            self._pass_over(item, run, error=error)
+            return
+        if isinstance(plan, Refused) and any(reason.code not in _FREED for reason in plan.reasons):
+            self._refused(item, plan, run=run)
+            return
+        closed, said = self._switching.leave(weakest, item)
+        run.left.append(said)
+        if closed:
+            self._try(item, run)
 
     # ------------------------------------------------------------------------------------------- room
 
@@ -84,11 +153,11 @@ class ScanAndOpen:
             return Reason("max_gross", f"the limit of {plain(limits.max_gross)} in all is used up")
         return None
 
-    def _room(self) -> Decimal:
-        """The notional that the next position may have."""
+    def _room(self, freed: Decimal = ZERO) -> Decimal:
+        """The notional that the next position may have, once so much was ``freed``."""
         limits = self._parts.desk.rules.limits
         gross = sum((item.notional for item in self._parts.desk.store.positions.active()), ZERO)
-        return min(self._parts.rules.notional, limits.max_per_coin, limits.max_gross - gross)
+        return min(self._parts.rules.notional, limits.max_per_coin, limits.max_gross - gross + freed)
 
     def _check_day(self) -> None:
         """Stop opens until midnight once the day's losses or fees are above their limit.
@@ -118,12 +187,12 @@ class ScanAndOpen:
 
     # ----------------------------------------------------------------------------------------- choice
 
-    def _scan(self) -> ScanResult:
+    def _scan(self, freed: Decimal = ZERO) -> ScanResult:
         """The market judged with settled rates: a first look picks the few whose history is read, a second
         one ranks.
         """
         parts = self._parts
-        query = replace(parts.scanner.query(), notional=self._room(), top=SHORTLIST)
+        query = replace(parts.scanner.query(), notional=self._room(freed), top=SHORTLIST)
         first = parts.scanner.scan(query)
         candidates = [*first.opportunities, *(near.opportunity for near in first.nearest)]
         held = {position.base for position in parts.desk.store.positions.active()}
@@ -135,10 +204,31 @@ class ScanAndOpen:
         read = parts.shelf.refresh(dict(islice(wanted.items(), SHORTLIST)))
         return parts.scanner.scan(query) if read else first
 
-    def _open(self, item: Opportunity) -> TradeResult | Refused | None:
-        """One decision about one coin, and what came of it; None if it was decided against without asking."""
+    def _try(self, item: Opportunity, run: _Run) -> None:
+        """Open one coin. What cannot be read of it is its own trouble as long as the venue shows its quotes;
+        ``Unavailable`` if it does not.
+        """
+        try:
+            self._open(item, run)
+        except Unavailable as error:  # of the plan: from the first order on nothing is raised
+            self._pass_over(item, run, error=error)
+
+    def _pass_over(self, item: Opportunity, run: _Run, *, error: Unavailable) -> None:
+        """Something of one coin cannot be read; ``Unavailable`` if the venue shows no quotes either."""
+        self._parts.desk.market.refresh()
+        self._tell(item.base, "pass_over", reason=str(error))
+        run.unread.append(f"{item.base} passed over: {error}")
+
+    def _refused(self, item: Opportunity, refusal: Refused, *, run: _Run) -> None:
+        codes = ", ".join(reason.code for reason in refusal.reasons)
+        words = "; ".join(reason.message for reason in refusal.reasons)
+        self._tell(item.base, "refuse", reason=f"{codes}: {words}")
+        run.refused += 1
+
+    def _open(self, item: Opportunity, run: _Run) -> None:
+        """One decision about one coin, and what came of it."""
         if item.result is None or item.forecast is None:
-            return None
+            return
         expected = Yield(
             net_apr=item.result.net_apr, min_net_apr=self._parts.rules.min_net_apr, automatic=True
         )
@@ -149,13 +239,15 @@ class ScanAndOpen:
         now_busy_with(self._parts.desk.store, Activity.OPENING)
         result = self._parts.trader.open(item.base, self._room(), expected=expected)
         if isinstance(result, Refused):
-            codes = ", ".join(reason.code for reason in result.reasons)
-            self._tell(
-                item.base, "refuse", reason=codes + ": " + "; ".join(r.message for r in result.reasons)
-            )
-            return result
-        self._tell(item.base, "open" if result.reached is Reached.DONE else "open_incomplete", reason=why)
-        return result
+            self._refused(item, result, run=run)
+            return
+        missing = shortfall(result)
+        if missing:
+            self._tell(item.base, "open_incomplete", reason=f"{missing} (decided on {why})")
+            run.missed.append(f"{item.base} not opened: {missing}")
+        else:
+            self._tell(item.base, "open", reason=why)
+            run.opened.append(item.base)
 
     def _tell(self, base: str, decision: str, *, reason: str) -> None:
         """Record a decision unless the last one about this coin was the same, whatever its figures."""

@@ -1,9 +1,9 @@
 """``watch``: the quick look at everything that can hurt a held position between two settlements.
 
 Delta, margin, deleveraging rank, borrowing, delisting, stale data. With nothing held it asks the venue
-nothing; otherwise for the wallet, whose balances give away whatever was booked; for quotes once a minute; for
-positions when a balance moved, when the margin is tight, and every few minutes. It repairs what the rules say
-must be repaired at once, and alerts once per incident.
+nothing (but whether it lets us in again); otherwise for the wallet, whose balances give away whatever was
+booked; for quotes once a minute; for positions when a balance moved, when the margin is tight, and every few
+minutes. It repairs what the rules say must be repaired at once, and alerts once per incident.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from fundarb.core.money import ONE, ZERO, plain
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, PositionRecord
 from fundarb.core.risk import CASH, DEPEGGED, USDT_BAND, usdt_price
 from fundarb.core.states import PositionState
-from fundarb.engine.account_view import coins_there, require_same_account, sizes_agree
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.account_view import coins_there, sizes_agree
+from fundarb.engine.alerts import alert_once, alert_over, was_told
 from fundarb.engine.jobs import IDLE, JobParts, JobReport, lift
 from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.safety import AT_ONCE
+from fundarb.engine.shut_out import is_shut_out, let_in, look_out, shut_out
 from fundarb.engine.stillness import Stillness
+from fundarb.engine.told import NOT_CLOSED, left, shortfall
 from fundarb.errors import Unavailable
 
 _ADL_ALERT = 5
@@ -34,6 +36,7 @@ _ADL_ALERT = 5
 _DELISTING = "delisting: "
 _HURRY = timedelta(hours=2)
 _NOW = timedelta()
+_UNSAFE = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
 _MINUTE = timedelta(seconds=50)
 """What the quotes are needed for here changes slowly."""
 _SLOWLY = timedelta(minutes=5)
@@ -51,15 +54,22 @@ class Watch:
         self._done: list[str] = []
         self._missed: list[str] = []
         self._snapshot: MarketSnapshot | None = None
+        self._walked = False
+        """Whether what is naked was worked on in this run."""
 
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
         """One look; ``Unavailable`` if account or market cannot be read, and then nothing may be opened."""
         desk, account = self._parts.desk, self._parts.account
+        look_out(desk.store, desk.exchange)
         held = desk.store.positions.active()
         if not held:
+            if is_shut_out(desk.store):
+                account.wallet()
+                let_in(desk.store)
             lift(desk.store, BlockKind.STALE_DATA)
             return IDLE
         self._done, self._missed = [], []
+        self._first_of_all(held)
         try:
             wallet = account.wallet()
             moved = account.moved(wallet)
@@ -68,11 +78,9 @@ class Watch:
         except Unavailable as error:
             self._stale(str(error))
             raise
+        let_in(desk.store)
         with self._check("margin"):
             self._done += self._margin.look(wallet, reports)
-        if desk.store.intents.open():
-            with self._check("orders"):
-                self._reconcile()
         known, snapshot = self._snapshot, None
         with self._check("market"):
             snapshot = desk.market.at_most(_MINUTE)
@@ -84,6 +92,15 @@ class Watch:
             if moved or snapshot is not known or tight:
                 self._look(wallet, snapshot=snapshot)
         return self._report()
+
+    def _first_of_all(self, held: tuple[PositionRecord, ...]) -> None:
+        """What is naked or in doubt, before anything else is asked: the venue may answer again."""
+        self._walked = bool(self._parts.desk.store.intents.open()) or any(
+            position.state in _UNSAFE for position in held
+        )
+        if self._walked:
+            with self._check("orders"):
+                self._reconcile()
 
     def _report(self) -> JobReport:
         """What was done. What could not be looked at forbids opens, and is an error at the end."""
@@ -104,11 +121,11 @@ class Watch:
         try:
             yield
         except Unavailable as error:
+            shut_out(self._parts.desk.store, error)
             self._missed.append(f"{what}: {error}")
 
     def _book(self, wallet: Wallet) -> None:
-        """A balance moved: book what the venue shows, if it is still the same account."""
-        require_same_account(self._parts.desk.store, self._parts.desk.exchange)
+        """A balance moved: book what the venue shows."""
         self._parts.account.booked(wallet, self._parts.collector.collect())
 
     def _look(self, wallet: Wallet, *, snapshot: MarketSnapshot) -> None:
@@ -149,7 +166,7 @@ class Watch:
         if position.state is PositionState.HEDGED and measure(desk, position).neutral:
             return
         position = settle(desk, position.position_id)
-        if position.state is PositionState.EXPOSED:
+        if position.state is PositionState.EXPOSED and not self._walked:
             after = self._parts.hedger.repair(position.position_id)
             self._done.append(f"{position.base} repaired: {after.state}")
 
@@ -160,6 +177,7 @@ class Watch:
         perp = desk.market.instruments().perp.get(position.perp_symbol)
         reasons = leave_at_once(perp, quote, margin_rate=None, margin_limit=ONE)
         if not reasons:
+            alert_over(desk.store, ("delisting",), subject=position.perp_symbol)
             return
         text = "; ".join(reason.message for reason in reasons)
         desk.store.blocks.set(
@@ -175,13 +193,19 @@ class Watch:
             return
         delivery = quote.delivery_time if quote is not None else None
         hurry = delivery is None or delivery - desk.clock.now() < _HURRY
-        desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=text))
-        self._parts.trader.close(position.position_id, emergency=hurry)
-        self._done.append(f"{position.base} closed: {reasons[0].code}")
+        if not was_told(desk.store, NOT_CLOSED, subject=position.position_id):
+            desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=text))
+        missing = shortfall(self._parts.trader.close(position.position_id, emergency=hurry))
+        done = f"closed ({reasons[0].code})"
+        self._done.append(left(desk.store, position, missing=missing, code=NOT_CLOSED, done=done))
 
     def _look_at_rank(self, position: PositionRecord, report: PositionReport | None) -> None:
         """Next in line to be deleveraged: a person should know."""
-        if report is not None and report.adl_rank >= _ADL_ALERT:
+        if report is None:
+            return
+        if report.adl_rank < _ADL_ALERT:
+            alert_over(self._parts.desk.store, ("adl_rank",), subject=position.perp_symbol)
+        else:
             text = f"{position.perp_symbol} is among the first to be deleveraged (rank {report.adl_rank})"
             alert_once(self._parts.desk.store, "adl_rank", subject=position.perp_symbol, message=text)
 
@@ -191,11 +215,17 @@ class Watch:
             if balance.borrowed > ZERO:
                 text = f"the account borrows {plain(balance.borrowed)} {coin}: bring {coin} in, or reduce"
                 alert_once(self._parts.desk.store, "borrowed", subject=coin, message=text)
+            else:
+                alert_over(self._parts.desk.store, ("borrowed",), subject=coin)
 
     def _look_at_the_dollar(self, wallet: Wallet, snapshot: MarketSnapshot) -> None:
         """USDT off its dollar: nothing is opened (the rule of every open), and a person should know."""
         price = usdt_price(snapshot, wallet)
-        if price is not None and abs(price - ONE) > USDT_BAND:
+        if price is None:
+            return
+        if abs(price - ONE) <= USDT_BAND:
+            alert_over(self._parts.desk.store, (DEPEGGED,), subject=CASH)
+        else:
             text = f"USDT stands at {price:.4f} dollars: nothing is opened"
             alert_once(self._parts.desk.store, DEPEGGED, subject=CASH, message=text)
 

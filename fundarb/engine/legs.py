@@ -19,7 +19,7 @@ from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
-from fundarb.core.risk import settlement_wait
+from fundarb.core.settling import settlement_wait
 from fundarb.core.states import IntentState
 from fundarb.crash import Point, reached
 from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
@@ -163,7 +163,7 @@ class Legs:
         progress.reasons += self._against_entry(scene)
         if progress.reasons or self._clips.interrupted(progress):
             return True
-        first, progress.sent_at = scene.thin(opening=True), desk.clock.monotonic()
+        first = scene.thin(opening=True)
         placed = self._send_growth(position, target, leg=first, scene=scene)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
@@ -297,7 +297,6 @@ class Legs:
             return
         progress.notes[:] = sizes.notes(position)
         first = self._stubborn.get(position_id) or scene.thin(opening=False)
-        progress.sent_at = self._desk.clock.monotonic()
         placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)

@@ -19,6 +19,7 @@ from fundarb.core.postings import holding_key
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import POSITION, PositionState, PositionTrigger, advance
 from fundarb.crash import Point, reached
+from fundarb.engine.alerts import NAKED, alert_over
 from fundarb.engine.desk import Desk
 from fundarb.engine.naked import tell_if_long
 from fundarb.errors import Unavailable
@@ -130,8 +131,9 @@ def settle(desk: Desk, position_id: str) -> PositionRecord:
 
 
 def _at_rest(desk: Desk, position: PositionRecord) -> PositionRecord:
-    """The book has come to rest: what was naked for too long on the way is told."""
+    """The book has come to rest: what was naked for too long on the way is told, and is over."""
     tell_if_long(desk, position)
+    alert_over(desk.store, NAKED, subject=position.position_id)
     return position
 
 

@@ -11,8 +11,12 @@ from decimal import Decimal
 from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Side
+from fundarb.core.pnl import Coverage, worst
+from fundarb.engine.report_coverage import Coverages
+from fundarb.engine.report_funding import why
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.store.database import Store
+from fundarb.store.ledger_log import Settlement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +24,9 @@ class FundingRow:
     """One settlement at which we held. ``received`` None: pending, the venue has not shown it. Amounts +
     = received.
 
-    ``expected`` = contracts at the instant × mark × settled rate, None while rate or mark is unknown; the
-    difference to what was received is the venue's rounding. ``source_id`` is the key of the venue's row.
+    ``expected`` = contracts at the instant × mark × settled rate, None while rate or mark is unknown.
+    ``difference`` = received − expected = ``by_rate`` + ``by_mark`` + ``unexplained``: what the venue paid by
+    another rate or mark than those, and the rest (a rounding, 1e-8). ``source_id`` is the key of its row.
     """
 
     time: datetime
@@ -34,6 +39,9 @@ class FundingRow:
     position_id: str
     contracts: Decimal
     mark: Decimal | None
+    by_rate: Decimal | None
+    by_mark: Decimal | None
+    unexplained: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,30 +54,44 @@ class FundingReport:
     expected: Decimal
     received: Decimal
     pending: int
+    coverage: Coverage = Coverage.COMPLETE
+    warnings: tuple[str, ...] = ()
 
 
 def funding(store: Store, query: ReportQuery) -> FundingReport:
-    """Every settlement of the span, oldest first."""
-    rows = tuple(
-        FundingRow(
-            time=item.settled_at,
-            symbol=item.symbol,
-            rate=item.rate,
-            expected=item.expected,
-            received=item.received,
-            difference=item.difference,
-            source_id=item.source_id,
-            position_id=item.position_id,
-            contracts=item.contracts,
-            mark=item.mark,
-        )
-        for item in store.ledger.log.settlements(since=query.since, until=query.until)
-    )
+    """Every settlement of the span, oldest first, and how much of it has been read."""
+    now = store.clock.now()
+    coverages = Coverages(store, now if query.until is None else min(query.until, now), since=query.since)
+    positions = store.positions.all(since=query.since, until=query.until)
+    found = store.ledger.log.settlements(since=query.since, until=query.until)
+    rows = tuple(_funding_row(store, item) for item in found)
     return FundingReport(
         rows=rows,
         expected=sum((row.expected for row in rows if row.expected is not None), ZERO),
         received=sum((row.received for row in rows if row.received is not None), ZERO),
         pending=sum(row.received is None for row in rows),
+        coverage=worst([*(coverages.of(position) for position in positions), coverages.of_account()]),
+        warnings=coverages.unread(),
+    )
+
+
+def _funding_row(store: Store, item: Settlement) -> FundingRow:
+    paid = store.ledger.log.row(item.source_id) if item.difference else None
+    reason = why(item, paid)
+    return FundingRow(
+        time=item.settled_at,
+        symbol=item.symbol,
+        rate=item.rate,
+        expected=item.expected,
+        received=item.received,
+        difference=item.difference,
+        source_id=item.source_id,
+        position_id=item.position_id,
+        contracts=item.contracts,
+        mark=item.mark,
+        by_rate=None if reason is None else reason.rate,
+        by_mark=None if reason is None else reason.mark,
+        unexplained=None if reason is None else reason.rest,
     )
 
 
@@ -155,11 +177,14 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """The sum of an account in one coin."""
+    """The sum of an account in one coin. ``value`` is its book value in quote; None where coins have none,
+    because no price was known when they came.
+    """
 
     account: Account
     coin: str
     amount: Decimal
+    value: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +195,8 @@ class LedgerReport:
 
     rows: tuple[LedgerRow, ...]
     balances: tuple[Balance, ...]
+    partial: bool = False
+    """Whether ``rows`` are those of a span only."""
 
 
 def ledger(store: Store, query: ReportQuery) -> LedgerReport:
@@ -189,8 +216,15 @@ def ledger(store: Store, query: ReportQuery) -> LedgerReport:
         for journal in store.ledger.read.journals(since=query.since, until=query.until)
         for entry in journal.entries
     )
+    read = store.ledger.read
+    values: dict[tuple[Account, str], Decimal] = {}
+    for item in read.totals():
+        key = (item.account, item.coin)
+        values[key] = values.get(key, ZERO) + item.value
     balances = tuple(
-        Balance(account=account, coin=coin, amount=amount)
-        for (account, coin), amount in sorted(store.ledger.read.balances().items())
+        Balance(account=key[0], coin=key[1], amount=amount, value=values[key] or None)
+        for key, amount in sorted(read.balances().items())
     )
-    return LedgerReport(rows=rows, balances=balances)
+    return LedgerReport(
+        rows=rows, balances=balances, partial=query.since is not None or query.until is not None
+    )

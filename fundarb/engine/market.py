@@ -17,7 +17,7 @@ from fundarb.core.records import PositionRecord
 from fundarb.engine.gone import GONE, beside, gone_perp
 from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.ports import MarketData
-from fundarb.errors import Unavailable
+from fundarb.errors import BadAnswer, Unavailable
 
 _MOMENT = timedelta(seconds=1)
 _TOP = 5
@@ -196,7 +196,12 @@ class MarketView:
         seen = self._books.get((category, symbol)) if near else None
         if seen is not None and self._clock.monotonic() - seen[1] <= _MOMENT:
             return seen[0]
-        book = self._data.book(category, symbol, depth=depth)
+        try:
+            book = self._data.book(category, symbol, depth=depth)
+        except Unavailable as error:
+            kind = BadAnswer if isinstance(error, BadAnswer) else Unavailable
+            message = f"the order book of {category} {symbol} cannot be read: {error}"
+            raise kind(message, code=error.code) from error
         self._note(book)
         return book
 

@@ -21,9 +21,9 @@ from fundarb.core.records import IntentRecord
 from fundarb.core.states import IntentState, IntentTrigger, PositionState, PositionTrigger
 from fundarb.crash import Point
 from fundarb.engine.alerts import halt
-from fundarb.engine.booking import book_execution
 from fundarb.engine.desk import Desk
 from fundarb.engine.guard import Draft, intent_refusals
+from fundarb.engine.late import book_own
 from fundarb.errors import Unavailable
 
 _BUSY = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
@@ -248,8 +248,7 @@ class OrderDesk:
     def book(self, intent: IntentRecord, executions: tuple[Execution, ...]) -> None:
         """Book executions of one of our orders; those already known have no effect."""
         for execution in executions:
-            position = self._desk.store.positions.get(intent.position_id)
-            book_execution(self._desk.store, execution, position=position, leg=intent.leg)
+            book_own(self._desk.store, execution, intent=intent)
 
     def finish(
         self, intent: IntentRecord, executions: tuple[Execution, ...], *, message: str
@@ -294,7 +293,7 @@ def as_strict(intent: IntentRecord, limit: Decimal | None) -> bool:
 def wire_reason(placed: Placed) -> Reason:
     """Why an order did not do what it was sent for, in the venue's words."""
     intent = placed.intent
-    code = f" (code {intent.code})" if intent.code is not None else ""
+    code = f" (code {intent.code})" if intent.code else ""
     text = intent.message or "it was not filled"
     unsent = intent.state is IntentState.REFUSED and intent.code is None
     name = "order_not_sent" if unsent else "order_not_filled"

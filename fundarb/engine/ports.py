@@ -31,6 +31,17 @@ class Trading(Protocol):
         deadline.
         """
 
+    def belong(self, uid: str) -> None:
+        """From now on every answer from which something is booked or decided must be of this account:
+        ``OtherAccount`` (whatever was asked) where the venue names another. What is asked while a leg is
+        naked is not held up for it.
+        """
+
+    def sure(self) -> bool:
+        """Whether the venue is known to be that account's, with no connection lost since; asks nobody. Always
+        true before ``belong``.
+        """
+
     def stamp(self) -> datetime:
         """The timestamp for a write to be signed now: our estimate of the venue's clock, biased to the
         past.

@@ -13,8 +13,9 @@ from decimal import Decimal
 
 from fundarb.core import freshness
 from fundarb.core.account import PositionReport
-from fundarb.core.market import MarketSnapshot, Pair
+from fundarb.core.market import Book, MarketSnapshot, Pair
 from fundarb.core.money import ONE, ZERO
+from fundarb.core.opportunity import Evidence, Terms, assess
 from fundarb.core.reasons import Reason, Refused, Verdict, verdict
 from fundarb.core.records import Block, BlockKind
 from fundarb.core.risk import CASH, DEPEGGED, OpenFacts, check_open, usdt_price
@@ -49,11 +50,14 @@ class Preflight:
         self, pair: Pair, notional: Decimal, *, snapshot: MarketSnapshot, expected: Yield | None = None
     ) -> tuple[Verdict, Outlook | None]:
         """Every rule at once, and how the margin would stand (None for an order that can be none);
-        ``Unavailable`` if the account or the books cannot be read.
+        ``Unavailable`` if the account or the books cannot be read. Without an ``expected`` yield the one of
+        now is reckoned, of which a person is told.
         """
         desk = self._desk
         server = desk.exchange.server_time()
         offset, wallet = desk.exchange.clock_offset, desk.exchange.wallet()
+        books = desk.market.any_books(pair)
+        expected = expected or self._yield(pair, notional, snapshot=snapshot, books=books)
         facts = OpenFacts(
             pair=pair,
             notional=notional,
@@ -75,11 +79,32 @@ class Preflight:
         found = check_open(facts, desk.rules.limits)
         reports = desk.exchange.positions()
         ahead = self._outlook(facts, {item.symbol: item for item in reports})
-        more = [*self._foreign(pair, reports), *self._books(pair, snapshot, now=server)]
+        more = [*self._foreign(pair, reports), *self._unusable(pair, snapshot, books=books, now=server)]
         more += () if ahead is None else ahead.against()
         reasons = found.reasons if isinstance(found, Refused) else ()
         warnings = (*found.warnings, *(() if ahead is None else ahead.warnings()))
         return verdict([*reasons, *(item for item in more if item not in reasons)], warnings), ahead
+
+    def _yield(
+        self, pair: Pair, notional: Decimal, *, snapshot: MarketSnapshot, books: tuple[Book, Book]
+    ) -> Yield | None:
+        """What `fundarb scan` would say of this coin at this size; None where it cannot be reckoned."""
+        rules, fees = self._desk.rules, self._fees.of(pair)
+        if notional <= ZERO:
+            return None
+        terms = Terms(
+            now=max(snapshot.spot_as_of, snapshot.perp_as_of),
+            notional=notional,
+            horizon=rules.horizon,
+            leverage=rules.limits.leverage,
+            buffer=rules.limits.usdt_buffer,
+            min_net_apr=rules.min_net_apr,
+            price_cap=rules.limits.price_cap,
+        )
+        spot, perp = (None if book.crossed else book for book in books)
+        evidence = Evidence(spot_book=spot, perp_book=perp, spot_fees=fees.spot, perp_fees=fees.perp)
+        found = assess(pair, snapshot, terms=terms, evidence=evidence).result
+        return None if found is None else Yield(net_apr=found.net_apr, min_net_apr=rules.min_net_apr)
 
     def _outlook(self, facts: OpenFacts, reports: Mapping[str, PositionReport]) -> Outlook | None:
         """The account's margin with the entry in it, at the prices of the quotes."""
@@ -117,11 +142,12 @@ class Preflight:
         if DEPEGGED in found:
             alert_once(store, DEPEGGED, subject=CASH, message=found[DEPEGGED])
 
-    def _books(self, pair: Pair, snapshot: MarketSnapshot, *, now: datetime) -> tuple[Reason, ...]:
+    def _unusable(
+        self, pair: Pair, snapshot: MarketSnapshot, *, books: tuple[Book, Book], now: datetime
+    ) -> tuple[Reason, ...]:
         """Books from which nothing may be decided: crossed, standing still, or of another moment than each
         other or than the quotes.
         """
-        books = self._desk.market.any_books(pair)
         unusable = freshness.crossed(*books)
         if unusable:
             return unusable

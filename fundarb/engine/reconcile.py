@@ -18,6 +18,7 @@ from fundarb.core.market import Category
 from fundarb.core.orders import LINK_PREFIX
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord
 from fundarb.engine.alerts import alert_once, was_told
+from fundarb.engine.beside import Beside
 from fundarb.engine.collect import Collector
 from fundarb.engine.compare import (
     Books,
@@ -32,15 +33,16 @@ from fundarb.engine.desk import Desk
 from fundarb.engine.explain import Explained
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import not_hedged
-from fundarb.engine.remembered import Remembered
+from fundarb.engine.remembered import TOLD, Remembered
 from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.safety import Safe, Safety
 from fundarb.errors import Unavailable
 
 _RECENT = timedelta(days=1)
+_ENDED = timedelta(days=30)
+"""How long a finished position is looked at: it must hold nothing."""
 _REASON = "reconcile: "
-_TOLD = "reconcile.told"
 _TOLD_ELSEWHERE = frozenset({"unhedged", "uncertain_order"})
 """The hedger and the resolver tell of these themselves."""
 _RATES = 1
@@ -99,6 +101,7 @@ class Reconciler:
         self._safety = Safety(desk, collector=collector, resolver=resolver, hedger=hedger)
         self.repairer = Repairer(desk)
         self.remembered = Remembered(desk.store)
+        self._beside = Beside(desk.store)
 
     def run(
         self, *, dry_run: bool = False, repair: bool | None = None, patience: timedelta | None = None
@@ -138,6 +141,7 @@ class Reconciler:
         mismatches = self._compare(facts, self.repairer.explain(facts), policy=policy)
         repaired = self._as_now((*safe.repaired, *repaired))
         result = self._result(facts, mismatches, resolved=safe.resolved, repaired=repaired)
+        self._beside.note(facts.positions)
         self._act(result)
         return result
 
@@ -205,8 +209,8 @@ class Reconciler:
         return tuple(replace(item, position=get(item.position_id)) for item in once.values())
 
     def facts(self) -> VenueFacts:
-        """Complete answers of this very cycle; fills of the last day whose link id no row of ours
-        explains.
+        """Complete answers of this very cycle; fills of the last day that have a fundarb's link id and are in
+        no book of ours.
         """
         exchange, store = self._desk.exchange, self._desk.store
         now = self._desk.clock.now()
@@ -219,7 +223,7 @@ class Reconciler:
             recent=tuple(
                 item
                 for item in recent
-                if item.link_id.startswith(LINK_PREFIX) and store.intents.find(item.link_id) is None
+                if item.link_id.startswith(LINK_PREFIX) and store.executions.owner(item.key)[0] is None
             ),
             executions=len(recent),
         )
@@ -232,12 +236,14 @@ class Reconciler:
         self, facts: VenueFacts, explained: Mapping[str, Explained], *, policy: Choice | None
     ) -> tuple[Mismatch, ...]:
         store = self._desk.store
-        links = {order.link_id for order in facts.orders} | {item.link_id for item in facts.recent}
+        links = {order.link_id for order in facts.orders}
+        lately = store.positions.all(since=self._desk.clock.now() - _ENDED)
         books = Books(
             identity=self._desk.identity(),
             since=self._since(),
             positions=store.positions.active(),
             intents=store.intents.open(),
+            left=tuple(item for item in lately if item.state.final and (item.spot_owned or item.contracts)),
             naked=self._naked(),
             known_links=frozenset(link for link in links if store.intents.find(link) is not None),
             balances=store.ledger.balances(),
@@ -272,7 +278,7 @@ class Reconciler:
     def _tell(self, mismatches: tuple[Mismatch, ...]) -> None:
         """One event per incident: an id that was told in the last walk is not told again."""
         store = self._desk.store
-        told = set(filter(None, (store.meta.get(_TOLD) or "").split("\n")))
+        told = set(filter(None, (store.meta.get(TOLD) or "").split("\n")))
         for item in mismatches:
             if item.id not in told:
                 store.events.record(
@@ -287,7 +293,7 @@ class Reconciler:
                 self._alert(item)
         current = {item.id for item in mismatches}
         if current != told:
-            store.meta.set(_TOLD, "\n".join(sorted(current)))
+            store.meta.set(TOLD, "\n".join(sorted(current)))
 
     def _alert(self, item: Mismatch) -> None:
         """An alert, unless whoever worked on the same incident before has raised it."""

@@ -1,7 +1,8 @@
-"""Answers that are remembered: a difference that a person wants left as it is does not come back unless it
-changes.
+"""Differences that are remembered: those that were found last, and those that a person wants left as they
+are, which do not come back unless they change.
 
-Kept in the database as one text: the id of each ignored difference and how large it was then.
+Kept in the database as two texts: the ids of the differences that wait, and the id of each ignored one with
+how large it was then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,21 @@ from fundarb.engine.compare import Mismatch
 from fundarb.store.database import Store
 
 _KEY: Final = "reconcile.ignored"
+TOLD: Final = "reconcile.told"
+"""Under which key the differences of the last walk stand, an id in each line."""
+
+
+def standing(store: Store) -> frozenset[str]:
+    """The ids of all differences between books and venue that the last walk left: those that wait for what
+    explains them or for an answer, and those that are to stay.
+    """
+    return frozenset((store.meta.get(TOLD) or "").split()) | _ignored(store).keys()
+
+
+def _ignored(store: Store) -> dict[str, str]:
+    text = store.meta.get(_KEY)
+    found: dict[str, str] = {} if text is None else json.loads(text)
+    return found
 
 
 class Remembered:
@@ -41,9 +57,7 @@ class Remembered:
             self._write({name: size for name, size in known.items() if name in wanted})
 
     def _read(self) -> dict[str, str]:
-        text = self._store.meta.get(_KEY)
-        found: dict[str, str] = {} if text is None else json.loads(text)
-        return found
+        return _ignored(self._store)
 
     def _write(self, known: dict[str, str]) -> None:
         self._store.meta.set(_KEY, json.dumps(known, sort_keys=True))

@@ -87,9 +87,13 @@ class Reporter:
                     groups = by_symbol(groups)
             else:
                 groups = self._by_time(query, span, positions=positions)
-            coverages = Coverages(self._store, span.stop)
-            rows = tuple(_row(key, group, coverages=coverages) for key, group in groups.items())
+            coverages = Coverages(self._store, span.stop, since=query.since)
+            rows = tuple(
+                _row(key, group, coverages=_judges(coverages, key, by=query.by))
+                for key, group in groups.items()
+            )
             whole = _whole(groups)
+            whole.valued = not span.unknown
             total = _row("total", whole, coverages=coverages)
             tied = tie_out(self._store, span, total=whole.pnl, sums=sums)
         return PnlReport(
@@ -102,7 +106,13 @@ class Reporter:
             valued_at=span.end.at if span.end is not None else None,
             live=span.live,
             method=METHOD,
-            warnings=span.warnings,
+            warnings=(
+                *span.warnings,
+                *span.said,
+                *coverages.unread(),
+                *_unmeasured(groups),
+                *coverages.warnings(whole.positions),
+            ),
         )
 
     def funding(self, query: ReportQuery) -> FundingReport:
@@ -179,10 +189,11 @@ class Reporter:
             if result == EMPTY and not change and (position.opened_at is None or name in late):
                 continue  # a plan that never traded
             group = Group(result + Pnl(unrealised=change, slippage=slippage.get(name, ZERO)), [position])
+            group.valued = name not in span.unknown
             self._stretch(group, position, capitals=capitals, since=query.since, until=span.stop)
             groups[name] = group
-        if rest != EMPTY:
-            groups[ACCOUNT_ROW] = Group(rest, [])
+        if rest != EMPTY or span.unknown:
+            groups[ACCOUNT_ROW] = Group(rest, [], valued=not span.unknown)
         return groups
 
     @staticmethod
@@ -216,21 +227,27 @@ class Reporter:
         for at, cost in ledger.read.slippage_by_day(since=query.since, until=query.until):
             key = period(at, query.by)
             results[key] = results.get(key, EMPTY) + Pnl(slippage=cost)
-        for key, change in self._unrealised_by_time(query, span).items():
-            results[key] = results.get(key, EMPTY) + Pnl(unrealised=change)
-        groups = {key: Group(results[key], []) for key in sorted(results)}
+        changes = self._unrealised_by_time(query, span)
+        for key, change in changes.items():
+            if change:
+                results[key] = results.get(key, EMPTY) + Pnl(unrealised=change)
+        held = [item for one in positions.values() for item in _periods(one, query, stop=span.stop)]
+        keys = {*results, *(key for key, begin, end in held if begin < end)}
+        groups = {key: Group(results.get(key, EMPTY), []) for key in sorted(keys)}
         capitals = Capitals(self._store, positions, buffer=self._buffer)
         for position in positions.values():
             for key, begin, end in _periods(position, query, stop=span.stop):
                 group = groups.get(key)
-                if group is not None:
+                if group is not None and begin <= end:
                     group.positions.append(position)
                     self._stretch(group, position, capitals=capitals, since=begin, until=end)
+        unpriced = period(span.end.at, query.by) if span.unknown and span.end is not None else None
+        _mark_measured(groups, changes, unpriced=unpriced)
         return groups
 
     def _unrealised_by_time(self, query: ReportQuery, span: Span) -> dict[str, Decimal]:
         """How the unrealised result changed in each period, as the points that tied saw it; the changes add
-        up to the whole.
+        up to the whole. A period without a point is not in it: what it changed is in the next one that has.
         """
         if span.start is None or span.end is None or span.start == span.end:
             return {}
@@ -243,28 +260,36 @@ class Reporter:
             key = period(point.at, query.by)
             changes[key] = changes.get(key, ZERO) + point.unrealised - before
             before = point.unrealised
-        return {key: change for key, change in changes.items() if change}
+        return changes
 
 
 def _row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     """A group as a row."""
     pnl = group.pnl
     waits = sum(coverages.pending(position) for position in group.positions)
-    coverage = worst(coverages.of(position) for position in group.positions)
-    unknown = coverage is Coverage.MISSING or (waits > 0 and not pnl.funding)
-    net = None if unknown else pnl.net
-    apr, reason = group.time.apr(net)
+    alone = bool(group.positions) and key != "total" and not _is_period(key)
+    beside = [] if alone else [coverages.of_account()]
+    coverage = worst([*(coverages.of(position) for position in group.positions), *beside])
+    read = worst([*(coverages.read(position) for position in group.positions), *beside])
+    missing = coverage is Coverage.MISSING
+    if not group.valued and not missing:
+        coverage = Coverage.PARTIAL
+    unpaid = read is not Coverage.COMPLETE or waits > 0
+    unknown = missing or (unpaid and not pnl.funding)
+    net = None if unknown or not group.valued else pnl.net
+    # a yield of some of the funding over all of the time, or of many days' prices on one, would be none
+    apr, reason = group.time.apr(None if read is not Coverage.COMPLETE or group.spread else net)
     at_decision = sum((position.notional for position in group.positions), ZERO)
     mean = group.time.notional
     return PnlRow(
         key=key,
         funding=None if unknown else pnl.funding,
-        basis_pnl=pnl.basis_pnl,
-        fees=pnl.fees,
-        interest=pnl.interest,
+        basis_pnl=pnl.basis_pnl if group.valued else None,
+        fees=None if missing else pnl.fees,
+        interest=None if missing else pnl.interest,
         slippage=pnl.slippage,
         realised=pnl.realised,
-        unrealised=pnl.unrealised,
+        unrealised=pnl.unrealised if group.valued else None,
         net=net,
         notional=at_decision if mean is None else cash(mean),
         days=(years(group.time.length) * 365).quantize(_DAYS),
@@ -274,9 +299,44 @@ def _row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
         dust=pnl.dust,
         suspense=pnl.suspense,
         pending=waits,
-        fees_by_coin=pnl.fees_by_coin,
+        fees_by_coin={} if missing else pnl.fees_by_coin,
         net_apr_reason=reason,
     )
+
+
+def _mark_measured(
+    groups: Mapping[str, Group], changes: Mapping[str, Decimal], *, unpriced: str | None
+) -> None:
+    """Say of each period, oldest first, whether its prices were measured, and whether those of unmeasured
+    ones before it are in it; ``unpriced`` is the one whose point lacks a price.
+    """
+    waiting = False
+    for key, group in groups.items():
+        group.valued = key in changes or not group.positions
+        group.spread = waiting and key in changes
+        waiting = not group.valued or (waiting and key not in changes)
+        if key == unpriced:
+            group.valued = False
+
+
+def _is_period(key: str) -> bool:
+    """Whether a row is of a day or month: ``2026-11-22`` or ``2026-11``."""
+    return key[:4].isdecimal() and key[4:5] == "-"
+
+
+def _judges(coverages: Coverages, key: str, *, by: By) -> Coverages:
+    """What judges a row: that of the whole span, or of its day or month."""
+    return coverages.within(*bounds(key)) if by in {By.DAY, By.MONTH} else coverages
+
+
+def _unmeasured(groups: Mapping[str, Group]) -> tuple[str, ...]:
+    """Which days or months have no point of the equity curve, and where their result stands."""
+    names = [key for key, group in groups.items() if not group.valued and _is_period(key)]
+    if not names:
+        return ()
+    later = [key for key, group in groups.items() if group.spread]
+    where = f"; what their prices brought is in {', '.join(later)}" if later else ""
+    return (f"prices of {', '.join(names)} were not measured: unrealised is not known{where}",)
 
 
 def _whole(groups: Mapping[str, Group]) -> Group:

@@ -4,51 +4,112 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import datetime
 
 from fundarb.core.instants import floor_hour
 from fundarb.core.pnl import Coverage
 from fundarb.core.records import PositionRecord
-from fundarb.engine.collect import SOURCES, read_until
+from fundarb.core.states import IntentState
+from fundarb.engine.collect import read_until
+from fundarb.engine.opening import SOURCES
+from fundarb.engine.remembered import standing
 from fundarb.store.database import Store
 
 
 class Coverages:
-    """The coverage of everything until one instant."""
+    """The coverage of what fell due between two instants (``since`` None: from the opening on)."""
 
-    def __init__(self, store: Store, until: datetime) -> None:
-        """Reads the cursors of all sources, and which settlements are pending."""
+    def __init__(self, store: Store, until: datetime, *, since: datetime | None = None) -> None:
+        """Reads the cursors of all sources, which settlements are pending, and what reconcile left open."""
         self._until = until
+        self._since = since
         self._cursors: Mapping[str, datetime | None] = {name: read_until(store, name) for name in SOURCES}
-        self._opened = store.ledger.opened_at is not None
-        self._known: dict[str, Coverage] = {}
-        self._pending: dict[str, int] = {}
-        for item in store.ledger.log.pending_settlements():
-            self._pending[item.position_id] = self._pending.get(item.position_id, 0) + 1
+        self._opened = store.ledger.opened_at
+        self._differences = standing(store)
+        self._in_doubt = {
+            intent.position_id for intent in store.intents.open() if intent.state is IntentState.UNCERTAIN
+        }
+        self._pending = tuple(
+            (item.position_id, item.settled_at) for item in store.ledger.log.pending_settlements()
+        )
+
+    def within(self, since: datetime, until: datetime) -> Coverages:
+        """The same of a part of the span; nothing is read again."""
+        part = copy(self)
+        part._since = since if self._since is None else max(since, self._since)  # noqa: SLF001
+        part._until = min(until, self._until)  # noqa: SLF001
+        return part
 
     def pending(self, position: PositionRecord) -> int:
         """How many settlements of a position the venue has not shown yet."""
-        return self._pending.get(position.position_id, 0)
+        return sum(
+            owner == position.position_id and (self._since is None or at >= self._since) and at <= self._until
+            for owner, at in self._pending
+        )
+
+    def open_questions(self, position: PositionRecord) -> tuple[str, ...]:
+        """What the books of an open position do not know yet: a leg that is not at the venue as it is here
+        (closed by hand, say) until it is answered, an order whose fate is unknown.
+        """
+        if position.closed_at is not None:
+            return ()
+        legs = (f"perp_size:{position.perp_symbol}", f"spot_short:{position.base}")
+        found = [f"books and venue differ ({name})" for name in legs if name in self._differences]
+        if position.position_id in self._in_doubt:
+            found.append("an order is in doubt")
+        return tuple(found)
+
+    def warnings(self, positions: Iterable[PositionRecord]) -> tuple[str, ...]:
+        """What to say with the rows of these positions."""
+        return tuple(
+            f"{position.base}: {question}; its figures are not complete before that is settled, "
+            "`fundarb reconcile` says how"
+            for position in positions
+            for question in self.open_questions(position)
+        )
 
     def of(self, position: PositionRecord) -> Coverage:
         """How much of what was due to a position has been read from the venue's log."""
-        found = self._known.get(position.position_id)
-        if found is None:
-            found = self._known[position.position_id] = self._judged(position)
-        return found
+        found = self.read(position)
+        unsettled = self.pending(position) or self.open_questions(position)
+        return Coverage.PARTIAL if found is Coverage.COMPLETE and unsettled else found
 
-    def _judged(self, position: PositionRecord) -> Coverage:
-        """Funding falls due on full hours only: until the first of them nothing can be missing."""
-        due = floor_hour(min(position.closed_at or self._until, self._until))
-        since = position.created_at
-        if due <= since:
+    def read(self, position: PositionRecord) -> Coverage:
+        """How far the venue's log has been read for a position, whatever it showed."""
+        return self._judged(position.created_at, position.closed_at)
+
+    def of_account(self) -> Coverage:
+        """How much of what falls due to the account itself (interest, what others do) has been read."""
+        if self._opened is None:
+            return Coverage.COMPLETE  # there is no account yet
+        return self._judged(self._opened, None)
+
+    def _judged(self, begun: datetime, ended: datetime | None) -> Coverage:
+        """Funding and interest fall due on full hours only: until the first of them nothing can be
+        missing.
+        """
+        due = floor_hour(min(ended or self._until, self._until))
+        since = begun if self._since is None else max(begun, self._since)
+        if due <= begun or due < since:
             return Coverage.COMPLETE
-        cursors = self._cursors.values()
-        if not self._opened or any(cursor is None or cursor <= since for cursor in cursors):
+        read = [cursor for cursor in self._cursors.values() if cursor is not None]
+        if self._opened is None or len(read) < len(self._cursors):
             return Coverage.MISSING
-        read = all(cursor is not None and cursor >= due for cursor in cursors)
-        return Coverage.COMPLETE if read and not self.pending(position) else Coverage.PARTIAL
+        if min(read) >= due:
+            return Coverage.COMPLETE
+        return Coverage.MISSING if min(read) <= since else Coverage.PARTIAL
+
+    def unread(self) -> tuple[str, ...]:
+        """Until when the log has been read, where that is not far enough."""
+        if self.of_account() is Coverage.COMPLETE:
+            return ()
+        read = [cursor for cursor in self._cursors.values() if cursor is not None]
+        if len(read) < len(self._cursors):
+            return ("the venue's log has not been read yet: what it paid and took is not in here",)
+        when = f"{min(read):%Y-%m-%d %H:%M} UTC"
+        return (f"the venue's log has been read until {when}: what it paid and took since is not in here",)
 
     def of_sources(self) -> dict[str, Coverage]:
         """Until when each source has been read, against the last full hour."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -46,6 +46,17 @@ class EquityRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DailyReturn:
+    """What one full day (UTC) brought: ``result`` in quote, ``rate`` as a fraction of the equity at its
+    beginning.
+    """
+
+    day: str
+    result: Decimal
+    rate: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EquityReport:
     """``report equity``. Ratios are fractions; None where they cannot be known (``notes`` says why).
 
@@ -57,6 +68,7 @@ class EquityReport:
     """
 
     rows: tuple[EquityRow, ...]
+    daily: tuple[DailyReturn, ...]
     max_drawdown: Decimal | None
     sharpe: Decimal | None
     sharpe_error: Decimal | None
@@ -84,7 +96,7 @@ def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None, buffer
     firm = [row for row in rows if not row.provisional]
     notes: list[str] = []
     daily = daily_returns(firm)
-    ratio = returns.sharpe(daily)
+    ratio = returns.sharpe([day.rate for day in daily])
     if ratio is None:
         notes.append(f"sharpe: needs {returns.FEWEST} full days that differ, there are {len(daily)}")
     else:
@@ -102,6 +114,7 @@ def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None, buffer
     exposed, busy = _exposure(store, firm, buffer=buffer)
     return EquityReport(
         rows=rows,
+        daily=tuple(replace(day, rate=day.rate.quantize(_RATIO)) for day in daily),
         max_drawdown=_cut(fall),
         sharpe=_cut(ratio.ratio, _FIGURE) if ratio else None,
         sharpe_error=_cut(ratio.error, _FIGURE) if ratio else None,
@@ -140,7 +153,7 @@ def _rows(store: Store, found: Sequence[EquityPoint]) -> tuple[EquityRow, ...]:
     )
 
 
-def daily_returns(rows: Iterable[EquityRow]) -> tuple[Decimal, ...]:
+def daily_returns(rows: Iterable[EquityRow]) -> tuple[DailyReturn, ...]:
     """The return of each full day (UTC), oldest first: what the result gained from one day's last point to
     the next one's, over the equity at its beginning. The day in progress, the first one, and days beside one
     without a point are left out.
@@ -153,7 +166,8 @@ def daily_returns(rows: Iterable[EquityRow]) -> tuple[Decimal, ...]:
     for before, day in pairwise(days):
         start, end = last[before], last[day]
         if day - before == _DAY and start.equity > ZERO:
-            found.append((end.result - start.result) / start.equity)
+            gain = end.result - start.result
+            found.append(DailyReturn(day=day.isoformat(), result=gain, rate=gain / start.equity))
     return tuple(found)
 
 

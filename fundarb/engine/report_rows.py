@@ -50,19 +50,21 @@ class PnlRow:
     unrealised``.
 
     ``funding`` and ``net`` are None while nothing is known of the funding that was due (coverage
-    "missing" or all of it pending). ``slippage`` is contained in ``basis_pnl``. ``notional`` is the mean over
-    ``days`` of the quote value of one leg, summed over positions. ``net_apr_on_capital`` is simple, on what
-    was tied up for as long as it was; None where that was less than a day, or nothing (``net_apr_reason``).
+    "missing" or all of it pending), ``fees`` and ``interest`` at "missing" as well. ``unrealised``,
+    ``basis_pnl`` and ``net`` are None where a price is missing, or a day was not measured.
+    ``slippage`` is contained in ``basis_pnl``. ``notional`` is the mean over ``days`` of the quote value of
+    one leg, summed over positions. ``net_apr_on_capital`` is simple, on what was tied up for as long as it
+    was; None where that was less than a day, or nothing (``net_apr_reason``).
     """
 
     key: str
     funding: Decimal | None
-    basis_pnl: Decimal
-    fees: Decimal
-    interest: Decimal
+    basis_pnl: Decimal | None
+    fees: Decimal | None
+    interest: Decimal | None
     slippage: Decimal
     realised: Decimal
-    unrealised: Decimal
+    unrealised: Decimal | None
     net: Decimal | None
     notional: Decimal
     days: Decimal
@@ -124,6 +126,10 @@ class Group:
     pnl: Pnl
     positions: list[PositionRecord]
     time: Stretch = field(default_factory=Stretch)
+    valued: bool = True
+    """Whether what is unrealised of it is known."""
+    spread: bool = False
+    """Whether what is unrealised of it is of the unmeasured days before as well."""
 
 
 _DAY: Final = timedelta(days=1)
@@ -167,6 +173,7 @@ def by_symbol(groups: Mapping[str, Group]) -> dict[str, Group]:
             continue
         known.pnl += group.pnl
         known.positions += group.positions
+        known.valued = known.valued and group.valued
         known.time.absorb(group.time)
     return found
 

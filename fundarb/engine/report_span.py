@@ -41,6 +41,25 @@ class Span:
         return after - before
 
     @property
+    def unknown(self) -> frozenset[str]:
+        """The positions whose unrealised result cannot be told at one end, for want of a price."""
+        if self.start is None or self.end is None or self.start == self.end:
+            return frozenset()
+        return self.start.unknown | self.end.unknown
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What has no price, in words."""
+        if not self.unknown:
+            return ()
+        points = [point for point in (self.start, self.end) if point is not None and point.unknown]
+        return tuple(
+            f"no price of {', '.join(point.unpriced)} at {point.at:%Y-%m-%d %H:%M}: what is unrealised of it "
+            "is not known, nor the equity"
+            for point in points
+        )
+
+    @property
     def changed(self) -> frozenset[str]:
         """The positions that are valued at either end."""
         ends = (self.start, self.end)
@@ -87,7 +106,7 @@ def find_span(
 
 def tie_out(store: Store, span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:
     """The identity over the span; ``total`` is the result of all rows, ``sums`` what they were made of."""
-    if span.start is None or span.end is None:
+    if span.start is None or span.end is None or span.unknown:
         return TieOutRow(equity_start=None, equity_end=None, explained=None, unexplained=None)
     since, until = span.query.since, span.query.until
     found = TieOut(

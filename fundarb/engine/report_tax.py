@@ -17,23 +17,28 @@ from typing import Final
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.lots import Lot, LotMethod, Lots
 from fundarb.core.money import ZERO, cash
-from fundarb.core.orders import Leg
+from fundarb.core.pnl import Coverage
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import TaxEntry
 
 _WORDS: Final = {Account.FUNDING: "funding", Account.INTEREST: "interest", Account.FEES: "fee"}
+_CARRIED: Final = frozenset({Account.EXTERNAL, Account.LOAN})
 _PAIRED: Final = ("TRADE", "CONVERT", "CURRENCY", "SPOT_REPAYMENT", "LIQUIDATION")
+_EXCHANGES: Final = ("CONVERT", "CURRENCY", "SPOT_REPAYMENT")
+_BACK: Final = "reversal:"
 METHOD: Final = "lots of the whole account; fees are rows of their own; USDC taken one for one with USDT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxRow:
-    """One taxable fact, amounts in quote. ``kind``: ``sale`` of coins, ``fee`` (paid in coins: a disposal at
-    their worth; and in any case an expense), ``perp`` (a contract closed), ``funding``, ``interest``.
+    """One taxable fact, amounts in quote. ``kind``: ``sale`` of coins, ``fee`` and ``interest`` (paid in
+    coins: a disposal at their worth; and in any case a row of what was paid), ``perp`` (a contract closed),
+    ``funding``, ``exchange`` (of one quote coin for another), ``suspense`` (coins gone and nobody knows why).
 
-    ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). ``acquired`` is None
-    for averaged lots and for coins that came before the books. ``expense`` + = paid.
+    ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). Both are None, never
+    zero, where no other row says what the coins brought. ``acquired`` is None for averaged lots and for coins
+    that came before the books. ``expense`` + = paid.
     """
 
     time: datetime
@@ -41,9 +46,9 @@ class TaxRow:
     asset: str
     quantity: Decimal
     acquired: datetime | None
-    proceeds: Decimal
+    proceeds: Decimal | None
     cost: Decimal
-    gain: Decimal
+    gain: Decimal | None
     expense: Decimal
     position_id: str | None
     source_id: str
@@ -61,14 +66,17 @@ class TaxLot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxReport:
-    """``report tax``. ``gains`` is the sum of all gains less expenses under each method: the difference
-    between them is in ``held``, never lost.
+    """``report tax``. ``gains`` is the sum of all known gains less expenses under each method: the difference
+    between them is in ``held``, never lost. ``unknown`` counts the rows whose gain is in no sum because it is
+    not known; ``coverage`` is then ``partial``.
     """
 
     rows: tuple[TaxRow, ...]
     held: tuple[TaxLot, ...]
     lots: LotMethod
     gains: dict[str, Decimal]
+    unknown: int
+    coverage: Coverage
     method: str
 
 
@@ -78,13 +86,17 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
         entries = store.ledger.read.tax_entries(until=query.until)
     made = {each: _Return(each).made(entries) for each in LotMethod}
     rows = {each: [row for row in found.rows if _inside(row, query)] for each, found in made.items()}
+    unknown = sum(row.gain is None for row in rows[method])
     return TaxReport(
         rows=tuple(rows[method]),
         held=tuple(made[method].held()),
         lots=method,
         gains={
-            each.value: sum((row.gain - row.expense for row in found), ZERO) for each, found in rows.items()
+            each.value: sum(((row.gain or ZERO) - row.expense for row in found), ZERO)
+            for each, found in rows.items()
         },
+        unknown=unknown,
+        coverage=Coverage.PARTIAL if unknown else Coverage.COMPLETE,
         method=METHOD,
     )
 
@@ -103,8 +115,9 @@ class _Return:
 
     def made(self, entries: Sequence[TaxEntry]) -> _Return:
         """Fact by fact, in the order of time; the rows of one exchange of coins count as one fact."""
-        for _, group in groupby(entries, key=_fact):
-            self._book(list(group))
+        for _, moment in groupby(entries, key=lambda item: item.at):
+            for fact in _facts(list(moment)):
+                self._book(fact)
         return self
 
     def held(self) -> Iterator[TaxLot]:
@@ -113,46 +126,39 @@ class _Return:
             for lot in lots.held:
                 yield TaxLot(asset=asset, acquired=lot.acquired, quantity=lot.quantity, cost=lot.cost)
 
-    def _book(self, fact: Sequence[TaxEntry]) -> None:
-        received = sum(
-            (item.amount for item in fact if item.coin in QUOTE_COINS and item.account is Account.WALLET),
-            ZERO,
-        )
-        quote_fees = sum(
-            (item.amount for item in fact if item.coin in QUOTE_COINS and item.account is Account.FEES), ZERO
-        )
-        for item in fact:
+    def _book(self, fact: _Fact) -> None:
+        shares = fact.shares()
+        for item in fact.entries:
             if item.account is Account.WALLET and item.coin not in QUOTE_COINS:
-                self._coins(item, fact, proceeds=received + quote_fees)
-            elif item.account in _WORDS or (item.account is Account.REALISED and item.leg is Leg.PERP):
-                self._payment(item)
+                self._coins(item, fact.counters.get(id(item)), share=shares.get(id(item)))
+            elif item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
+                self._payment(item, known=fact.complete)
 
-    def _coins(self, item: TaxEntry, fact: Sequence[TaxEntry], *, proceeds: Decimal) -> None:
-        """Coins in or out of the wallet."""
+    def _coins(self, item: TaxEntry, counter: TaxEntry | None, *, share: Decimal | None) -> None:
+        """Coins in or out of the wallet; ``share`` is what the exchange that they belong to says they cost
+        or brought.
+        """
         lots = self._lots.setdefault(item.coin, Lots(self._method))
         if item.amount > ZERO:
-            lots.acquire(Lot(item.at, item.amount, item.value))
+            lots.acquire(Lot(item.at, item.amount, item.value if share is None else share))
             return
         sold = lots.dispose(-item.amount)
-        if any(other.account in {Account.EXTERNAL, Account.LOAN} for other in fact):
+        against = None if counter is None else counter.account
+        if against in _CARRIED:
             return  # carried away, not sold
-        fee = next(
-            (
-                other.value
-                for other in fact
-                if other.account is Account.FEES and other.coin == item.coin and other.amount == -item.amount
-            ),
-            None,
-        )
-        worth = fee if fee is not None else max(proceeds, ZERO)
-        self._disposed(item, sold, kind="sale" if fee is None else "fee", proceeds=worth)
+        if counter is not None and against in _WORDS:
+            self._disposed(item, sold, kind=_WORDS[counter.account], proceeds=counter.value)
+        else:
+            kind = "suspense" if against is Account.SUSPENSE else "sale"
+            self._disposed(item, sold, kind=kind, proceeds=share)
 
-    def _disposed(self, item: TaxEntry, sold: Iterable[Lot], *, kind: str, proceeds: Decimal) -> None:
-        """A row for each lot; proceeds in proportion, the last takes the rest."""
-        whole, left, parts = -item.amount, proceeds, list(sold)
-        for number, lot in enumerate(parts):
-            share = left if number + 1 == len(parts) else cash(proceeds * lot.quantity / whole)
-            left -= share
+    def _disposed(self, item: TaxEntry, sold: Iterable[Lot], *, kind: str, proceeds: Decimal | None) -> None:
+        """A row for each lot; proceeds by quantity."""
+        parts = list(sold)
+        shares: Sequence[Decimal | None] = (
+            [None] * len(parts) if proceeds is None else _split(proceeds, [lot.quantity for lot in parts])
+        )
+        for lot, share in zip(parts, shares, strict=True):
             self.rows.append(
                 replace(
                     _row(item, kind),
@@ -160,24 +166,28 @@ class _Return:
                     acquired=lot.acquired,
                     proceeds=share,
                     cost=lot.cost,
-                    gain=share - lot.cost,
+                    gain=None if share is None else share - lot.cost,
                 )
             )
 
-    def _payment(self, item: TaxEntry) -> None:
+    def _payment(self, item: TaxEntry, *, known: bool) -> None:
         """A payment, a result of a contract, or an expense."""
-        kind = _WORDS.get(item.account, "perp")
+        kind = _WORDS.get(item.account)
         if item.account is Account.FEES:
-            self.rows.append(replace(_row(item, kind), expense=item.value))
-        else:
+            self.rows.append(replace(_row(item, "fee"), expense=item.value))
+        elif kind is not None:
             self.rows.append(replace(_row(item, kind), gain=-item.value))
+        elif item.fact.startswith(_EXCHANGES):
+            self.rows.append(replace(_row(item, "exchange"), gain=-item.value if known else None))
+        else:
+            self.rows.append(replace(_row(item, "perp"), gain=-item.value))
 
 
 def _row(item: TaxEntry, kind: str) -> TaxRow:
     return TaxRow(
         time=item.at,
         kind=kind,
-        asset=item.coin if kind in {"sale", "fee", "interest"} else item.symbol,
+        asset=item.symbol if kind in {"perp", "funding"} else item.coin,
         quantity=ZERO,
         acquired=None,
         proceeds=ZERO,
@@ -189,11 +199,94 @@ def _row(item: TaxEntry, kind: str) -> TaxRow:
     )
 
 
-def _fact(item: TaxEntry) -> tuple[datetime, str]:
-    """What belongs together: a journal's entries, and the two rows that the log has of one exchange of
-    coins.
+class _Fact:
+    """The entries of one fact, each side of its exchange of coins, if it is one."""
+
+    def __init__(self, entries: Sequence[TaxEntry]) -> None:
+        """``counters`` says against what each movement of a wallet was booked, by the identity of its
+        entry; a trade of ours has none, its costs being left out.
+        """
+        self.entries = entries
+        self.counters = {
+            id(item): other
+            for item in entries
+            if item.account is Account.WALLET
+            for other in entries
+            if other.account is not Account.WALLET
+            and (other.key, other.coin, other.amount) == (item.key, item.coin, -item.amount)
+        }
+        swapped = [item for item in entries if item.account is Account.WALLET and self._swaps(item)]
+        self.coins = [item for item in swapped if item.coin not in QUOTE_COINS]
+        self._money = [item for item in swapped if item.coin in QUOTE_COINS]
+
+    def moved_cash(self, item: TaxEntry) -> bool:
+        """Whether this is a result that a wallet was changed by: what is realised without it is only told
+        apart between positions.
+        """
+        return item.account is Account.REALISED and any(item is other for other in self.counters.values())
+
+    def _swaps(self, item: TaxEntry) -> bool:
+        counter = self.counters.get(id(item))
+        return counter is None or counter.account is Account.REALISED
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are two sides."""
+        sides = {item.amount > ZERO for item in (*self.coins, *self._money)}
+        return len(sides) == 2
+
+    def shares(self) -> dict[int, Decimal]:
+        """What the coins cost or brought, by the identity of their entries; left out where it is not known:
+        the other side is missing or has no worth, or coins of several kinds went for one sum.
+        """
+        found: dict[int, Decimal] = {}
+        for sign in (1, -1):
+            side = [item for item in self.coins if item.amount * sign > ZERO]
+            others = [item for item in self.coins if item.amount * sign < ZERO]
+            worth = self._worth(others, sign=sign)
+            if not side or worth is None or len({item.coin for item in side}) > 1:
+                continue
+            parts = _split(worth, [abs(item.amount) for item in side])
+            found.update((id(item), part) for item, part in zip(side, parts, strict=True))
+        return found
+
+    def _worth(self, others: Sequence[TaxEntry], *, sign: int) -> Decimal | None:
+        """What stands on the other side of coins that came (+1: what they cost) or went (−1: what they
+        brought).
+        """
+        money = -sign * sum((item.amount for item in self._money), ZERO)
+        if sign > 0 and others:
+            return None  # coins for coins: they came at their price
+        if not self.complete or money < ZERO or any(not item.value for item in others):
+            return None
+        return money + sum((item.value for item in others), ZERO)
+
+
+def _facts(moment: Sequence[TaxEntry]) -> list[_Fact]:
+    """What belongs together of one instant: a journal's entries, and the rows that the log has of one
+    exchange of coins. Those have their trade in common, else their number, else nothing but the instant, the
+    kind and the symbol.
     """
-    if item.key.startswith("tx:") and item.fact.startswith(_PAIRED):
-        _, number, kind, _, trade, _ = item.key.split(":", 5)
-        return item.at, f"{kind}:{trade or number}"
-    return item.at, item.key
+    found: dict[str, list[TaxEntry]] = {}
+    for item in moment:
+        found.setdefault(_name(item, moment), []).append(item)
+    return [_Fact(entries) for entries in found.values()]
+
+
+def _name(item: TaxEntry, moment: Sequence[TaxEntry]) -> str:
+    back = _BACK if item.key.startswith(_BACK) else ""
+    key = item.key.removeprefix(back)
+    if not (key.startswith("tx:") and item.fact.startswith(_PAIRED)):
+        return item.key
+    _, number, kind, _, trade, _ = key.split(":", 5)
+    if trade:
+        return f"{back}{kind}:{trade}"
+    mates = {other.key for other in moment if other.key.startswith(f"{back}tx:{number}:{kind}:")}
+    return f"{back}{kind}:{number}" if len(mates) > 1 else f"{back}{kind}::{item.symbol}"
+
+
+def _split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
+    """A sum in proportion to the weights; the last takes the rest."""
+    whole = sum(weights, ZERO)
+    parts = [cash(total * weight / whole) for weight in weights[:-1]]
+    return [*parts, total - sum(parts, ZERO)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -54,12 +54,11 @@ def steps(fills: Iterable[Traded]) -> tuple[Step, ...]:
 
 @dataclass(slots=True)
 class Stretch:
-    """The time that positions were open: from when to when, and ``Σ notional · years`` and ``Σ capital ·
-    years`` over it.
+    """The times that positions were open, each from when to when, and ``Σ notional · years`` and
+    ``Σ capital · years`` over it.
     """
 
-    since: datetime | None = None
-    until: datetime | None = None
+    held: list[tuple[datetime, datetime]] = field(default_factory=list)
     notional_years: Decimal = ZERO
     capital_years: Decimal = ZERO
 
@@ -67,14 +66,17 @@ class Stretch:
         """Take over another one's time and capital."""
         self.notional_years += other.notional_years
         self.capital_years += other.capital_years
-        if other.since is not None and other.until is not None:
-            self.since = other.since if self.since is None else min(self.since, other.since)
-            self.until = other.until if self.until is None else max(self.until, other.until)
+        self.held += other.held
 
     @property
     def length(self) -> timedelta:
-        """From the first to the last moment."""
-        return self.until - self.since if self.since is not None and self.until is not None else _NOTHING
+        """How long anything was held: what overlaps counts once, a pause between two not at all."""
+        total, covered = _NOTHING, None
+        for begin, end in sorted(self.held):
+            begun = begin if covered is None else max(begin, covered)
+            total += max(end - begun, _NOTHING)
+            covered = end if covered is None else max(end, covered)
+        return total
 
     @property
     def notional(self) -> Decimal | None:
@@ -86,7 +88,7 @@ class Stretch:
         """A result over the capital and the time that it took, simple, a fraction; or why there is none."""
         if net is None:
             return None, "the result is not known yet"
-        if self.since is None:
+        if not self.held:
             return None, NOTHING_HELD
         if self.length < SHORTEST:
             return None, TOO_SHORT
@@ -121,7 +123,7 @@ class Capitals:
             return None
         bound = _integral(self._steps.get(position.position_id, ()), first, until=last)
         factor = Capital(Decimal(1), position.leverage, self._buffer).amount
-        return Stretch(first, last, bound, bound * factor)
+        return Stretch([(first, last)], bound, bound * factor)
 
 
 def _integral(made: Sequence[Step], since: datetime, *, until: datetime) -> Decimal:

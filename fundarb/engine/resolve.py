@@ -3,7 +3,9 @@
 An order is adopted as soon as any of the three sources shows it. It is ABSENT only when the venue can no
 longer admit it (its lease has run out), all three sources missed it three times in a row over at least 30 s,
 neither the position nor the coin balance changed in a way that nothing else explains, and neither the
-transaction log nor the venue's answer to the create says that it exists. Time alone proves nothing.
+transaction log nor the venue's answer to the create says that it exists. A miss counts only where the sources
+show the newest other order that the venue is known to have: otherwise they lag. An order that the venue has
+acknowledged is never ABSENT. Time alone proves nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.events import IntentResolved
-from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Execution, Leg, Outcome
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, IntentTrigger
 from fundarb.crash import Point
 from fundarb.engine.alerts import alert_once, halt, was_told
+from fundarb.engine.beside import Beside
 from fundarb.engine.collect import Collector
 from fundarb.engine.desk import MISS_SPAN, MISSES, Desk
 from fundarb.engine.orders import OrderDesk, same_order
@@ -31,10 +33,13 @@ from fundarb.errors import Unavailable
 _PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=5)
 _ADMISSION_GRACE = timedelta(seconds=1)
-_AHEAD = timedelta(minutes=1)
 _JUST_AFTER = timedelta(milliseconds=20)
 _LOOK_BACK = 500
 """Answers among which that of an order in doubt is looked for."""
+_LISTED = timedelta(hours=12)
+"""So long every order is surely listed: the venue forgets fully cancelled ones after a day."""
+_FORGOTTEN = timedelta(hours=25)
+"""After so long an order that is in no list has traded nothing: only such orders are forgotten."""
 
 
 @dataclass(slots=True)
@@ -99,7 +104,7 @@ class Resolver:
 
     def _overdue(self, intent: IntentRecord) -> bool:
         """Whether an order is in doubt for longer than one may be: nobody has to have waited for it."""
-        return self._desk.clock.now() - intent.signed_at >= self._desk.rules.t_recover
+        return self._age(intent) >= self._desk.rules.t_recover
 
     def _next_proofs(self, intents: list[IntentRecord]) -> Iterator[timedelta]:
         """How long until something new can be concluded of each: its lease ends, its misses span long
@@ -142,7 +147,7 @@ class Resolver:
             expired = self.lease_over(intent)
             if executions:
                 return self._from_executions(intent, executions) if expired else intent
-            if not expired:
+            if not expired or self._lists_lag(intent):
                 return intent
             return self._missed(intent)
         except Unavailable:
@@ -170,6 +175,34 @@ class Resolver:
             return intent
         found = self._desk.store.executions.of_link(intent.link_id)
         return self._announce(self._orders.finish(intent, found, message=""), "executions found")
+
+    def _lists_lag(self, intent: IntentRecord) -> bool:
+        """Whether the sources are known to show a picture of the past: they lack this order, which the venue
+        has acknowledged, or the newest other one that it has. Then a miss says nothing, and counting begins
+        anew.
+        """
+        acknowledged = bool(intent.order_id) and self._age(intent) < _FORGOTTEN
+        if not acknowledged and self._canary_is_missing(intent) is None:
+            return False
+        self._misses.pop(intent.link_id, None)
+        return True
+
+    def _canary_is_missing(self, intent: IntentRecord) -> IntentRecord | None:
+        """The newest other order that the venue is known to have, if the sources do not show it."""
+        canary = self._desk.store.intents.last_acknowledged(besides=intent.link_id)
+        if canary is None or self._age(canary) >= _LISTED or self._shown(canary):
+            return None
+        return canary
+
+    def _age(self, intent: IntentRecord) -> timedelta:
+        return self._desk.clock.now() - intent.signed_at
+
+    def _shown(self, intent: IntentRecord) -> bool:
+        """Whether the sources show an order that the venue has, and fills of one that has traded."""
+        if self._orders.look_up(intent) is None:
+            return False
+        read = self._desk.exchange.executions_of
+        return not intent.filled or bool(read(intent.category, intent.symbol, link_id=intent.link_id))
 
     def _missed(self, intent: IntentRecord) -> IntentRecord:
         """Count one complete miss; prove absence once there are enough of them and nothing moved
@@ -213,8 +246,12 @@ class Resolver:
         )
 
     def declare_absent(self, intent: IntentRecord, *, how: str) -> IntentRecord:
-        """Write down that the venue never had this order, and by what that is known."""
+        """Write down that the venue never had this order, and by what that is known; of one that it has
+        acknowledged, that it ended with nothing.
+        """
         store = self._desk.store
+        if intent.order_id:
+            return self._announce(self._orders.finish(intent, (), message="it traded nothing"), how)
         with store.transaction(before=Point.RESOLVE_BEFORE_COMMIT, after=Point.RESOLVE_AFTER_COMMIT):
             intent = store.intents.advance(
                 intent.link_id, IntentTrigger.PROVED_ABSENT, message="the venue never had this order"
@@ -230,7 +267,10 @@ class Resolver:
             return "the venue shows it"
         if self._desk.exchange.executions_of(intent.category, intent.symbol, link_id=intent.link_id):
             return "the venue shows fills of it"
-        return "the venue's transaction log shows a trade of it" if self._in_log(intent) else ""
+        if self._in_log(intent):
+            return "the venue's transaction log shows a trade of it"
+        missing = self._canary_is_missing(intent)
+        return "" if missing is None else f"the venue's lists lag: they lack {missing.link_id}, which it has"
 
     def unexplained(self, intent: IntentRecord) -> Decimal:
         """The change of the order's position (contracts) or coin balance that our books do not explain."""
@@ -242,25 +282,11 @@ class Resolver:
         return difference if abs(difference) > self._desk.rules.tolerance else ZERO
 
     def _unexplained_contracts(self, position: PositionRecord) -> Decimal:
-        """The venue's size less ours and less what strangers' fills of this symbol did since the plan was
-        made.
-        """
+        """The venue's size less ours and less what others hold in this symbol."""
         symbol, store = position.perp_symbol, self._desk.store
         held = sum((item.size for item in self._desk.exchange.positions() if item.symbol == symbol), ZERO)
         ours = sum((item.contracts for item in store.positions.active() if item.perp_symbol == symbol), ZERO)
-        rows = store.executions.between(position.created_at, self._desk.clock.now() + _AHEAD)
-        strangers = sum(
-            (
-                row.side.sign * row.quantity
-                for row in rows
-                if row.symbol == symbol
-                and row.category is Category.LINEAR
-                and row.kind.trades
-                and store.executions.owner(row.key)[0] is None
-            ),
-            ZERO,
-        )
-        return held + ours - strangers
+        return held + ours - Beside(store).expected(symbol, position.created_at)
 
     def _announce(self, intent: IntentRecord, how: str) -> IntentRecord:
         if intent.state.terminal:

@@ -37,7 +37,7 @@ from fundarb.core.reasons import Reason
 from fundarb.engine.doctor import NTP_REMEDY, clock_offset
 from fundarb.engine.ports import MarketData
 from fundarb.engine.schedule import Schedule, ScheduleBook
-from fundarb.errors import BadAnswer, ConfigError, Problem
+from fundarb.errors import BadAnswer, ConfigError, Problem, Unavailable
 
 BOOK_DEPTH = 50
 NEAREST = 5
@@ -239,8 +239,12 @@ class Scanner:
         return found
 
     def _with_books(self, run: _Run, candidates: Iterable[Opportunity]) -> dict[str, Opportunity]:
-        """The candidates judged again with the order books that they need, each book read once."""
+        """The candidates judged again with the order books that they need, each book read once. A book that
+        cannot be trusted is its coin's trouble, and so is one that nobody answers for; a second such one is
+        the venue's: ``Unavailable``.
+        """
         found: dict[str, Opportunity] = {}
+        unanswered = 0
         for item in candidates:
             if item.base in found or not item.needs_book:
                 continue
@@ -251,7 +255,10 @@ class Scanner:
                 symbol = pair.spot.symbol if leg is Leg.SPOT else pair.perp.symbol
                 try:
                     books[leg] = self._market.book(leg.category, symbol, depth=BOOK_DEPTH)
-                except BadAnswer as error:
+                except Unavailable as error:
+                    unanswered += not isinstance(error, BadAnswer)
+                    if unanswered > 1:
+                        raise
                     unread.append(
                         Reason("unreadable_book", f"the {leg} book of {symbol} cannot be trusted: {error}")
                     )

@@ -17,8 +17,9 @@ from fundarb.core.events import RecordedEvent, Severity
 from fundarb.core.reasons import Reason
 from fundarb.core.records import Block, BlockKind, WriterRecord
 from fundarb.core.states import PositionState
-from fundarb.engine.collect import SOURCES, read_until
+from fundarb.engine.collect import read_until
 from fundarb.engine.handover import HEARTBEAT_LIMIT, Holder, holder_of
+from fundarb.engine.opening import SOURCES
 from fundarb.engine.unfinished import asked, lasting, unfinished
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
@@ -129,12 +130,14 @@ def job_statuses(
     return tuple(found)
 
 
-def status(store: Store, jobs: tuple[JobStatus, ...]) -> Status:
-    """Read it all at one moment."""
+def status(store: Store, jobs: tuple[JobStatus, ...], *, machine: datetime) -> Status:
+    """Read it all at one moment; ``machine`` is that moment by the machine's clock, which signs of life and
+    the age of commands go by.
+    """
     with store.reading():
         now = store.clock.now()
-        holder = holder_of(store, now)
-        writer = _writer(store.writer.read(), holder, now=now)
+        holder = holder_of(store, machine)
+        writer = _writer(store.writer.read(), holder, now=machine)
         watching = holder is Holder.DAEMON
         sources = tuple(_source(store, name, now=now, watching=watching) for name in SOURCES)
         blocks = store.blocks.active(now)
@@ -148,7 +151,9 @@ def status(store: Store, jobs: tuple[JobStatus, ...]) -> Status:
             positions_open=len(store.positions.active()),
             last_errors=tuple(_error(event) for event in _errors(store, now)),
             commands=tuple(
-                CommandStatus(id=item.id, name=item.name, state=item.state.value, age=now - item.created_at)
+                CommandStatus(
+                    id=item.id, name=item.name, state=item.state.value, age=machine - item.created_at
+                )
                 for item in asked(store)
             ),
         )

@@ -16,7 +16,7 @@ from itertools import islice
 from fundarb.clock import Clock
 from fundarb.core.market import MarketSnapshot, Quote
 from fundarb.core.records import Block, BlockKind, PositionRecord
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.store.database import Store
 
 _STILL = timedelta(minutes=3)
@@ -84,6 +84,7 @@ class Stillness:
     def _lift(self, position: PositionRecord) -> None:
         if self._store.blocks.get(position.base, BlockKind.STALE_DATA) is not None:
             self._store.blocks.clear(position.base, BlockKind.STALE_DATA)
+            alert_over(self._store, ("frozen_quotes",), subject=position.base)
 
 
 def _figures(quote: Quote) -> Figures:

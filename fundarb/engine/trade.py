@@ -158,6 +158,11 @@ class Trader:
         except LookupError:
             return False
 
+    def ended(self, position_id: str) -> TradeResult:
+        """What became of a position that is over."""
+        after = self._desk.store.intents.next_seq(position_id)
+        return trade_result(self._desk, position_id, progress=Progress(), first=after)
+
     def held(self) -> tuple[PositionRecord, ...]:
         """Every position that is not over."""
         return self._desk.store.positions.active()

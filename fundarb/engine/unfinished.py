@@ -75,10 +75,12 @@ def asked_line(command: CommandRecord, now: datetime) -> str:
     return f"command {command.id} ({command.name}) is {command.state} for {lasting(now - command.created_at)}"
 
 
-def interrupted(store: Store, now: datetime) -> str:
-    """What to tell a person whose Ctrl-C ended a command that trades."""
+def interrupted(store: Store, now: datetime, *, machine: datetime) -> str:
+    """What to tell a person whose Ctrl-C ended a command that trades; ``machine`` is ``now`` by the machine's
+    clock, which commands go by.
+    """
     left = [item.sentence(now) for item in unfinished(store)]
-    with_writer = [f"{asked_line(item, now)} and goes on without you" for item in asked(store)]
+    with_writer = [f"{asked_line(item, machine)} and goes on without you" for item in asked(store)]
     if not left and not with_writer:
         return "interrupted; nothing is in flight"
     told = "\n".join(["interrupted:", *left, *with_writer])

@@ -11,7 +11,7 @@ from decimal import Decimal
 from fundarb.core.account import PositionReport
 from fundarb.core.ledger import Holding
 from fundarb.core.market import Instruments, Pair, PerpQuote, SpotQuote
-from fundarb.core.money import CASH_STEP, ZERO, plain
+from fundarb.core.money import ZERO, derived, plain
 from fundarb.core.orders import Leg
 from fundarb.core.pnl import EMPTY, Pnl
 from fundarb.core.position import Book, liquidation_distance
@@ -156,7 +156,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         next_funding_time=seen.perp.funding.next_time
         if seen.perp is not None and seen.perp.funding
         else None,
-        liquidation_price=liquidation.quantize(CASH_STEP) if liquidation is not None else None,
+        liquidation_price=derived(liquidation) if liquidation is not None else None,
         liquidation_distance=_ratio(liquidation_distance(mark, liquidation)) if mark is not None else None,
         unrealised_executable=executable,
         realised_pnl=pnl.realised,
@@ -166,7 +166,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         perp_symbol=position.perp_symbol,
         in_flight=flying,
         venue_contracts=seen.report.size if seen.report is not None else ZERO,
-        liquidation_price_bare=seen.bare.quantize(CASH_STEP) if seen.bare is not None else None,
+        liquidation_price_bare=derived(seen.bare) if seen.bare is not None else None,
     )
 
 

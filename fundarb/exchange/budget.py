@@ -125,12 +125,14 @@ class Budget:
         now = self._clock.monotonic()
         left = self._ban_left(now)
         if left:
-            raise NoAnswer(
+            banned = NoAnswer(
                 f"no request is sent for another {left.total_seconds():.0f} s: the venue's IP limit was hit",
                 sent=False,
                 repeat=False,
                 status=403,
             )
+            banned.until = self._clock.now() + left
+            raise banned
         normal = lane is Lane.NORMAL
         wait = self._shared.wait(now, above=_RESERVE if normal else 0.0)
         if normal and self._urgent_waiting:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fundarb.core.account import VIP0_LINEAR, VIP0_SPOT, FeeRates
-from fundarb.core.instants import to_ms
+from fundarb.core.instants import floor_hour, to_ms
 from fundarb.core.market import Book, Category, Instruments, MarketSnapshot, SettledFunding
 from fundarb.errors import BadAnswer
 from fundarb.exchange import bybit_marks as marks
@@ -118,7 +118,8 @@ class BybitMarket:
         """Settled rates of [since, until], oldest first; without ``since`` the newest 200 up to ``until``.
 
         Pages backward by ``endTime``: a start alone is an error at the venue, and counting rows from it would
-        cut the oldest ones after a change of the interval (Bybit V5 API).
+        cut the oldest ones after a change of the interval (Bybit V5 API). A short page is not taken for the
+        last one: paging ends where no full hour is left.
         """
         found: dict[datetime, SettledFunding] = {}
         end = until
@@ -126,9 +127,11 @@ class BybitMarket:
             page = self._funding_page(symbol, end, since=since)
             for row in page:
                 found[row.time] = row
-            if since is None or not page or page[-1].time <= since:
+            if since is None or not page:
                 break
             end = page[-1].time - _MILLISECOND
+            if floor_hour(end) < since:  # settlements fall on full hours: none is left
+                break
         wanted = [row for row in found.values() if since is None or row.time >= since]
         return tuple(sorted(wanted, key=lambda row: row.time))
 

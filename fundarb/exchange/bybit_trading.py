@@ -60,6 +60,16 @@ class BybitTrading:
         """
         return self._gateway.server.stamp(write=True)
 
+    def belong(self, uid: str) -> None:
+        """From now on every answer from which something is booked or decided must be of this account:
+        ``OtherAccount`` where the venue names another.
+        """
+        self._gateway.owner.belong(uid)
+
+    def sure(self) -> bool:
+        """Whether the venue is known to be our account's, on the connections that there are."""
+        return self._gateway.owner.sure()
+
     # ------------------------------------------------------------------------------------------ account
 
     def account(self) -> AccountInfo:
@@ -80,7 +90,7 @@ class BybitTrading:
 
     def key_info(self) -> KeyInfo:
         """What the key may do."""
-        info = self._gateway.read(endpoints.QUERY_API, {}, parse=parse_account.key_info)
+        info = self._gateway.whose()
         self._uid = info.uid
         return info
 

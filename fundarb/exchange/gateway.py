@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fundarb.clock import Clock, SystemClock
+from fundarb.core.account import KeyInfo
 from fundarb.core.instants import to_ms
 from fundarb.core.orders import Outcome, WriteAnswer
 from fundarb.errors import BadAnswer, ConfigError, NotSent, Problem, Unavailable
@@ -25,7 +26,9 @@ from fundarb.exchange.budget import BAN, Budget, Lane
 from fundarb.exchange.endpoints import Endpoint
 from fundarb.exchange.hosts import BybitSettings, Credentials, base_url
 from fundarb.exchange.outcomes import classify
+from fundarb.exchange.owner import Owner
 from fundarb.exchange.parse import ParseError, text
+from fundarb.exchange.parse_account import key_info
 from fundarb.exchange.patience import Patience
 from fundarb.exchange.retry import RetryPolicy, repeated
 from fundarb.exchange.server_clock import ServerClock
@@ -44,6 +47,8 @@ _SECRET_LENGTH = 8
 
 _WRONG_TIME = 10002
 _TOO_FAST = 10006
+_WHOSE = timedelta(seconds=5)
+"""How long the venue may take to say whose account this is."""
 _READ_WINDOW = timedelta(seconds=5)
 """The venue's own default; a read that arrives late harms nobody."""
 
@@ -99,6 +104,7 @@ class Gateway:
         self._policy = RetryPolicy(attempts=settings.attempts, total=settings.read_timeout * 2)
         self._lock = threading.Lock()
         self._parts: tuple[Transport, Client] | None = None
+        self.owner = Owner(lambda: self._loaded()[0].traffic, self._wire_clock)
 
     @property
     def has_key(self) -> bool:
@@ -111,7 +117,7 @@ class Gateway:
         self, endpoint: Endpoint, params: Params, *, parse: Callable[[Answer], T], lane: Lane = Lane.NORMAL
     ) -> T:
         """Ask and parse, repeated within bounds; raises ``Unavailable`` or ``BadAnswer`` when it does not
-        succeed.
+        succeed, ``OtherAccount`` when it is the answer of another account than ours.
         """
 
         def once() -> T:
@@ -122,7 +128,29 @@ class Gateway:
                 raise BadAnswer(f"{endpoint.method}: {error}") from error
 
         with self.patience.one_read():
-            return repeated(once, clock=self.clock, policy=self._policy.within(self.patience.limit))
+            found = repeated(once, clock=self.clock, policy=self._policy.within(self.patience.limit))
+            if self._decides(endpoint, lane):
+                self.owner.look(self._ask_whose)
+            return found
+
+    def whose(self) -> KeyInfo:
+        """What the venue says about the key, and whose it is."""
+        info = self.read(endpoints.QUERY_API, {}, parse=key_info)
+        self.owner.heard(info.uid)
+        return info
+
+    def _ask_whose(self) -> None:
+        with self.patience.urgent(_WHOSE):
+            self.whose()
+
+    def _decides(self, endpoint: Endpoint, lane: Lane) -> bool:
+        """Whether an answer must be our own account's before anybody sees it. Not while a leg is naked or an
+        order is followed by its own id: there nothing may stand in the way. The history proves an absence.
+        """
+        if endpoint is endpoints.QUERY_API:
+            return False
+        hurried = lane is Lane.URGENT or self.patience.limit is not None
+        return not hurried or endpoint is endpoints.ORDER_HISTORY
 
     def read_pages(
         self,
@@ -264,6 +292,7 @@ class Gateway:
         except NoAnswer as error:
             if error.banned:
                 self.budget.ban()
+                error.until = self.budget.banned_until
             raise
         finally:
             wire.current.call = outer

@@ -65,6 +65,11 @@ class VenueSide:
         """Arm losses for the next creates, one each; None lets a create pass."""
         self._losses.extend(losses)
 
+    @property
+    def banned_until(self) -> datetime | None:
+        """A venue in process bans nobody."""
+        return None
+
     def _sync(self) -> datetime:
         """Bring the venue to the present; returns it."""
         self.venue.advance(self._clock.now())
@@ -78,6 +83,13 @@ class VenueSide:
     def urgent(self, patience: timedelta) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing to wait for
         """Nothing to hurry: a venue in process answers at once."""
         return nullcontext()
+
+    def belong(self, uid: str) -> None:
+        """Nothing to watch over: a venue in process does not become another one."""
+
+    def sure(self) -> bool:
+        """Always."""
+        return True
 
     def stamp(self) -> datetime:
         """The clock's present: the venue shares it."""

@@ -95,6 +95,11 @@ class PaperExchange(VenueSide):
         return self._market.requests_made
 
     @property
+    def banned_until(self) -> datetime | None:
+        """Until when the market's venue serves us no more."""
+        return self._market.banned_until
+
+    @property
     def clock_offset(self) -> timedelta | None:
         """The venue's clock less ours."""
         return self._market.clock_offset
@@ -220,6 +225,8 @@ class PaperExchange(VenueSide):
         patient = not venue.any_open and not self._writing
         venue.advance(self._settlements.hold_back(venue, feed, now=now, patient=patient))
         feed.forget_books()
+        if venue.held():
+            venue.look()
         feed.forget_marks()
         self._settlements.expect(venue, feed, now=now)
         self._settlements.settle_late(venue, now)

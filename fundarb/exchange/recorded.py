@@ -42,6 +42,11 @@ class RecordedMarket:
         return 0
 
     @property
+    def banned_until(self) -> datetime | None:
+        """A recording bans nobody."""
+        return None
+
+    @property
     def clock_offset(self) -> timedelta:
         """A recording has no clock to compare with."""
         return timedelta()

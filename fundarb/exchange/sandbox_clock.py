@@ -63,8 +63,8 @@ class SandboxClock:
         """The sandbox's time, at most a quarter of a second of real time old."""
         with self._lock:
             if self._machine.monotonic() - self._looked > _LOOK_AGAIN:
-                self._now = max(self._now, self._ask("GET", "/v5/market/time", body=None, key="time"))
-                self._looked = self._machine.monotonic()
+                # not /v5/market/time: that one may be wrong on purpose, and our clock would be wrong with it
+                self._now = max(self._now, self._move({"advance": "0ms"}))
             return self._now
 
     def monotonic(self) -> timedelta:

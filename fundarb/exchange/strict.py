@@ -59,6 +59,7 @@ class NoAnswer(Unavailable):
     ) -> None:
         """Keep what the caller needs to classify it."""
         super().__init__(message, code=code)
+        self.forbidden = status == 403
         self.sent = sent
         self.repeat = repeat
         self.banned = banned

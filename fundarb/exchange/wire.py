@@ -84,6 +84,16 @@ class Wire:
         return left
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What became of the connections to one address: ``opened`` so many, and so many ``lost`` (closed by the
+    other end while they rested).
+    """
+
+    opened: int = 0
+    lost: int = 0
+
+
 class Pool:
     """Idle connections to one address, the latest used first; safe to share between threads."""
 
@@ -93,6 +103,7 @@ class Pool:
         self._wire = wire
         self._lock = threading.Lock()
         self._idle: list[tuple[Connection, timedelta]] = []
+        self.traffic = Traffic()
         weakref.finalize(self, _close_all, self._idle)
 
     def take(self, *, write: bool) -> Connection:
@@ -104,8 +115,9 @@ class Pool:
                 if not self._idle:
                     return Connection(self._address, self._wire.left)
                 connection, since = self._idle.pop()
-            rested = self._wire.now() - since
-            if not connection.dead and not (write and rested > _IDLE):
+            rested, dead = self._wire.now() - since, connection.dead
+            self.traffic.lost += dead
+            if not dead and not (write and rested > _IDLE):
                 return connection
             connection.close()
 
@@ -139,6 +151,11 @@ class Transport:
         self._headers = {"Host": parts.netloc, **_OWN_HEADERS}
         self.wire = Wire(clock)
         self._pool = Pool(Address.of(parts.scheme, parts.hostname or "", port=parts.port), self.wire)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What became of the connections so far."""
+        return self._pool.traffic
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str], body: str | None) -> Answer:
         """The strict answer; raises ``NoAnswer`` (with whether a byte left), ``BadAnswer``, or what the
@@ -189,6 +206,7 @@ class Transport:
             connection = self._pool.take(write=call.write)
             if not connection.open:
                 connection.connect(connected)
+                self._pool.traffic.opened += 1
         except OSError as error:
             raise self._failure(error, call) from error
         call.connected = True

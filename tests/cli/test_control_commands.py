@@ -5,6 +5,10 @@ no venue is asked.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from fundarb.config import JobSpec, Trigger
 from fundarb.core.instants import from_ms, iso, to_ms
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.timetable import Timetable, publish, published
+from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.lock import WriterLock
 from tests.cli.conftest import Shell
@@ -108,7 +113,7 @@ def test_a_halt_against_a_silent_daemon_leaves_the_file(shell: Shell) -> None:
     """A daemon that holds the lock but shows no life: the row waits, and the file HALT stands for itself."""
     shell("pause")
     with database(shell) as store:
-        lock = WriterLock(store.path, store, clock=SystemClock())
+        lock = WriterLock(store, clock=SystemClock())
         lock.acquire("daemon")
         late = store.clock.now() - timedelta(minutes=5)
         store.writer.heartbeat(lock.epoch, late)
@@ -207,7 +212,7 @@ def test_a_daemons_own_schedule_is_shown(shell: Shell) -> None:
     spec = JobSpec(name="look", run="watch", trigger=Trigger.INTERVAL, every=timedelta(hours=1))
     with database(shell) as store:
         publish(store, Timetable((spec,), start))
-        lock = WriterLock(store.path, store, clock=SystemClock())
+        lock = WriterLock(store, clock=SystemClock())
         lock.acquire("daemon")
         (job,) = shell.json("jobs", "list")["data"]["jobs"]
         assert job["name"] == "look"
@@ -227,3 +232,82 @@ def test_a_schedule_survives_being_written_down(shell: Shell) -> None:
     with database(shell) as store:
         publish(store, Timetable(specs))
         assert published(store) == Timetable(specs)
+
+
+def test_a_halt_whose_row_nobody_takes_names_the_file(shell: Shell) -> None:
+    """Beside a silent daemon: the row's number, and that the file HALT was made, which needs nobody."""
+    shell("pause")
+    with database(shell) as store:
+        lock = WriterLock(store, clock=SystemClock())
+        lock.acquire("daemon")
+        store.writer.heartbeat(lock.epoch, store.clock.now() - timedelta(minutes=5))
+        said = shell("halt").stdout
+        assert "queued as command" in said
+        assert f"made the file {home_of(shell) / 'HALT'}" in said.replace("\n", " ")
+        assert shell.json("halt")["data"]["halt_file"] == str(home_of(shell) / "HALT")
+        lock.release()
+
+
+def test_a_halt_on_a_full_disk_leaves_the_file(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database takes no row any more: exit 6, and the file HALT stands for the wish."""
+    shell("pause")
+
+    def full(*_given: object, **_named: object) -> None:
+        raise StateUnavailable("the disk is full; nothing was sent")
+
+    monkeypatch.setattr("fundarb.app.unattended.set_halt", full)
+    found = shell("halt")
+    assert found.exit_code == 6
+    assert (home_of(shell) / "HALT").exists()
+    assert "HALT was made instead" in found.stderr
+
+
+def test_a_stopped_daemon_is_ended_by_what_it_still_sees(shell: Shell) -> None:
+    """A process that was stopped keeps its lock and no plain ``kill`` ends it: the remedy names what does."""
+    shell("pause")
+    assert shell.last is not None
+    script = (
+        "import os, signal, sys\n"
+        "from fundarb.clock import SystemClock\n"
+        "from fundarb.store.database import Store\n"
+        "from fundarb.store.lock import WriterLock\n"
+        "clock = SystemClock()\n"
+        "store = Store.open(sys.argv[1], clock=clock)\n"
+        "WriterLock(store, clock=clock).acquire('daemon')\n"
+        "print('held', flush=True)\n"
+        "signal.pause()\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, shell.last.settings.db_url], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        assert shell("daemon").stderr.rstrip().endswith(f"kill {child.pid}")
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        said = shell("daemon").stderr
+        assert f"kill -9 {child.pid}" in said
+        assert f"kill -CONT {child.pid}" in said
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_a_damaged_page_is_named_by_every_look(shell: Shell) -> None:
+    """A page that nothing on the way happens to read: audit and backup refuse with 6 and name the database
+    and what is wrong with it.
+    """
+    shell("status")
+    with database(shell) as store:
+        path = Path(store.place.name)
+    with path.open("r+b") as file:
+        file.seek(4096 * (path.stat().st_size // 4096 // 2))
+        file.write(b"\xff" * 4096)
+    for words in (("audit",), ("backup", "copy.db")):
+        failed = shell(*words)
+        assert failed.exit_code == 6, failed.output
+        said = " ".join(failed.output.split())
+        assert "is damaged: " in said
+        assert "partial" not in said
+        assert path.name in said

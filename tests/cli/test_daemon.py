@@ -28,6 +28,8 @@ from fundarb.sandbox.server import Running, start_in_thread
 pytestmark = pytest.mark.xdist_group("daemon")
 
 SECOND = timedelta(seconds=1)
+LONGEST_END = 20
+"""Seconds from the signal to the end of a process, at most."""
 PROGRAM = [sys.executable, "-c", "import sys; from fundarb.cli.main import main; sys.exit(main())"]
 
 
@@ -61,9 +63,13 @@ class Place:
         return found
 
     def daemon(self, *words: str) -> subprocess.Popen[str]:
-        """A daemon that is at work: started and its first decision made."""
+        """A daemon that has just been started."""
+        return self.start(*self.words[len(PROGRAM) :], *words, "daemon")
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A process of any words."""
         process = subprocess.Popen(
-            [*self.words, *words, "daemon"],
+            [*PROGRAM, *words],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,7 +126,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def terminated(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
     """Ask for the end; exit code and messages."""
     process.send_signal(number)
-    _, messages = process.communicate(timeout=25)
+    _, messages = process.communicate(timeout=LONGEST_END)
     return process.returncode, messages
 
 
@@ -166,6 +172,7 @@ def test_a_daemon_trades_obeys_and_ends(place: Place) -> None:
     assert place.json("audit")["data"]["clean"]
 
 
+@pytest.mark.proof
 def test_killed_then_robbed_of_its_database(place: Place) -> None:
     """SIGKILL leaves nothing to clean up: the next daemon recovers, and books and venue agree. When the
     database is deleted under it, it stops, names the file and says what to do.
@@ -184,27 +191,32 @@ def test_killed_then_robbed_of_its_database(place: Place) -> None:
     assert "deleted or replaced" in messages
 
 
+@pytest.mark.proof
 def test_another_world_behind_the_same_address_is_refused(tmp_path: Path) -> None:
-    """The sandbox is stopped and started again with another world: the daemon ends, and starts are refused,
-    exit 2.
+    """The sandbox is stopped and started again with another world under a daemon that holds nothing and runs
+    the default jobs: an ``open`` given to it is refused, the daemon ends, starts are refused (all exit 2),
+    and no order is in the new world.
     """
     first = sandbox(seed=1)
     place = Place(first.url, tmp_path / "home")
-    jobs = tmp_path / "jobs.toml"
-    jobs.write_text(
-        '[[job]]\nname = "scan-and-open"\nrun = "scan_and_open"\ntrigger = "cron"\nminute = "59"\n'
-        '[[job]]\nname = "watch"\nrun = "watch"\ntrigger = "interval"\nevery = "1s"\n'
-    )
-    process = place.daemon("--jobs", str(jobs))
+    settings = tmp_path / "shy.toml"
+    settings.write_text('[strategy]\nmin_net_apr = "900%"\n')
+    process = place.daemon("--config", str(settings))
     try:
         place.until(scanned)
+        booked = place.json("report", "ledger")["data"]["rows"]
         port = int(first.url.rpartition(":")[2])
         first.stop()
         second = start_in_thread(sandbox_options(SandboxPlan(port=port, seed=2)))
         try:
-            _, messages = process.communicate(timeout=60)
+            opened = place.json("open", "LTC", "--notional", "100", "--yes")
+            assert "belongs to account" in opened["error"]["message"]
+            _, messages = process.communicate(timeout=LONGEST_END)
             assert process.returncode == 2, messages
             assert "belongs to account" in messages
+            assert second.house is not None
+            assert not second.house.venue.all_orders()
+            assert place.json("report", "ledger")["data"]["rows"] == booked
             again = place.run("daemon")
             assert again.exit_code == 2
             assert "belongs to" in again.stderr
@@ -230,6 +242,7 @@ def test_mistakes_in_jobs_toml_are_all_listed(place: Place, tmp_path: Path) -> N
         assert word in found.stderr, word
 
 
+@pytest.mark.proof
 def test_paper_trades_on_live_quotes_and_catches_up(place: Place) -> None:
     """A paper daemon opens on the venue's quotes without a signed request, and goes on after a pause."""
     paper = Place(place.url, place.home, mode=("--mode", "paper"))
@@ -271,6 +284,7 @@ def test_sigterm_before_the_service_runs(place: Place) -> None:
     assert code == 0, messages
 
 
+@pytest.mark.proof
 def test_ctrl_c_is_answered_with_one_sentence(place: Place) -> None:
     """Exit 130, how it ended and what stays open; nothing of an error."""
     process = place.daemon()
@@ -395,15 +409,19 @@ def demo(home: Path, seed: int) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.proof)])
 def test_the_demo_ties_out(tmp_path: Path, seed: int) -> None:
-    """For several seeds: the promised keys, a clean audit, a P&L that ties out, and no file left."""
+    """For several seeds: the promised keys, a clean audit, a P&L that ties out, all of it read, and no file
+    left.
+    """
     found = demo(tmp_path, seed)
     assert set(found) >= {"seed", "days", "positions", "pnl", "funding", "equity"}
     assert (found["seed"], found["days"]) == (seed, 1)
+    assert {row["coverage"] for row in found["pnl"]["rows"]} == {"complete"}
     assert not list(tmp_path.iterdir()), "the demo left files behind"
 
 
+@pytest.mark.proof
 def test_the_demo_decides_the_same_for_a_seed(tmp_path: Path) -> None:
     """Two runs over HTTP with one seed choose the same coins and sizes and receive the same funding."""
     runs = [demo(tmp_path, 1) for _ in range(2)]

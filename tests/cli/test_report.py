@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fundarb.app import App
+from fundarb.cli.report_view import render
+from fundarb.cli.session import Session
 from fundarb.clock import VirtualClock
 from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import PnlReport, ReportQuery
 from tests.cli.conftest import Shell, golden
 from tests.engine.month import collect, reporter, snapshot
 from tests.engine.world import World, make_world
@@ -99,6 +106,25 @@ def test_a_plot_is_drawn_with_dots(say: Say) -> None:
     golden("report-equity-plot-80.txt", say("equity", "--plot"))
 
 
+@pytest.mark.parametrize("words", [("pnl", "--by", "day"), ("funding",), ("tax",)])
+def test_what_adds_up_over_time_is_drawn(say: Say, words: tuple[str, ...]) -> None:
+    """What was gained up to each row stands above the table, from its smallest to its largest value."""
+    drawn, table = say(*words, "--plot"), say(*words)
+    assert drawn.endswith(table)
+    above = drawn.removesuffix(table).splitlines()
+    assert len(above) == 10
+    assert all(re.fullmatch(r"[-\d,. ]{12} [\u2800-\u28ff]*", line) for line in above), above
+    assert above[0].split()[0] == {"pnl": "25.12", "funding": "38.25", "tax": "25.62"}[words[0]]
+
+
+@pytest.mark.parametrize("words", [("pnl",), ("trades",), ("ledger",), ("pnl", "--by", "symbol")])
+def test_what_has_no_curve_says_so(world: World, words: tuple[str, ...]) -> None:
+    """A curve that does not exist is not silently left out: exit 2, with what has one."""
+    result = Shell(VirtualClock(world.clock.now()))("report", *words, "--plot", FUNDARB_HOME="/nowhere")
+    assert result.exit_code == 2
+    assert "--by day or month" in result.stderr
+
+
 def test_lots_at_average_cost(say: Say) -> None:
     """The other method, with the sums of both."""
     golden("report-tax-average-80.txt", say("tax", "--lots", "average"))
@@ -128,6 +154,59 @@ def test_html_stands_alone(say: Say, kind: str, tmp_path: Path) -> None:
     assert not re.search(r"@import|url\(", text)
     found = json.loads(text.split('id="data">')[1].split("</script>")[0])
     assert len(found["rows"]) == len(json.loads(say(kind, "--json"))["data"]["rows"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_html_holds_what_it_held(say: Say, kind: str) -> None:
+    """The page's structure, its notes and every figure of its table and charts are as they were; style and
+    scripts, which are files of their own, are left out.
+    """
+    page = say(kind, "--format", "html")
+    data = page.split('id="data">')[1].split("</script>")[0]
+    told = json.dumps(json.loads(data), indent=1, ensure_ascii=False)
+    page = page.replace(data, f"\n{told}\n")
+    page, scripts = re.subn(r"<script>.*?</script>", "<script>…</script>", page, flags=re.DOTALL)
+    page, styles = re.subn(r"<style>.*?</style>", "<style>…</style>", page, flags=re.DOTALL)
+    assert (scripts, styles) == (2, 1)
+    golden(f"report-{kind}.html", page)
+
+
+def test_a_page_says_what_a_person_is_warned_of(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands under a table as a warning stands in the page too, harmless whatever is in it."""
+    told = Reporter.pnl
+
+    def warned(self: Reporter, query: ReportQuery) -> PnlReport:
+        return replace(told(self, query), warnings=("BTC: closed by <hand>",))
+
+    monkeypatch.setattr(Reporter, "pnl", warned)
+    assert '<p class="note">BTC: closed by &lt;hand&gt;</p>' in say("pnl", "--format", "html")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [80, 160])
+def test_large_figures_and_long_names_are_never_cut(world: World, kind: str, width: int) -> None:
+    """Millions of a coin with the longest name there is: columns are left out, no figure is cut."""
+    found = getattr(reporter(world), kind)(ReportQuery())
+    shown = Session(environ={}, clock=world.clock)
+    paper = io.StringIO()
+    shown.out = Console(file=paper, width=width)
+    render(shown, kind, found=_large(found))
+    lines = paper.getvalue().splitlines()
+    assert len(lines) > 2
+    assert not [line for line in lines if "…" in line or len(line.rstrip()) > width]
+
+
+def _large(value: Any) -> Any:
+    """A report with every amount a hundred thousand times as large, and of a coin with a long name."""
+    if isinstance(value, Decimal):
+        return value * D("123456.7")
+    if isinstance(value, tuple):
+        return tuple(map(_large, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{item.name: _large(getattr(value, item.name)) for item in fields(value)})
+    return (
+        {"BTCUSDT": "1000000MOGUSDT", "BTC": "1000000MOG"}.get(value, value) if type(value) is str else value
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium, which .ci/run installs")

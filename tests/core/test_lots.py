@@ -1,5 +1,7 @@
 """Tax lots: which coins go first, and that the method loses nothing."""
 
+import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fundarb.core.ledger import Holding
 from fundarb.core.lots import Lot, LotMethod, Lots
 
 D = Decimal
@@ -68,3 +71,41 @@ def test_no_method_loses_anything(made: list[tuple[bool, Decimal, Decimal]]) -> 
         assert sum((lot.quantity for lot in lots.held), D(0)) == quantity
         sums.append(quantity)
     assert sums[0] == sums[1]
+
+
+def result(method: LotMethod, trades: Sequence[tuple[Decimal, Decimal]], price: Decimal) -> Decimal:
+    """Realised and unrealised together: (quantity, value) in turn, value of a purchase its cost."""
+    lots, realised = Lots(method), D(0)
+    for number, (quantity, value) in enumerate(trades):
+        if quantity > 0:
+            lots.acquire(Lot(START + number * DAY, quantity, value))
+        else:
+            realised -= value + sum((part.cost for part in lots.dispose(-quantity)), D(0))
+    return realised + sum((lot.quantity * price - lot.cost for lot in lots.held), D(0))
+
+
+@given(
+    st.lists(st.tuples(amounts, st.decimals("1", "999", places=2)), min_size=1, max_size=8),
+    st.sampled_from((2, 4, 5)),
+    st.decimals("1", "999", places=2),
+    st.randoms(use_true_random=False),
+)
+def test_the_result_depends_on_no_method_order_or_splitting(
+    fills: list[tuple[Decimal, Decimal]], parts: int, price: Decimal, dice: random.Random
+) -> None:
+    """Realised plus unrealised is the same first in first out, at the average, and as the ledger's holdings
+    keep it; in whatever order the fills came, in one piece or in many.
+    """
+    buys = [(quantity, quantity * cost) for quantity, cost in fills]
+    sells = [(-quantity / 2, -quantity * cost) for quantity, cost in dice.sample(fills, len(fills))]
+    split = [(quantity / parts, value / parts) for quantity, value in (*buys, *sells) for _ in range(parts)]
+    shuffled = [*dice.sample(buys, len(buys)), *dice.sample(sells, len(sells))]
+    orders = [[*buys, *sells], shuffled, split]
+    found = {result(method, trades, price) for method in LotMethod for trades in orders}
+    for trades in orders:
+        held, gain = Holding(), D(0)
+        for quantity, value in trades:
+            held, made = held.move(quantity, value)
+            gain += made
+        found.add(gain + held.unrealised(price))
+    assert len(found) == 1

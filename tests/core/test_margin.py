@@ -12,7 +12,6 @@ from fundarb.core.margin import (
     Hedge,
     MarginAccount,
     cross_liquidation,
-    isolated_distance,
     liquidation_price,
     reduce_fraction,
     stress_table,
@@ -34,12 +33,6 @@ def hedge(collateral: str = "0.9", *, coins: str = "1", short: str = "1", mark: 
         maintenance=ONE_PERCENT,
         collateral=D(collateral),
     )
-
-
-@pytest.mark.parametrize(("leverage", "percent"), [(1, 99), (2, 49), (3, 32), (5, 19)])
-def test_isolated_distance(leverage: int, percent: int) -> None:
-    """1×: 99 %, 2×: 49 %, 3×: 32 %, 5×: 19 % at a maintenance rate of 1 %."""
-    assert (isolated_distance(D(leverage), ONE_PERCENT) * 100).to_integral_value() == percent
 
 
 @pytest.mark.parametrize(

@@ -117,10 +117,31 @@ def test_cash_has_eight_places(value: str, expected: str) -> None:
     assert str(cash(D(value))) == expected
 
 
-def test_quotients_that_are_shown_have_twelve_places() -> None:
-    """Averages and shares are cut half to even; they are shown, never booked."""
-    assert str(derived(D(1) / 3)) == "0.333333333333"
-    assert derived(D("0.0000000000005")) == 0
+def test_quotients_keep_eighteen_digits_however_small_they_are() -> None:
+    """Averages and shares are rounded half to even by digits, so that a tiny price keeps as many as a large
+    one.
+    """
+    assert str(derived(D(1) / 3)) == "0.333333333333333333"
+    assert plain(derived(D(1) / 7 * D("1e-9"))) == "0.000000000142857142857142857"
+    assert derived(D("1.000000000000000005")) == 1
+    assert derived(D(0)) == 0
+
+
+@given(
+    price=st.decimals(D("1e-9"), D("1e6"), allow_nan=False).filter(bool),
+    parts=st.lists(st.tuples(st.integers(1, 10**12), st.integers(0, 500)), min_size=1, max_size=6),
+)
+def test_an_average_price_is_that_of_its_fills_at_any_price(
+    price: Decimal, parts: list[tuple[int, int]]
+) -> None:
+    """From 1e-9 to 1e6, over several levels: average times quantity is the value to within 5e-18 of it."""
+    fills = [(D(quantity), price * (1 + D(bp) / 10_000)) for quantity, bp in parts]
+    quantity = sum((amount for amount, _ in fills), D(0))
+    value = sum((amount * level for amount, level in fills), D(0))
+    average = derived(value / quantity)
+    assert abs(average * quantity - value) <= D("5e-18") * value
+    assert min(level for _, level in fills) * (1 - D("5e-18")) <= average
+    assert average <= max(level for _, level in fills) * (1 + D("5e-18"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fundarb.core.account import CoinBalance, Wallet
+from fundarb.core.instants import iso
 from fundarb.core.market import MarketSnapshot
 from fundarb.core.orders import Leg, Side
 from fundarb.core.position import Book
@@ -29,9 +30,9 @@ from fundarb.core.risk import (
     cool_down,
     day_breaker,
     freezes,
-    settlement_wait,
     usdt_price,
 )
+from fundarb.core.settling import settlement_wait
 from fundarb.core.sizing import Frame, corrected, top_up, trim
 from tests.core.make import EIGHT_HOURS, NOW, D, funding, pair, perp_quote, spot_quote
 
@@ -198,6 +199,23 @@ def test_a_close_settlement_and_a_low_leverage_are_remarked() -> None:
     assert [reason.code for reason in verdict.warnings] == ["settlement_window", "leverage_reduced"]
 
 
+@pytest.mark.parametrize(
+    ("ahead", "settlement", "words"),
+    [
+        (10 * SECOND, NOW + 10 * SECOND, "a settlement is close"),
+        (EIGHT_HOURS, NOW, "a settlement has just been"),
+        (EIGHT_HOURS - 14 * SECOND, NOW - 14 * SECOND, "a settlement has just been"),
+    ],
+)
+def test_the_settlement_that_an_entry_waits_for_is_named(
+    ahead: timedelta, settlement: datetime, words: str
+) -> None:
+    """Shortly before a settlement it is the coming one, right at it and shortly after that very one."""
+    verdict = check_open(facts(perp=replace(PERP, funding=funding(ahead=ahead))), LIMITS)
+    (warning,) = verdict.warnings
+    assert warning.message.startswith(f"{words} ({iso(settlement)})")
+
+
 def test_blocks_count_for_their_scope_and_time() -> None:
     """Global blocks and those of the coin count while they last; those of other coins do not."""
     found = blocks(
@@ -260,7 +278,7 @@ def order(leg: Leg = Leg.SPOT, side: Side = Side.BUY, **changes: Any) -> WireOrd
     )
 
 
-CALM = Traffic(orders_last_minute=29, open_intents=3, gross=D(5000))
+CALM = Traffic(entries_last_minute=29, open_intents=3, gross=D(5000))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +288,7 @@ CALM = Traffic(orders_last_minute=29, open_intents=3, gross=D(5000))
         ({"quantity": D("5.15")}, {}, "100", []),
         ({"quantity": D("5.1501")}, {}, "100", ["order_too_large"]),
         ({"quantity": D(0)}, {}, "100", ["order_too_large"]),
-        ({}, {"orders_last_minute": 30}, "100", ["too_many_orders"]),
+        ({}, {"entries_last_minute": 30}, "100", ["too_many_orders"]),
         ({}, {"open_intents": 4}, "100", ["too_many_open"]),
         ({}, {"gross": D("5000.01")}, "100", ["max_gross"]),
         ({"limit_price": D(103)}, {}, "100", []),
@@ -281,7 +299,7 @@ CALM = Traffic(orders_last_minute=29, open_intents=3, gross=D(5000))
         ({}, {}, "0", ["no_reference_price"]),
         (
             {"quantity": D(99)},
-            {"orders_last_minute": 99, "open_intents": 9, "gross": D(9999)},
+            {"entries_last_minute": 99, "open_intents": 9, "gross": D(9999)},
             None,
             ["order_too_large", "too_many_orders", "too_many_open", "max_gross", "no_reference_price"],
         ),

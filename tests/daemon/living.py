@@ -75,7 +75,8 @@ class Living:
         rules = BookRules(
             drift_limit=self.settings.risk.drift_limit,
             largest_naked=LIMITS.max_clip * D("1.03"),
-            longest_naked=45 * SECOND,
+            t_hedge=5 * SECOND,
+            t_recover=37 * SECOND,
         )
         return audit(self.store, rules)
 

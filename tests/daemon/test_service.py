@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -191,23 +190,28 @@ def _tag(shop: Shop) -> str:
 
 
 def test_the_heartbeat_beats(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the daemon works, idle or busy, the writer's row is renewed at least every two seconds."""
-    clock, beats = SystemClock(), []
+    """While the trading thread is busy with one step the writer's row is renewed all the same."""
+    beats: list[timedelta] = []
     real = shop.office.lock.heartbeat
 
     def beat() -> None:
-        beats.append(clock.monotonic())
+        beats.append(shop.clock.monotonic())
         real()
 
     monkeypatch.setattr(shop.office.lock, "heartbeat", beat)
 
     def act() -> JobReport:
-        shop.clock.sleep(2 * SECOND)
+        before = len(beats)
+        for _ in range(200):  # as long as it takes on a busy machine, and no longer than it takes
+            if len(beats) - before < 2:
+                shop.clock.sleep(SECOND / 10)
+        during.append(len(beats) - before)
         return JobReport()
 
+    during: list[int] = []
     shop.jobs["watch"].action = act
-    serve(shop, lambda: shop.jobs["scan_and_open"].runs == 1 and len(beats) >= 3)
-    assert all(later - earlier <= 2 * SECOND for earlier, later in pairwise(beats))
+    serve(shop, lambda: shop.jobs["scan_and_open"].runs == 1)
+    assert during[0] >= 2
 
 
 def test_the_halt_file_works_within_a_second(shop: Shop) -> None:
@@ -306,6 +310,7 @@ def test_a_broken_invariant_ends_the_daemon(shop: Shop) -> None:
     assert shop.store.blocks.control(shop.clock.now()) is Control.HALTED
 
 
+@pytest.mark.proof
 def test_a_stuck_worker_is_told_of_and_stops_the_heartbeat(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

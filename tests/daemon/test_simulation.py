@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fundarb.clock import SystemClock
 from fundarb.config import JobSpec, Trigger
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.daemon.month import JOBS
 from fundarb.daemon.simulate import MergedClock
 from fundarb.engine.halt_file import set_pause
-from fundarb.errors import InvariantBroken, StateUnavailable
+from fundarb.engine.jobs import JobReport
+from fundarb.errors import InvariantBroken, StateUnavailable, Unavailable
 from fundarb.exchange.local import VenueClock
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 from tests.venue.toy import ToyFeed
@@ -158,12 +162,15 @@ def test_a_pause_opens_nothing_for_a_day(tmp_path: Path) -> None:
 
 
 def test_a_stop_request_ends_early(tmp_path: Path) -> None:
-    """Asked to stop, the simulation ends after the item under way."""
+    """Asked to stop, the simulation ends after the item under way, and claims no time that it did not live
+    through.
+    """
     made = make_living(tmp_path, specs=(WATCH,))
     made.office.desk.stop.requested = True
     begin = made.clock.now()
     made.live(DAY)
-    assert made.clock.now() - begin > timedelta()
+    assert made.clock.now() - begin < HOUR
+    assert made.store.jobs.last("watch") is None
     row = made.store.jobs.last("recovery")
     assert row is not None
     assert row.result == "ok"
@@ -181,7 +188,8 @@ def test_a_life_goes_on_where_it_ended(living: Living) -> None:
 def test_a_command_is_executed_in_virtual_time(tmp_path: Path) -> None:
     """A row that another process inserts is executed between two rings."""
     made = make_living(tmp_path, specs=(WATCH,))
-    number = made.store.commands.add("open", json.dumps({"base": "BTC", "notional": "1000", "add": False}))
+    wish = json.dumps({"base": "BTC", "notional": "1000", "add": False})
+    number = made.store.commands.add("open", wish, at=SystemClock().now())
     made.live(HOUR)
     assert made.store.commands.get(number).exit_code == 0
     assert made.store.positions.active()[0].base == "BTC"
@@ -199,6 +207,26 @@ def test_a_broken_invariant_ends_the_simulation(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(InvariantBroken):
         made.live(DAY)
     assert made.store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT) is not None
+    made.close()
+
+
+def test_a_bug_in_the_first_walk_is_not_called_a_silent_venue(tmp_path: Path) -> None:
+    """Only a venue that does not answer is said not to answer, and that is tried again; a bug is raised as
+    what it is.
+    """
+    made = make_living(tmp_path, specs=(WATCH,))
+    tries: list[type[Exception]] = []
+
+    def broken(kind: type[Exception]) -> JobReport:
+        tries.append(kind)
+        raise kind("gone")
+
+    for kind in (NameError, Unavailable):
+        made.office = replace(made.office, recover=partial(broken, kind))
+        with pytest.raises(kind, match="gone"):
+            made.live(HOUR)
+    assert tries.count(NameError) == 1
+    assert tries.count(Unavailable) > 1
     made.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from fundarb.clock import SystemClock
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind, CommandState
+from fundarb.daemon import worker
 from fundarb.daemon.breaker import LIMIT
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.health import Stopped
@@ -19,6 +20,7 @@ from fundarb.errors import (
     IllegalTransition,
     InvariantBroken,
     Locked,
+    OtherAccount,
     StateUnavailable,
     Unavailable,
 )
@@ -65,6 +67,26 @@ def test_quiet_runs_are_recorded_without_events(shop: Shop) -> None:
     count = shop.store.database.execute_sql("SELECT count(*) FROM job_runs WHERE name = 'watch'").fetchone()
     assert count[0] == 5
     assert "job_finished" not in shop.kinds()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+def test_old_runs_of_every_job_are_forgotten(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Of a rare job beside a frequent one, and of one that only fails, no more runs stay than of any
+    other.
+    """
+    monkeypatch.setattr(worker, "_KEEP_RUNS", 6)
+    monkeypatch.setattr(worker, "_PRUNE_EVERY", 4)
+    crew = crew_of(shop)
+    shop.jobs["digest"].action = failing(Unavailable("gone")) if fails else JobReport  # type: ignore[assignment]
+    for _ in range(30):
+        for name in ("watch", "watch", "watch", "digest"):
+            run(crew, name)
+    crew.worker.flush()
+    rows = shop.store.database.rows("SELECT name, count(*) FROM job_runs GROUP BY name", ())
+    assert {name for name, _ in rows} >= {"watch", "digest"}
+    assert all(count < 6 + 4 for _, count in rows), rows
 
 
 def test_a_notable_quiet_run_is_an_event(shop: Shop) -> None:
@@ -222,6 +244,23 @@ def test_a_refused_command_keeps_its_reasons(shop: Shop) -> None:
     row = shop.store.commands.get(number)
     assert (row.state, row.exit_code) == (CommandState.FAILED, 3)
     assert Answer.parse(row.exit_code or 0, row.result).message == "too large"
+
+
+def test_another_account_ends_the_row_and_the_worker(shop: Shop) -> None:
+    """A command that finds the venue to be another account is answered with exit 2, and nothing is executed
+    after it.
+    """
+    crew = crew_of(shop)
+
+    def elsewhere() -> Answer:
+        raise OtherAccount("the venue answers as another account")
+
+    shop.executed.action = elsewhere
+    number = shop.store.commands.add("open", "{}")
+    assert not run(crew, COMMANDS)
+    assert shop.store.commands.get(number).exit_code == 2
+    assert isinstance(crew.worker.fatal, OtherAccount)
+    assert crew.queue.closed
 
 
 def test_a_bug_in_a_command_ends_the_row_not_the_worker(shop: Shop) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.market import Category
 from fundarb.core.orders import Side
 from fundarb.engine import equity_points
@@ -120,6 +121,24 @@ class Month:
             collect(self.world)
 
 
+def met(world: World) -> frozenset[str]:
+    """What a month has had: the kinds of facts, the coins of its fees, the signs of its funding, orders that
+    were filled in parts.
+    """
+    store, found = world.writer.store, set()
+    for journal in store.ledger.read.journals():
+        found.add(journal.fact)
+        for entry in journal.entries:
+            if entry.account is Account.FEES:
+                found.add(f"fee in {entry.coin}")
+            if entry.account is Account.FUNDING:
+                found.add("funding paid" if entry.amount > 0 else "funding received")
+    fills = store.executions.between(world.venue.started, world.clock.now())
+    if max(Counter(fill.link_id for fill in fills if fill.link_id).values()) > 1:
+        found.add("partial fills")
+    return frozenset(found)
+
+
 def require_tied(world: World, day: int = 0) -> None:
     """Nothing is unexplained, to the last digit, and the wallet is the ledger's, coin by coin."""
     tie_out = reporter(world).pnl(EVERYTHING).tie_out
@@ -129,6 +148,22 @@ def require_tied(world: World, day: int = 0) -> None:
     assert ledger.balances() == owned
     assert ledger.read.unbalanced() == ()
     assert ledger.chain_breaks() == ()
+    require_costs(world)
+
+
+def require_costs(world: World) -> None:
+    """What the holdings cost is what the entries say that the wallet's coins are worth: an unrealised result
+    is reckoned from them, so no error of a cost can hide in it.
+    """
+    read = world.writer.store.ledger.read
+    coins: dict[str, tuple[Decimal, Decimal]] = {}
+    for item in read.totals():
+        if item.account is Account.WALLET and item.coin not in QUOTE_COINS:
+            amount, value = coins.get(item.coin, (D(0), D(0)))
+            coins[item.coin] = (amount + item.amount, value + item.value)
+    for coin, booked in coins.items():
+        held = [holding for key, holding in read.holdings().items() if key.asset == coin]
+        assert booked == (sum((i.quantity for i in held), D(0)), sum((i.cost for i in held), D(0))), coin
 
 
 def require_same_facts(report: PnlReport) -> None:
@@ -140,7 +175,15 @@ def require_same_facts(report: PnlReport) -> None:
     assert tie_out.equity_start is not None
     assert tie_out.equity_end is not None
     total = sum(
-        (row.basis_pnl - row.fees - row.interest + (row.funding or D(0)) for row in report.rows), D(0)
+        (
+            row.realised
+            + (row.unrealised or D(0))
+            - (row.fees or D(0))
+            - (row.interest or D(0))
+            + (row.funding or D(0))
+            for row in report.rows
+        ),
+        D(0),
     )
     assert tie_out.explained == total + parts.external + parts.suspense
     assert tie_out.equity_end - tie_out.equity_start == tie_out.explained

@@ -24,7 +24,7 @@ from tests.engine.test_trade import closed, opened
 from tests.engine.world import LIMITS, SECOND, World, make_world
 
 D = Decimal
-RULES = BookRules(drift_limit=D("0.02"), largest_naked=D("5150"), longest_naked=45 * SECOND)
+RULES = BookRules(drift_limit=D("0.02"), largest_naked=D("5150"), t_hedge=5 * SECOND, t_recover=37 * SECOND)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_8_too_many_orders_in_a_minute(noted: World) -> None:
     noted.clock.sleep(SECOND)
     noted.writer.trader.open("BTC", D(400), add=True)
     noted.writer.trader.open("BTC", D(400), add=True)
-    assert "order within a minute" in broken(noted)["8"]
+    assert "entry order within a minute" in broken(noted)["8"]
 
 
 def test_8_leverage(noted: World) -> None:

@@ -10,16 +10,17 @@ from decimal import Decimal
 
 import pytest
 
+from fundarb.core.account import Transaction
 from fundarb.core.ledger import Account, Holding, HoldingKey
 from fundarb.core.market import Category
-from fundarb.core.money import cash
 from fundarb.core.orders import ExecKind, Execution, Leg, Side
 from fundarb.core.records import Goal
 from fundarb.engine import equity, equity_points
 from fundarb.engine.booking import book_execution, decision_mid, quantities
-from fundarb.engine.collect import Collector, wallet_prices
+from fundarb.engine.collect import Collector
 from fundarb.engine.equity import EquityPoint
 from fundarb.engine.funding import contracts_at
+from fundarb.engine.opening import wallet_prices
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import ACCOUNT_ROW, By, ReportQuery
 from tests.engine.test_collect import Bent, opened, require_tied
@@ -296,8 +297,8 @@ def test_late_facts_of_closed_positions_are_not_lost(world: World) -> None:
 
 
 def test_two_positions_of_one_symbol_share_its_row(world: World) -> None:
-    """By symbol, positions one after the other stand in one row, whose days reach from the first to the
-    last.
+    """By symbol, positions one after the other stand in one row, whose days are those held: the pause between
+    counts neither as time nor as capital.
     """
     for _ in range(2):
         opened(world)
@@ -311,8 +312,8 @@ def test_two_positions_of_one_symbol_share_its_row(world: World) -> None:
     row = next(item for item in by_symbol.rows if item.key == "BTCUSDT")
     ours = [item for item in by_position.rows if item.key != ACCOUNT_ROW]
     assert row.net == sum((item.net for item in ours if item.net is not None), D(0))
-    assert row.notional == cash(D(9_999) * 6 / 7)
-    assert row.days == D("0.875")
+    assert row.notional == D(9_999)
+    assert row.days == D("0.75")
     assert by_symbol.total.net == by_position.total.net
 
 
@@ -325,6 +326,7 @@ def test_interest_stands_with_the_account(world: World) -> None:
     report = reporter.pnl(EVERYTHING)
     (row,) = report.rows
     assert (row.key, row.coverage.value, row.days) == (ACCOUNT_ROW, "complete", D(0))
+    assert row.interest is not None
     assert row.interest > 0
     assert row.net == -row.interest
     assert report.tie_out.unexplained == 0
@@ -337,3 +339,37 @@ def test_holdings_of_the_pool_are_nobodys(world: World) -> None:
     world.writer.collector.collect()
     held = world.writer.store.ledger.read.holdings()
     assert held == {HoldingKey("", "BTC"): Holding(D("0.5"), D(25_000))}
+
+
+@pytest.mark.parametrize(
+    ("bend", "parts"),
+    [
+        ({"fee_rate": D("-0.0002"), "funding": D(2)}, (D(1), D(0), D(0))),
+        ({"price": D(50_500), "funding": D("1.01")}, (D(0), D("0.01"), D(0))),
+        ({"fee_rate": D("-0.0002"), "price": D(50_500), "funding": D("2.02")}, (D(1), D("0.02"), D(0))),
+        ({"funding": D("0.7")}, (D(0), D(0), D("-0.3"))),
+        ({"fee_rate": D("-0.00009"), "funding": D("1.00000001")}, (D(0), D(0), D("1e-8"))),
+        ({"fee_rate": None, "price": None, "funding": D("0.7")}, (D(0), D(0), D("-0.3"))),
+    ],
+    ids=["rate", "mark", "both", "neither", "a rounding", "the row says nothing"],
+)
+def test_a_payment_that_differs_says_why(
+    world: World, bent: Bent, bend: dict[str, Decimal], parts: tuple[Decimal, ...]
+) -> None:
+    """What the venue paid by another rate or mark than those it published stands beside the difference, and
+    what neither explains; the parts are the whole.
+    """
+    opened(world)
+    bent.rows = lambda rows: [_bent(row, bend) if row.kind == "SETTLEMENT" else row for row in rows]
+    world.clock.sleep(9 * HOUR)
+    Collector(world.writer.store, bent, clock=world.clock, market=world.exchange).collect()
+    (row,) = Reporter(world.writer.store, world.clock).funding(ReportQuery()).rows
+    assert (row.expected, row.received) == (D(1), bend["funding"])
+    assert (row.by_rate, row.by_mark, row.unexplained) == parts
+    assert row.difference == sum(parts)
+
+
+def _bent(row: Transaction, bend: dict[str, Decimal]) -> Transaction:
+    """A row with other figures that still adds up."""
+    change = row.change - row.funding + bend["funding"]
+    return replace(row, **bend, change=change, balance=row.balance - row.change + change)  # type: ignore[arg-type]

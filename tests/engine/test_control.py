@@ -22,7 +22,7 @@ from fundarb.engine.answers import EXIT_CODES, KEY_TROUBLE, Answer
 from fundarb.engine.control import end_leftovers
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, finish, holder_of, way_of
-from fundarb.engine.status import job_statuses, status
+from fundarb.engine.status import Status, job_statuses, status
 from fundarb.engine.unfinished import lasting
 from fundarb.errors import (
     BadAnswer,
@@ -229,7 +229,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def held(store: Store, role: str) -> WriterLock:
     """The lock, held as this role."""
-    lock = WriterLock(store.path, store, clock=SystemClock())
+    lock = WriterLock(store, clock=SystemClock())
     lock.acquire(role)
     return lock
 
@@ -327,7 +327,7 @@ def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatc
     wish = store.commands.add("pause", "{}")
     store.database.execute_sql("UPDATE commands SET created_at = created_at - 600000")
     fresh = store.commands.add("open", "{}")
-    assert end_leftovers(store) == 2
+    assert end_leftovers(store, store.clock.now()) == 2
     assert store.commands.get(begun).exit_code == 5
     assert [record.id for record in store.commands.waiting()] == [wish, fresh]
     assert store.commands.get(old).exit_code == 4
@@ -339,15 +339,16 @@ def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatc
 # -------------------------------------------------------------------------------------------------- status
 
 
-def found(living: Living) -> object:
+def found(living: Living) -> Status:
     """The status."""
-    return status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    jobs = job_statuses(living.store, living.office.specs, upcoming={})
+    return status(living.store, jobs, machine=living.store.clock.now())
 
 
 def test_a_healthy_bot(living: Living) -> None:
     """Nothing wrong: no reasons, control RUNNING, every source read."""
     living.run("reconcile")
-    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    made = found(living)
     assert made.degraded == ()
     assert made.control is Control.RUNNING
     assert {item.state for item in made.sources} == {"fresh"}
@@ -372,21 +373,21 @@ def test_a_healthy_bot(living: Living) -> None:
 def test_what_is_wrong_is_a_reason(living: Living, damage: Callable[[Living], None], code: str) -> None:
     """A halt or a failed job degrades the bot, with a reason each."""
     damage(living)
-    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    made = found(living)
     assert [reason.code for reason in made.degraded] == [code]
 
 
 def test_a_pause_is_no_sickness(living: Living) -> None:
     """A pause is a person's wish: shown, but healthy."""
     set_pause(living.store, "holidays")
-    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    made = found(living)
     assert (made.control, made.degraded) == (Control.PAUSED, ())
 
 
 def test_the_last_errors_are_shown(living: Living) -> None:
     """Warnings and alerts of the last day, newest last."""
     living.store.events.record(JobFailed(job="look", error="unavailable", message="gone"))
-    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    made = found(living)
     assert [(item.kind, item.message) for item in made.last_errors] == [("job_failed", "gone")]
 
 
@@ -395,7 +396,7 @@ def test_a_persons_wish_is_no_error(living: Living) -> None:
     order(living, "pause", reason="holidays")
     order(living, "halt")
     order(living, "resume")
-    made = status(living.store, job_statuses(living.store, living.office.specs, upcoming={}))
+    made = found(living)
     assert (made.last_errors, made.degraded) == ((), ())
 
 

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from fundarb.clock import VirtualClock
 from fundarb.engine import equity_points
 from fundarb.engine.equity import EquityPoint
+from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
 
@@ -63,3 +66,11 @@ def test_a_year_of_points_is_small(tmp_path: Path) -> None:
                     )
     size = sum(item.stat().st_size for item in path.parent.glob("a.db*"))
     assert size < 10_000_000, size
+
+
+def test_a_point_that_nobody_stored_is_damage(tmp_path: Path) -> None:
+    """A point whose text makes no sense is named with what to do; no curve is drawn past it."""
+    with Store.open(url_of(tmp_path / "a.db"), clock=VirtualClock(START)) as store:
+        store.snapshots.add(START, equity_points.TIED_KIND, equity=D(1), payload='{"unrealised"; "0"}')
+        with pytest.raises(StateUnavailable, match=r"damaged.*a point of the equity curve.*backup"):
+            equity_points.points(store)

@@ -19,6 +19,7 @@ from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, PositionRecord
 from fundarb.core.states import IntentState, PositionState
 from fundarb.engine.guard import Draft, intent_refusals
 from fundarb.engine.orders import OrderDesk, Placed
+from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.errors import Unavailable
 from fundarb.exchange.inprocess import Loss
 from fundarb.store.database import Store
@@ -173,6 +174,24 @@ def test_a_clock_that_cannot_be_read_refuses_before_anything_is_written(
     assert not isinstance(outcome, Placed)
     assert [reason.code for reason in outcome.reasons] == ["clock_unknown"]
     assert len(world.writer.store.intents.of_position(position.position_id)) == before
+
+
+def test_an_exit_leaves_the_cap_per_minute_to_entries(world: World) -> None:
+    """Four entry orders a minute: after an open and a whole close, two each, another open passes, and the one
+    after it does not.
+    """
+    rules = world.writer.desk.rules
+    object.__setattr__(rules, "limits", replace(rules.limits, orders_per_minute=4))
+    trader = world.writer.trader
+    for _ in range(2):
+        result = trader.open("BTC", D(1000))
+        assert isinstance(result, TradeResult)
+        assert result.reached is Reached.DONE
+        assert isinstance(trader.close("BTC"), TradeResult)
+    third = trader.open("BTC", D(1000))
+    assert isinstance(third, TradeResult)
+    assert third.reached is Reached.UNSENT
+    assert "too_many_orders" in {reason.code for reason in third.reasons}
 
 
 def test_a_hedge_follows_a_market_that_jumps_between_the_legs(world: World) -> None:

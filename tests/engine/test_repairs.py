@@ -93,6 +93,28 @@ def test_d01_adl_reduces_the_coins_freezes_and_alerts_once(world: World) -> None
     tied(world)
 
 
+@pytest.mark.parametrize(("fraction", "left"), [("1", "0"), ("0.9", "0"), ("0.5", "0.06")])
+def test_d01_adl_takes_a_strangers_short_too(world: World, fraction: str, left: str) -> None:
+    """D01, H05: a stranger is short beside us, and ADL takes of both: ours is reduced first and the coins
+    follow at once, whatever is left is the stranger's.
+    """
+    held = opened(world).position
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.08"))
+    world.writer.reconciler.run()
+    assert held.contracts == D("0.2")
+    world.venue.world.adl("BTCUSDT", D(fraction))
+    for _ in range(2):
+        world.writer.reconciler.run()
+        ours = world.writer.store.positions.get(held.position_id)
+        assert ours.contracts == D(left)
+        assert abs(world.coins() - ours.contracts) <= D("0.0001")
+        assert world.short == D("0.28") * (1 - D(fraction))
+    assert alerts(world).count("adl") == 1
+    assert "perp_size" not in alerts(world)
+    assert frozen(world, person=True)
+    tied(world)
+
+
 def test_a_liquidation_sells_all_coins(world: World) -> None:
     """The whole short is taken over: the coins go, the position ends, one alert."""
     opened(world)

@@ -78,6 +78,8 @@ def test_a_carry_is_split_into_what_it_is(world: World) -> None:
     assert row.fees_by_coin["USDT"].value == D("5.49945")
     assert row.slippage == D("1.001005") + D("1")
     assert (row.realised, row.unrealised) == (D(0), row.basis_pnl)
+    assert row.basis_pnl is not None
+    assert row.fees is not None
     assert row.net == D(2) + row.basis_pnl - row.fees
     assert (row.coverage, row.base, row.notional) == (Coverage.COMPLETE, "BTC", D(9_999))
     assert row.days == (D(17) / 24).quantize(D("1e-6"))

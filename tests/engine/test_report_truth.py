@@ -11,9 +11,11 @@ import pytest
 
 from fundarb.core.market import Category
 from fundarb.core.orders import Side
+from fundarb.core.pnl import Coverage
 from fundarb.engine import equity_points
 from fundarb.engine.audit_money import _identity
 from fundarb.engine.collect import Collector
+from fundarb.engine.compare import Choice
 from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import ACCOUNT_ROW, By, ReportQuery
@@ -66,6 +68,49 @@ def test_a_partial_close_does_not_change_what_was_tied_up(world: World) -> None:
     assert D(5_400) < row.notional < D(5_600)
 
 
+def _but_prices(said: tuple[str, ...]) -> tuple[str, ...]:
+    """Warnings, without the one that a day has no point of the curve."""
+    return tuple(text for text in said if "were not measured" not in text)
+
+
+@pytest.mark.parametrize("choice", [Choice.REHEDGE, Choice.ADOPT, Choice.IGNORE])
+@pytest.mark.parametrize("by", [By.POSITION, By.DAY])
+def test_a_leg_closed_by_hand_is_not_complete_until_it_is_answered(
+    world: World, choice: Choice, by: By
+) -> None:
+    """The books still have a short that the venue does not: the row and the total are partial and say why,
+    until the answer is carried out; a difference that is to be left alone leaves them so.
+    """
+    world.writer.trader.open("BTC", D(4_000))
+    lived(world, 1)
+    query = ReportQuery(by=by)
+    assert reporter(world).pnl(query).total.coverage is Coverage.COMPLETE
+    world.venue.world.manual_close("BTCUSDT")
+    world.writer.reconciler.run(repair=True)
+    report = reporter(world).pnl(query)
+    ours = [row for row in report.rows if row.base == "BTC"]
+    assert {row.coverage for row in (*ours, report.total)} == {Coverage.PARTIAL}
+    (said,) = _but_prices(report.warnings)
+    assert "perp_size:BTCUSDT" in said
+    world.writer.decider.decide("perp_size:BTCUSDT", choice)
+    after = reporter(world).pnl(query)
+    settled = choice is not Choice.IGNORE
+    assert (after.total.coverage is Coverage.COMPLETE) == settled
+    assert (_but_prices(after.warnings) == ()) == settled
+
+
+def test_an_order_in_doubt_leaves_its_position_incomplete(world: World) -> None:
+    """What an order without an answer has traded is not known: partial, with the reason."""
+    world.writer.trader.open("BTC", D(4_000))
+    lived(world, 1)
+    world.writer.collector.collect()
+    store = world.writer.store
+    store.database.execute_sql("UPDATE intents SET state = 'UNCERTAIN' WHERE seq = 1")
+    report = reporter(world).pnl(EVERYTHING)
+    assert report.total.coverage is Coverage.PARTIAL
+    assert "an order is in doubt" in report.warnings[0]
+
+
 def test_less_than_a_day_is_not_annualised(world: World) -> None:
     """After eighteen seconds there is a result and no yield; the reason stands in its place."""
     world.writer.trader.open("BTC", D(10_000))
@@ -100,6 +145,7 @@ def test_a_leg_sold_by_hand_is_in_the_rows(world: World) -> None:
     world.writer.collector.collect()
     report = reporter(world).pnl(EVERYTHING)
     account = next(row for row in report.rows if row.key == ACCOUNT_ROW)
+    assert account.fees is not None
     assert account.fees > 0
     assert report.total.net == report.tie_out.explained
     assert report.tie_out.unexplained == 0

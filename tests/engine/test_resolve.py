@@ -82,6 +82,52 @@ def test_a_strangers_trade_does_not_keep_an_order_uncertain(world: World) -> Non
     assert [item.kind for item in found.mismatches] == ["foreign_position"]
 
 
+def test_what_strangers_did_before_keeps_no_order_uncertain(world: World) -> None:
+    """A stranger closed what they held in the very instant of our plan, and much later our request is lost:
+    what counts is what changed since it was signed, so it is proved absent.
+    """
+    manual = world.venue.world.manual_order
+    manual(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=D("0.02"))
+    world.writer.reconciler.run()
+    world.clock.sleep(timedelta(seconds=10))
+    manual(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.02"))
+    position = opened(world, "5000").position
+    world.clock.sleep(timedelta(minutes=10))
+    world.writer.reconciler.run()
+    world.exchange.lose(Loss.REQUEST)
+    OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP))
+    found = world.writer.reconciler.run()
+    assert [item.state for item in found.resolved] == [IntentState.ABSENT]
+    consistent(world)
+
+
+def test_a_stranger_beside_us_hides_no_fill(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger is short beside us, noted by a walk; then an order of ours trades that no list shows: what
+    the size changed by is not taken for theirs.
+    """
+    manual = world.venue.world.manual_order
+    position = opened(world, "5000").position
+    manual(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.01"))
+    world.writer.reconciler.run()
+    world.clock.sleep(timedelta(hours=2))
+    manual(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.02"))
+    world.writer.reconciler.run()
+    world.exchange.lose(Loss.ANSWER)
+    for name, empty in (("order_realtime", None), ("order_history", None)):
+        monkeypatch.setattr(world.exchange, name, lambda *_, empty=empty, **__: empty)
+    monkeypatch.setattr(world.exchange, "executions_of", lambda *_, **__: ())
+    real = world.exchange.executions
+    before = {row.key for row in real(Category.LINEAR, world.venue.started, until=world.clock.now())}
+    monkeypatch.setattr(
+        world.exchange,
+        "executions",
+        lambda *a, **k: tuple(row for row in real(*a, **k) if row.key in before),
+    )
+    intent = OrderDesk(world.writer.desk).place(top_up(position, Leg.PERP)).intent  # type: ignore[union-attr]
+    world.clock.sleep(timedelta(minutes=1))
+    assert world.writer.resolver.unexplained(intent) == D("0.01")
+
+
 def taken_link(world: World, quantity: str) -> IntentRecord:
     """An intent of ours in doubt, and at the venue an order under its link id with some quantity."""
     position = opened(world, "5000").position

@@ -309,6 +309,24 @@ def test_a_venue_that_dies_between_the_requests_ends_the_scan() -> None:
         scan(market)
 
 
+def test_a_book_that_nobody_answers_for_is_its_coins_trouble_once() -> None:
+    """One symbol's book does not come, the others do: its coin is refused, the scan goes on."""
+    market = Counting()
+    victim = market_symbol(scan(Counting(), top=50))
+
+    def hang(found: Book) -> Book:
+        if (found.category, found.symbol) == (Category.LINEAR, victim):
+            raise Unavailable("no answer")
+        return found
+
+    market.spoil = hang
+    found = scan(market, refused=True)
+    (item,) = [item for item in found.opportunities if item.perp_symbol == victim and item.costs]
+    assert [reason.message for reason in item.reasons if reason.code == "unreadable_book"] == [
+        f"the perp book of {victim} cannot be trusted: no answer"
+    ]
+
+
 def test_a_candidate_that_its_book_refuses_is_said() -> None:
     """When a thin book drops a candidate and others were not looked at, a warning says how to see them."""
     market = Counting()

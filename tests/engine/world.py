@@ -65,9 +65,9 @@ def make_writer(
     slot = GateSlot()
     exchange = LocalExchange(venue, slot, clock=clock)
     store = Store.open(url_of(path), clock=clock)
-    lock = WriterLock(path, store, clock=clock)
+    lock = WriterLock(store, clock=clock)
     lock.acquire("command")
-    ids = SeededIds(len(path.parts) + store.writer.epoch())
+    ids = SeededIds(len(path.parts), store.writer.epoch())
     if store.identity.read() is None:
         store.identity.create(
             venue="sandbox", mode="live", instance="default", uid=exchange.account().uid, tag=ids.tag()

@@ -12,7 +12,7 @@ import pytest
 
 from fundarb.clock import VirtualClock
 from fundarb.core.account import VIP0_LINEAR, VIP0_SPOT
-from fundarb.core.instants import from_ms, to_ms
+from fundarb.core.instants import floor_hour, from_ms, to_ms
 from fundarb.core.market import Category
 from fundarb.errors import BadAnswer, Unavailable
 from fundarb.exchange.bybit import BybitExchange, connect
@@ -308,6 +308,17 @@ def test_settled_rates_are_paged_backward_to_their_start(public: BybitExchange, 
     history(venue, 20)
     found = public.settled_funding("BTCUSDT", since=NOW - 8 * HOUR, until=NOW - HOUR)
     assert [row.time for row in found] == [NOW - number * HOUR for number in range(8, 0, -1)]
+
+
+def test_settled_rates_are_not_asked_for_where_no_hour_is_left(
+    public: BybitExchange, venue: FakeVenue
+) -> None:
+    """The settlement of the one full hour of a window is one request: nothing older can be in it."""
+    hour = floor_hour(NOW)
+    venue.on("/v5/market/funding/history", listing(settled_row(hour)))
+    found = public.settled_funding("BTCUSDT", since=hour - timedelta(minutes=2), until=NOW)
+    assert [row.time for row in found] == [hour]
+    assert len(venue.requests) == 1
 
 
 def test_settled_rates_end_where_the_contract_began(public: BybitExchange, venue: FakeVenue) -> None:

@@ -1,0 +1,46 @@
+"""Positions at the venue that a fundarb opened whose database is not this one: another instance's, or our own
+from before the database was lost. Reads only, and never takes anything over: a person must know.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fundarb.core.market import Category
+from fundarb.core.orders import parse_link_id
+from fundarb.core.reasons import Reason
+from fundarb.engine.desk import Desk
+from fundarb.engine.reconcile import ReconcileResult
+from fundarb.errors import Unavailable
+
+_LOOK_BACK = timedelta(days=7)
+"""One window of the venue's list of executions."""
+_AHEAD = timedelta(minutes=1)
+
+
+def opened_elsewhere(desk: Desk, result: ReconcileResult) -> tuple[Reason, ...]:
+    """A warning if contracts that are not in our books were traded lately under fundarb's own link ids with
+    another database's mark. Asks the venue only where there are such contracts; silent if it does not answer.
+    """
+    foreign = {item.symbol for item in result.mismatches if item.kind == "foreign_position"}
+    if not foreign:
+        return ()
+    now = desk.exchange.stamp()
+    try:
+        rows = desk.exchange.executions(Category.LINEAR, now - _LOOK_BACK, until=now + _AHEAD)
+    except Unavailable:
+        return ()
+    identity = desk.identity()
+    ours = {identity.tag, *identity.old_tags}
+    links = {row.link_id: row.symbol for row in rows if row.symbol in foreign}
+    marks = [(parse_link_id(link), symbol) for link, symbol in links.items()]
+    found = {(link.tag, symbol) for link, symbol in marks if link is not None and link.tag not in ours}
+    if not found:
+        return ()
+    tags = ", ".join(sorted({f"fa-{tag}-" for tag, _ in found}))
+    symbols = ", ".join(sorted({symbol for _, symbol in found}))
+    message = (
+        f"{symbols}: opened by a fundarb with another database (orders {tags}…), and not hedged or closed "
+        "from here; if that database was lost, put its newest backup in place with `fundarb restore`"
+    )
+    return (Reason("another_database", message),)

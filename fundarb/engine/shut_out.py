@@ -1,0 +1,77 @@
+"""The venue lets us in no more: an address that it does not serve (HTTP 403), or a key that it does not take.
+
+Then nothing is opened, and nothing can be hedged either, so a person is told at once. A signed read that
+succeeds ends it. Owns the blocks ``ban`` and ``key``; sends nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.core.refusals import KEY_CODES
+from fundarb.engine.alerts import alert_once, alert_over
+from fundarb.engine.answers import in_words
+from fundarb.engine.ports import Exchange
+from fundarb.errors import FundarbError, Unavailable
+from fundarb.store.database import Store
+
+_KINDS = (BlockKind.BAN, BlockKind.KEY)
+
+
+def shut_out(store: Store, error: BaseException) -> bool:
+    """Whether this is why a question failed; then the block is set and the alert raised, once an incident.
+
+    A ban ends by itself if the venue, or our own wait, says when; a key is dead until a signed read succeeds.
+    """
+    kind = _kind(error)
+    if kind is None or not isinstance(error, FundarbError):
+        return False
+    until = error.until if isinstance(error, Unavailable) else None
+    _shut(store, kind, reason=in_words(error), until=until)
+    return True
+
+
+def look_out(store: Store, exchange: Exchange) -> None:
+    """A ban that somebody met who could do without an answer."""
+    until = exchange.banned_until
+    if until is not None:
+        reason = f"no request is sent until {until:%H:%M:%S} UTC: the venue's IP limit was hit"
+        _shut(store, BlockKind.BAN, reason=reason, until=until)
+
+
+def _shut(store: Store, kind: BlockKind, *, reason: str, until: datetime | None) -> None:
+    now = store.clock.now()
+    with store.transaction():
+        held = store.blocks.get(GLOBAL_SCOPE, kind)
+        if held is None or not held.active(now):
+            alert_over(store, (kind.value,), subject=GLOBAL_SCOPE)
+            block = Block(scope=GLOBAL_SCOPE, kind=kind, reason=reason, since=now, until=until)
+            store.blocks.set(block)
+        alert_once(store, kind.value, subject=GLOBAL_SCOPE, message=f"{_WORDS[kind]}: {reason}")
+
+
+def let_in(store: Store) -> None:
+    """A signed read has succeeded: whatever shut us out is over."""
+    for kind in _KINDS:
+        if store.blocks.get(GLOBAL_SCOPE, kind) is not None:
+            with store.transaction():
+                store.blocks.clear(GLOBAL_SCOPE, kind)
+                alert_over(store, (kind.value,), subject=GLOBAL_SCOPE)
+
+
+def is_shut_out(store: Store) -> bool:
+    """Whether we were shut out when the venue was last asked."""
+    return any(store.blocks.get(GLOBAL_SCOPE, kind) is not None for kind in _KINDS)
+
+
+def _kind(error: BaseException) -> BlockKind | None:
+    if isinstance(error, Unavailable) and error.forbidden:
+        return BlockKind.BAN
+    return BlockKind.KEY if getattr(error, "code", None) in KEY_CODES else None
+
+
+_WORDS = {
+    BlockKind.BAN: "the venue serves this address no more",
+    BlockKind.KEY: "the venue does not take the key",
+}

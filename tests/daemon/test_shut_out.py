@@ -1,0 +1,200 @@
+"""The venue cannot be asked, or lets us in no more: who is told, what is blocked, and that the hedge is the
+first thing tried when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fundarb.core.orders import OrderRequest, Outcome, WriteAnswer
+from fundarb.core.reasons import Reason
+from fundarb.core.records import GLOBAL_SCOPE, BlockKind
+from fundarb.core.risk import blocks
+from fundarb.engine.shut_out import shut_out
+from fundarb.errors import Unavailable
+from fundarb.exchange.strict import NoAnswer, VenueRefused
+from tests.daemon.living import SECOND, Living, make_living
+
+D = Decimal
+WATCH = 15 * SECOND
+READS = (
+    "account",
+    "book",
+    "executions",
+    "executions_of",
+    "key_info",
+    "open_orders",
+    "order_history",
+    "order_realtime",
+    "positions",
+    "server_time",
+    "snapshot",
+    "transactions",
+    "wallet",
+)
+
+
+def banned() -> Unavailable:
+    """What our own budget says during a ban."""
+    return NoAnswer("no request is sent: the IP limit was hit", sent=False, repeat=False, status=403)
+
+
+def dead_key() -> Unavailable:
+    """What the venue says to an expired key."""
+    return VenueRefused("the venue answered 33004: your api key has expired", code=33004)
+
+
+@dataclass
+class Away:
+    """A venue that answers nothing between two instants of its own clock; creates do not reach it."""
+
+    living: Living
+    why: Callable[[], Unavailable]
+    reads: bool = True
+    spans: list[tuple[datetime, datetime]] = field(default_factory=list)
+    from_next_create: timedelta | None = None
+    unsent: int = 0
+
+    def __post_init__(self) -> None:
+        """Stand before the venue."""
+        exchange: Any = self.living.exchange
+        for name in READS if self.reads else ():
+            setattr(exchange, name, self._asked(getattr(exchange, name)))
+        create = exchange.create
+
+        def send(request: OrderRequest, *, signed_at: datetime) -> WriteAnswer:
+            if self.from_next_create is not None:
+                self.at(timedelta(), self.from_next_create)
+                self.from_next_create = None
+            if not self.away:
+                answer: WriteAnswer = create(request, signed_at=signed_at)
+                return answer
+            self.unsent += 1
+            code = self.why().code
+            return WriteAnswer(outcome=Outcome.REFUSED, code=code, message="away", sent=code is not None)
+
+        exchange.create = send
+
+    def _asked(self, real: Callable[..., object]) -> Callable[..., object]:
+        def ask(*args: Any, **named: Any) -> object:
+            if self.away:
+                raise self.why()
+            return real(*args, **named)
+
+        return ask
+
+    @property
+    def away(self) -> bool:
+        """Whether it is away now."""
+        return any(begin <= self.living.real.now() < end for begin, end in self.spans)
+
+    def at(self, start: timedelta, lasting: timedelta) -> datetime:
+        """It will be away from ``start`` from now on for so long; when it is back."""
+        begin = self.living.real.now() + start
+        self.spans.append((begin, begin + lasting))
+        return begin + lasting
+
+
+def held(folder: Path) -> Living:
+    """An office that holds a position."""
+    living = make_living(folder)
+    living.writer.reconciler.run()
+    living.writer.trader.open("BTC", D(4000))
+    return living
+
+
+def alerts(living: Living) -> list[tuple[str, datetime]]:
+    """The alerts so far, by code."""
+    rows = living.store.events.after(0, 10_000, kind="alert_raised")
+    return [(json.loads(row.payload)["code"], row.at) for row in rows]
+
+
+def changes(living: Living, name: str, kind: BlockKind) -> list[datetime]:
+    """When a block was set, or lifted."""
+    rows = living.store.events.after(0, 10_000, kind=name)
+    return [row.at for row in rows if json.loads(row.payload)["block"] == kind.value]
+
+
+CAUSES = {"ban": (banned, True), "key": (dead_key, True), "creates": (banned, False)}
+QUICK = {("ban", 600), ("key", 1500), ("creates", 700)}
+CASES = [
+    pytest.param(*CAUSES[name], seconds, id=f"{name}-{seconds}", marks=() if quick else pytest.mark.proof)
+    for name in CAUSES
+    for seconds in (60, 600, 700, 1500, 3600)
+    for quick in ((name, seconds) in QUICK,)
+]
+
+
+@pytest.mark.parametrize(("why", "reads", "seconds"), CASES)
+def test_the_hedge_is_the_first_thing_tried_when_it_ends(
+    tmp_path: Path, why: Callable[[], Unavailable], reads: bool, seconds: int
+) -> None:
+    """The venue takes 40 % of the short and answers nothing more (or takes no order): the coins follow within
+    one round of the watch of its return; meanwhile little is tried, a whole repair once a minute at most.
+    """
+    living = held(tmp_path)
+    away = Away(living, why, reads=reads, from_next_create=seconds * SECOND)
+    living.venue.world.adl("BTCUSDT", D("0.4"))
+    taken = living.real.now()
+    living.live(seconds * SECOND + 60 * SECOND)
+    after = [fill for fill in living.venue.all_fills() if fill.time > taken]
+    back = away.spans[0][1]
+    assert back <= after[0].time <= back + WATCH
+    assert abs(living.venue.wallet().report().owned("BTC") - D("0.048")) < D("0.0001")
+    assert away.unsent <= 12 * (1 + seconds // 60)
+    living.close()
+
+
+@pytest.mark.parametrize(
+    ("why", "kind"), [(banned, BlockKind.BAN), (dead_key, BlockKind.KEY)], ids=["ban", "key"]
+)
+def test_every_time_we_are_shut_out_is_told_at_once(
+    tmp_path: Path, why: Callable[[], Unavailable], kind: BlockKind
+) -> None:
+    """Two bans, or two deaths of the key, two hours apart: one alert for each within a round of the watch; a
+    block as long as it lasts, gone when the venue answers.
+    """
+    living = held(tmp_path)
+    away = Away(living, why)
+    backs = [away.at(minute * 60 * SECOND, 600 * SECOND) for minute in (2, 122)]
+    living.live(140 * 60 * SECOND)
+    told = [at for code, at in alerts(living) if code == kind.value]
+    begins = [begin for begin, _ in away.spans]
+    assert all(begin <= at <= begin + WATCH for at, begin in zip(told, begins, strict=True))
+    assert {code for code, _ in alerts(living)} == {kind.value}
+    set_at, cleared_at = (changes(living, name, kind) for name in ("block_set", "block_cleared"))
+    assert set_at == told
+    assert all(back <= at <= back + WATCH for at, back in zip(cleared_at, backs, strict=True))
+    assert living.store.blocks.active(living.store.clock.now()) == ()
+    living.close()
+
+
+def test_a_ban_with_nothing_held_ends_when_the_venue_answers(tmp_path: Path) -> None:
+    """Whoever holds nothing asks nothing, but for whether a ban is over."""
+    living = make_living(tmp_path)
+    living.writer.reconciler.run()
+    away = Away(living, banned)
+    back = away.at(timedelta(), 60 * SECOND)
+    assert shut_out(living.store, banned())
+    with pytest.raises(Unavailable):
+        living.run("watch")
+    assert "block_ban" in {reason.code for reason in refused(living)}
+    living.clock.sleep(back - living.real.now())
+    assert living.run("watch") == "nothing is held"
+    assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.BAN) is None
+    assert not refused(living)
+    living.close()
+
+
+def refused(living: Living) -> tuple[Reason, ...]:
+    """Why nothing would be opened by what is in the database."""
+    now = living.store.clock.now()
+    return tuple(blocks(living.store.blocks.active(now), "BTC", now=now))

@@ -1,0 +1,188 @@
+"""What the jobs say is what the book is, and one coin's trouble is that coin's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fundarb.core.market import Book, Category
+from fundarb.core.states import PositionState
+from fundarb.errors import BadAnswer, Unavailable
+from tests.daemon.living import HOUR, SECOND, Living, make_living
+from tests.engine.test_jobs import alerts, decisions, wide_feed
+
+D = Decimal
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Living]:
+    """An office without a schedule."""
+    made = make_living(tmp_path, specs=())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Living]:
+    """Three coins that all pay."""
+    made = make_living(tmp_path, feed=wide_feed(3), specs=())
+    yield made
+    made.close()
+
+
+def held(living: Living) -> set[str]:
+    """The coins that are held."""
+    return {item.base for item in living.store.positions.active()}
+
+
+def activity(living: Living) -> str:
+    """What the bot was said to be doing last."""
+    last = living.store.events.last(1, kind="activity_changed")
+    return str(json.loads(last[0].payload)["activity"])
+
+
+def why(living: Living, base: str, decision: str) -> str:
+    """The reason of a decision about a coin."""
+    told = [json.loads(item.payload) for item in living.store.events.after(0, 999, kind="decision_made")]
+    return next(str(item["reason"]) for item in told if (item["base"], item["decision"]) == (base, decision))
+
+
+def spoil(living: Living, monkeypatch: pytest.MonkeyPatch, symbols: set[str], error: Unavailable) -> None:
+    """The order books of these symbols cannot be read."""
+    read: Callable[..., Book] = living.exchange.book
+
+    def book(category: Category, symbol: str, *, depth: int) -> Book:
+        if symbol in symbols:
+            raise error
+        return read(category, symbol, depth=depth)
+
+    monkeypatch.setattr(living.exchange, "book", book)
+
+
+# ------------------------------------------------------------------------------------------ scan_and_open
+
+
+def test_one_unreadable_book_keeps_no_other_coin_from_being_opened(
+    three: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first coin's book is an HTML page: it is passed over with coin and endpoint, the others are
+    opened.
+    """
+    spoil(three, monkeypatch, {"BTCUSDT"}, BadAnswer("an HTML page instead of JSON"))
+    said = three.run("scan_and_open")
+    assert held(three) == {"ETH", "SOL"}
+    assert "opened ETH, SOL" in said
+    assert "BTC passed over: the order book of spot BTCUSDT cannot be read: an HTML page" in said
+    assert "BTCUSDT" in why(three, "BTC", "pass_over")
+    assert activity(three) == "MONITORING"
+    three.run("scan_and_open")
+    assert decisions(three).count(("BTC", "pass_over")) == 1
+
+
+def test_a_venue_that_is_away_stops_the_scan_at_once(three: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the ranking nothing can be read any more: one coin is tried, then the job fails, and the activity
+    returns.
+    """
+    asked = []
+    read = three.exchange.snapshot
+
+    def gone() -> object:
+        asked.append(1)
+        if len(asked) > 2:
+            raise Unavailable("the venue is away")
+        return read()
+
+    monkeypatch.setattr(three.exchange, "snapshot", gone)
+    with pytest.raises(Unavailable, match="the venue is away"):
+        three.run("scan_and_open")
+    assert len(asked) == 4
+    assert not held(three)
+    assert activity(three) == "IDLE"
+
+
+def test_a_coin_whose_orders_the_venue_rejects_is_not_called_opened(three: Living) -> None:
+    """Its perp takes no orders: what was bought is given back, and both job and decision say so and why."""
+    three.venue.world.halt(Category.LINEAR, "BTCUSDT", on=True)
+    said = three.run("scan_and_open")
+    assert held(three) == {"ETH", "SOL"}
+    assert "opened ETH, SOL" in said
+    assert "BTC not opened: " in said
+    assert "ABORTED: nothing is held" in said
+    assert "BTCUSDT" in why(three, "BTC", "open_incomplete")
+    assert "net APR" in why(three, "BTC", "open_incomplete")
+
+
+def test_nothing_opened_is_never_ok(living: Living) -> None:
+    """Where every open was given back the result is no success."""
+    living.venue.world.halt(Category.LINEAR, "BTCUSDT", on=True)
+    report = living.office.jobs.run("scan_and_open", {})
+    assert (report.result, report.notable) == ("incomplete", True)
+    assert not held(living)
+
+
+# ------------------------------------------------------------------------------- watch and close_when_due
+
+
+def halted(living: Living) -> None:
+    """Neither market of BTC takes orders."""
+    for category in Category:
+        living.venue.world.halt(category, "BTCUSDT", on=True)
+
+
+def test_a_delisting_that_cannot_be_left_is_an_alert_and_no_success(living: Living) -> None:
+    """Delisted with both markets halted: the job says that the position is held, and a person is told
+    once.
+    """
+    living.run("scan_and_open")
+    living.venue.world.delist("BTCUSDT", living.venue.now + DAY)
+    halted(living)
+    said = ""
+    for _ in range(3):
+        living.clock.sleep(60 * SECOND)
+        said = living.run("watch")
+    assert "BTC not closed (delisting): " in said
+    assert "HEDGED" in said
+    assert alerts(living).count("not_closed") == 1
+    assert decisions(living).count(("BTC", "close")) == 1
+    for category in Category:
+        living.venue.world.halt(category, "BTCUSDT", on=False)
+    living.clock.sleep(60 * SECOND)
+    assert "BTC closed (delisting)" in living.run("watch")
+    assert not held(living)
+
+
+def test_a_margin_that_cannot_be_reduced_is_an_alert(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both markets are halted while the margin runs out: nothing is called reduced, and a person is told."""
+    living.run("scan_and_open")
+    real = living.exchange.wallet
+    monkeypatch.setattr(living.exchange, "wallet", lambda: replace(real(), maintenance_margin_rate=D("0.75")))
+    halted(living)
+    living.clock.sleep(15 * SECOND)
+    said = living.run("watch")
+    assert "BTC not reduced: " in said
+    assert "BTC reduced" not in said
+    assert alerts(living).count("not_reduced") == 1
+
+
+def test_an_exit_that_fails_is_told(living: Living) -> None:
+    """Funding turned and both markets are halted: the position is not among what is kept, nor closed."""
+    living.run("scan_and_open")
+    living.feed.rate = D("-0.002")
+    halted(living)
+    said = ""
+    for _ in range(40):
+        living.clock.sleep(8 * HOUR)
+        said = living.run("close_when_due")
+        if "not closed" in said:
+            break
+    assert "BTC not closed: " in said
+    assert alerts(living).count("not_closed") == 1
+    assert living.store.positions.active()[0].state is PositionState.HEDGED
+    assert activity(living) == "MONITORING"
