@@ -1,5 +1,5 @@
 """What the books cost: a posting in a batch and in a durable transaction of its own beside this disk's
-fsync, a P&L over a long history, and how much memory that takes.
+fsync, a P&L over a long history, how much memory that takes, and how large a database is after a year.
 """
 
 from __future__ import annotations
@@ -10,30 +10,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.books import HOUR, START, D, fills, plan, settlement
 from benchmarks.table import Row
+from benchmarks.year import lived as a_year
 from fundarb.clock import VirtualClock
-from fundarb.core.account import Transaction
 from fundarb.core.market import Category
-from fundarb.core.orders import ExecKind, Execution, Leg, Side
-from fundarb.core.records import Goal, PositionRecord
-from fundarb.core.states import PositionState, PositionTrigger
+from fundarb.core.orders import Execution, Leg
+from fundarb.core.states import PositionTrigger
 from fundarb.core.transactions import Share
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import By, ReportQuery
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
 
-D = Decimal
-START = datetime(2026, 1, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 POSITIONS, SETTLEMENTS = 1000, 80
-BATCH = 100
+FILLS = 8
 SINGLE = 300
 LOOK = """
 import resource, sys
@@ -49,23 +44,27 @@ def run() -> Sequence[Row]:
         small, large = Path(folder) / "small.sqlite3", Path(folder) / "large.sqlite3"
         lived(small, POSITIONS, settlements=8)
         postings, spent = lived(large, POSITIONS, settlements=SETTLEMENTS)
+        facts = POSITIONS * (SETTLEMENTS + FILLS)
         alone, fsync = one_by_one(Path(folder) / "single.sqlite3"), fsync_cost(Path(folder))
         times = {by: looked(str(large), by) for by in (By.POSITION, By.DAY)}
         memory = [peak(path) for path in (small, large)]
+        grown = [size for _, size in a_year(Path(folder) / "year.sqlite3", days=365)]
     return [
         Row(
             name="a posting, in batches",
             figure=spent / postings * 1e6,
             unit="µs",
             target=50,
-            note=f"{postings:,} entries of {POSITIONS} positions, {BATCH} facts a transaction",
+            note=f"a posting is one entry: {postings / spent:,.0f}/s; {facts / spent:,.0f} facts/s with "
+            f"their raw rows; {facts // POSITIONS} facts a transaction",
         ),
         Row(
-            name="a fact in its own durable transaction",
+            name="a posting in its own durable transaction",
             figure=alone * 1e3,
             unit="ms",
             target=1,
-            note=f"this disk's fsync of two pages: {fsync * 1e3:.2f} ms",
+            note=f"a fact of two entries: {1 / alone:,.0f} transactions/s; this disk's fsync of two pages: "
+            f"{fsync * 1e3:.2f} ms",
             ratio=alone / fsync,
         ),
         *(
@@ -86,82 +85,18 @@ def run() -> Sequence[Row]:
             ratio=memory[1] / memory[0],
             note=f"ratio over the same positions with a tenth of the history ({memory[0] / 1024:.0f} MB)",
         ),
+        Row(
+            name="database after a daemon's year",
+            figure=grown[-1] / 1e6,
+            unit="MB",
+            target=100,
+            note=f"30 days: {grown[0] / 1e6:.1f} MB, then each "
+            + " ".join(f"+{(two - one) / 1e6:.1f}" for one, two in pairwise(grown[:-1])),
+        ),
     ]
 
 
 # ------------------------------------------------------------------------------------------------ the books
-
-
-def plan(number: int) -> PositionRecord:
-    """One position of a coin of its own time."""
-    return PositionRecord(
-        position_id=f"p-{number:010d}",
-        base="BTC",
-        spot_symbol="BTCUSDT",
-        perp_symbol="BTCUSDT",
-        multiplier=D(1),
-        state=PositionState.PLANNED,
-        goal=Goal.OPEN,
-        notional=D(1200),
-        target_contracts=D("0.02"),
-        spot_owned=D(0),
-        contracts=D(0),
-        leverage=D(2),
-        decision_spot_mid=D(60_000),
-        decision_perp_mid=D(60_010),
-        created_at=START + number * 8 * HOUR,
-    )
-
-
-def fills(number: int, *, opening: bool) -> Iterator[Execution]:
-    """Two fills a leg, on the way in or out."""
-    for part in range(4):
-        leg = Leg.SPOT if part % 2 else Leg.PERP
-        buys = (leg is Leg.SPOT) == opening
-        price = D(60_000) + D(number % 97) / 10 + part
-        quantity = D("0.01")
-        yield Execution(
-            exec_id=f"{number}-{opening}-{part}",
-            order_id="",
-            link_id="",
-            category=leg.category,
-            symbol="BTCUSDT",
-            side=Side.BUY if buys else Side.SELL,
-            price=price,
-            quantity=quantity,
-            value=price * quantity,
-            fee=D("0.33000001"),
-            fee_coin="USDT",
-            kind=ExecKind.TRADE,
-            raw_kind="Trade",
-            time=START + number * 8 * HOUR + timedelta(seconds=part),
-        )
-
-
-def settlement(number: int, count: int) -> Transaction:
-    """One funding payment."""
-    paid = D(number % 89 - 30) / 1000 + D("0.00000001")
-    return Transaction(
-        id=f"{number}-{count}",
-        kind="SETTLEMENT",
-        coin="USDT",
-        category=Category.LINEAR.value,
-        symbol="BTCUSDT",
-        side=Side.SELL,
-        time=START + (number + count) * 8 * HOUR,
-        quantity=D("0.02"),
-        size=D("-0.02"),
-        price=D(60_000),
-        funding=paid,
-        fee=D(0),
-        cash_flow=D(0),
-        change=paid,
-        balance=D(10_000),
-        fee_rate=D("-0.0001"),
-        trade_id="",
-        order_id="",
-        link_id="",
-    )
 
 
 def lived(path: Path, positions: int, *, settlements: int) -> tuple[int, float]:
@@ -176,7 +111,7 @@ def lived(path: Path, positions: int, *, settlements: int) -> tuple[int, float]:
             share = Share(position, D("-0.02"))
             rows = [settlement(number, count) for count in range(settlements)]
             begun = time.perf_counter()
-            with store.transaction():
+            with store.ledger.batch():
                 for opening in (True, False):
                     for fill in fills(number, opening=opening):
                         store.executions.add(fill, position_id=position.position_id, leg=_leg(fill))
@@ -203,7 +138,7 @@ def one_by_one(path: Path) -> float:
         share = Share(store.positions.add(plan(1)), D("-0.02"))
         found = []
         for count in range(SINGLE):
-            row = replace(settlement(1, count))
+            row = settlement(1, count)
             begun = time.perf_counter()
             store.ledger.post_transaction(row, share=share)
             found.append(time.perf_counter() - begun)

@@ -89,7 +89,7 @@ def run() -> Sequence[Row]:
                 between = [gap(writer, running.url) for _ in range(OPENS)]
                 reactions = [reaction(writer, running.url) for _ in range(OPENS)]
             starts = [recovery(running.url, Path(folder)) for _ in range(5)]
-        cold = min(cold_open(running.url, coin) for coin in COLD)
+        colds = [cold_open(running.url, coin) for coin in COLD]
     finally:
         running.stop()
     return [
@@ -97,7 +97,7 @@ def run() -> Sequence[Row]:
             name="bare ccxt create, loopback",
             figure=bare * 1000,
             unit="ms",
-            note="lower quartile, in turns with ours",
+            note=f"lower quartile, in turns with ours, median {statistics.median(theirs) * 1000:.1f}",
         ),
         Row(
             name="fsync of what one commit writes, on this disk",
@@ -110,7 +110,7 @@ def run() -> Sequence[Row]:
             figure=ours * 1000,
             unit="ms",
             ratio=ours / bare,
-            note="over the bare create",
+            note=f"over the bare create, lower quartile, median {statistics.median(mine) * 1000:.1f}",
         ),
         Row(
             name="our order path less the bare create",
@@ -124,7 +124,7 @@ def run() -> Sequence[Row]:
             figure=statistics.quantiles(between, n=4)[0],
             unit="ms",
             target=10,
-            note=f"by the venue's clock, lower quartile of {OPENS} opens, worst {max(between):.0f}",
+            note=f"by the venue's clock, lower quartile of {OPENS} opens, {spread(between)}",
         ),
         Row(
             name=f"start-up recovery with {PAST_POSITIONS * PAST_ORDERS:,} past intents",
@@ -138,14 +138,15 @@ def run() -> Sequence[Row]:
             figure=statistics.quantiles(reactions, n=4)[0],
             unit="ms",
             target=20,
-            note=f"from the last fill that fell short, lower quartile of {OPENS}, worst {max(reactions):.0f}",
+            note=f"from the last fill that fell short, lower quartile of {OPENS}, {spread(reactions)}",
         ),
         Row(
             name="open, from a cold shell",
-            figure=cold,
+            figure=min(colds),
             unit="s",
             target=1.5,
-            note="new home, new database, no cache: import to exit",
+            note="new home, new database, no cache: import to exit; "
+            f"best of {len(COLD)}, median {statistics.median(colds):.2f}",
         ),
     ]
 
@@ -174,6 +175,11 @@ def timed(work: Callable[[], object]) -> float:
 def typical(figures: Sequence[float]) -> float:
     """The lower quartile without the first few: what it costs while nobody else wants the machine."""
     return statistics.quantiles(figures[5:], n=4)[0]
+
+
+def spread(figures: Sequence[float]) -> str:
+    """What the lower quartile does not say."""
+    return f"median {statistics.median(figures):.0f}, worst {max(figures):.0f}"
 
 
 def side_by_side(writer: Writer, url: str, result: TradeResult) -> tuple[list[float], list[float]]:

@@ -32,6 +32,7 @@ COINS = tuple(f"C{number:03d}" for number in range(100))
 PRICE = Decimal(100)
 PAST = 10_000
 RUNS = 5
+STARTS = 5
 SETTINGS = """
 [risk]
 max_positions = 200
@@ -83,7 +84,7 @@ def run() -> Sequence[Row]:
                 writer.desk.clock.sleep(timedelta(hours=1))
                 requests, seconds = reconciled(writer)
                 remember(writer, PAST)
-            started = min(start(settings) for _ in range(3))
+            starts = [start(settings) for _ in range(STARTS)]
     finally:
         running.stop()
     return [
@@ -97,10 +98,11 @@ def run() -> Sequence[Row]:
         ),
         Row(
             name=f"start-up recovery with {PAST:,} past intents",
-            figure=started,
+            figure=min(starts),
             unit="s",
             target=1,
-            note="lock to recovered, 100 open positions beside them",
+            note="lock to recovered, 100 open positions beside them; "
+            f"best of {STARTS}, median {statistics.median(starts):.2f}",
         ),
     ]
 

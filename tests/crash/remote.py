@@ -54,6 +54,11 @@ class RemoteExchange:
         return nullcontext()
 
     @property
+    def banned_until(self) -> datetime | None:
+        """A venue in process bans nobody."""
+        return None
+
+    @property
     def clock_offset(self) -> timedelta:
         """One clock for both."""
         return timedelta()

@@ -149,9 +149,9 @@ def _child(path: Path, exchange: RemoteExchange, work: Callable[[Writer], object
     """A writer from its lock to its end; what a restarted program does."""
     clock = RemoteClock(exchange)
     store = Store.open(url_of(path), clock=clock)
-    lock = WriterLock(path, store, clock=clock)
+    lock = WriterLock(store, clock=clock)
     lock.acquire("command")
-    ids = SeededIds(store.writer.epoch())
+    ids = SeededIds(0, store.writer.epoch())
     if store.identity.read() is None:
         uid = exchange.account().uid
         store.identity.create(venue="sandbox", mode="live", instance="default", uid=uid, tag=ids.tag())

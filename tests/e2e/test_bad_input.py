@@ -152,7 +152,7 @@ def holder(stage: Stage) -> Iterator[WriterLock]:
     """Somebody who holds the writer's lock as a command."""
     assert stage.json("reconcile").code == 0
     with Store.open(url_of(stage.database), clock=SystemClock()) as store:
-        lock = WriterLock(stage.database, store, clock=SystemClock())
+        lock = WriterLock(store, clock=SystemClock())
         lock.acquire("command")
         yield lock
         lock.release()

@@ -127,6 +127,17 @@ def test_e08_an_entry_waits_for_a_settlement(stage: Stage) -> None:
     assert stage.json("report", "funding").data["rows"] == []
 
 
+def test_a_close_at_the_instant_of_a_settlement(stage: Stage) -> None:
+    """While the contract settles its orders are 110063: the close waits that second out and ends flat."""
+    stage.open()
+    stage.ask("POST", "/sandbox/clock", {"to": "2026-01-05T08:00:00Z"})
+    ran = stage.close()
+    assert ran.code == 0, ran.out
+    assert ran.data["state"] == "CLOSED"
+    assert "110063" in {row["outcome"] for row in stage.truth()["requests"]}
+    stage.check()
+
+
 def test_a_settlement_in_the_middle_of_an_entry(stage: Stage) -> None:
     """A settlement that nobody announced, between the legs: hedged, and what the venue booked is in our
     books.

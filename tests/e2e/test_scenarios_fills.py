@@ -29,7 +29,7 @@ def orders(ran: Ran) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("deed", "part", "nth"), grid(7, DEEDS, PARTS, NTH))
+@pytest.mark.parametrize(("deed", "part", "nth"), grid(15, DEEDS, PARTS, NTH))
 def test_c01_a_leg_fills_a_part(stage: Stage, deed: Deed, part: str, nth: int) -> None:
     """C01: a part of any leg of any clip: the other leg follows what was executed."""
     deed.prepare(stage)
@@ -39,7 +39,7 @@ def test_c01_a_leg_fills_a_part(stage: Stage, deed: Deed, part: str, nth: int) -
     finished(stage, deed)
 
 
-@pytest.mark.parametrize(("deed", "category"), grid(3, DEEDS, ("spot", "linear")))
+@pytest.mark.parametrize(("deed", "category"), grid(7, DEEDS, ("spot", "linear")))
 def test_c02_a_leg_fills_three_times_a_part(stage: Stage, deed: Deed, category: str) -> None:
     """C02: 60 % three times: topped up to one lot, bounded, then trimmed."""
     deed.prepare(stage)

@@ -65,6 +65,25 @@ def test_d01_adl_takes_a_part_of_the_short(stage: Stage) -> None:
     assert stage.open("BTC", "100", "--add").code == 3
 
 
+@pytest.mark.parametrize("fraction", ["1", "0.9"])
+def test_d01_adl_takes_a_strangers_short_too(stage: Stage, fraction: str) -> None:
+    """D01: a stranger is short in the same symbol and ADL takes more than ours alone: ours is booked as taken
+    and its coins go at once, without being asked; what is left is the stranger's.
+    """
+    stage.open()
+    stage.world("manual_order", category="linear", symbol="BTCUSDT", side="Sell", qty="0.006")
+    stage.json("reconcile")
+    stage.world("adl", symbol="BTCUSDT", fraction=fraction)
+    ran = stage.json("reconcile")
+    assert ran.code == 0, ran.out
+    assert [row["kind"] for row in ran.data["repaired"]] == ["unhedged"]
+    assert stage.coins() < LOT
+    assert states(stage) == [PositionState.CLOSED]
+    assert stage.short() <= D("0.006")
+    assert "adl" in stage.alerts()
+    assert frozen(stage)
+
+
 def test_d05_the_venue_sells_coins_to_repay(stage: Stage) -> None:
     """D05: the venue sells 10 % of the coins: its act, the perp is reduced to match without being asked."""
     stage.open()
@@ -100,6 +119,37 @@ def test_d07_a_perp_is_delivered_before_anybody_looked(stage: Stage) -> None:
     assert stage.json("open", "ETH", "--notional", "200", "--yes").code == 0
 
 
+def test_a_deposit_that_the_log_shows_late_is_in_the_opening(stage: Stage) -> None:
+    """The account was funded in the instant of the first start and the log shows it later: it is in the
+    opening balance, and not booked once more.
+    """
+    stage.fault("lag_reads", ms=20_000, match={"path": "/v5/account/transaction-log", "times": 0})
+    assert stage.json("reconcile").code == 0
+    stage.heal()
+    stage.advance("2m")
+    ran = stage.json("reconcile")
+    assert ran.code == 0, ran.out
+    stage.healed()
+
+
+def test_what_a_stranger_did_before_ends_no_proof(stage: Stage) -> None:
+    """A stranger closed what they held in the instant of our plan; later a request is lost: what counts is
+    what changed since, so the order is proved absent and the deed is done.
+    """
+    for side, pause in (("Buy", "10s"), ("Sell", "0s")):
+        stage.world("manual_order", category="linear", symbol="BTCUSDT", side=side, qty="0.002")
+        stage.advance(pause)
+        stage.json("reconcile")
+    assert stage.open().code == 0
+    stage.advance("10m")
+    stage.fault("drop_request", how="close")
+    ran = stage.open("BTC", "400", "--add")
+    assert ran.code == 0, ran.out
+    assert "ABSENT" in {order["state"] for order in ran.data["orders"]}
+    assert stage.json("reconcile").code == 0
+    assert stage.json("audit").code == 0
+
+
 # ---------------------------------------------------------------------------------------- H: other hands
 
 
@@ -108,7 +158,7 @@ def test_h01_a_second_writer_is_refused(stage: Stage) -> None:
     stage.open()
     newest = stage.truth()["requests"]
     with Store.open(url_of(stage.database), clock=SystemClock()) as store:
-        lock = WriterLock(stage.database, store, clock=SystemClock())
+        lock = WriterLock(store, clock=SystemClock())
         lock.acquire("command")
         try:
             for words in (("reconcile",), ("resolve", PERP, "--unwind")):

@@ -82,6 +82,7 @@ def test_a_correction_is_not_held_by_what_it_reads(stage: Stage, path: str) -> N
     stage.check()
 
 
+@pytest.mark.proof
 def test_a_venue_that_is_merely_slow_is_understood(stage: Stage) -> None:
     """The first reads of fills take a second and a quarter: longer than the first patience, and hedged all
     the same.

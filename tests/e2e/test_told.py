@@ -22,7 +22,7 @@ from fundarb.store.lock import WriterLock
 from tests.e2e.stage import LIVE, Stage
 
 SECOND = timedelta(seconds=1)
-FULL = SimpleNamespace(f_bavail=0, f_frsize=4096)
+FULL = SimpleNamespace(f_bavail=0, f_frsize=4096, f_flag=0)
 
 
 def killed(stage: Stage, point: str, *words: str) -> None:
@@ -43,7 +43,7 @@ def killed(stage: Stage, point: str, *words: str) -> None:
 def writer(stage: Stage) -> Iterator[WriterLock]:
     """Another process's lock on the database, as a daemon that shows life."""
     with Store.open(f"sqlite:///{stage.database}", clock=SystemClock()) as store:
-        lock = WriterLock(store.path, store, clock=SystemClock())
+        lock = WriterLock(store, clock=SystemClock())
         lock.acquire("daemon")
         yield lock
         if store.still_there():
@@ -72,6 +72,22 @@ def test_an_order_in_flight_is_seen(stage: Stage) -> None:
     (row,) = stage.json("positions").data["positions"]
     assert row["drift"] is not None
     assert stage.run("status").code == 0
+
+
+def test_positions_of_a_lost_database_are_told_as_such(stage: Stage) -> None:
+    """Database, log and lock are deleted while something is held: a new database knows nothing of it, and
+    ``reconcile`` says that another fundarb database opened it and how that one comes back.
+    """
+    stage.open()
+    stage.advance("2h")
+    for file in stage.database.parent.glob(f"{stage.database.name}*"):
+        file.unlink()
+    walk = stage.json("reconcile")
+    assert [row["kind"] for row in walk.data["mismatches"]] == ["foreign_position"]
+    (warning,) = walk.envelope["warnings"]
+    assert warning["code"] == "another_database"
+    assert "BTCUSDT" in warning["message"]
+    assert "fundarb restore" in warning["message"]
 
 
 def test_what_the_venue_holds_differently_is_said(stage: Stage) -> None:
@@ -194,6 +210,7 @@ def test_the_books_of_a_venue_that_is_gone(stage: Stage) -> None:
     stage.come_back()
 
 
+@pytest.mark.proof
 def test_the_line_after_a_simulation_works(stage: Stage) -> None:
     """What ``daemon --simulate`` offers at its end can be typed: its world is gone, its books are there; and
     its envelope names the place it lived in.
@@ -218,3 +235,18 @@ def test_a_queued_command_is_seen(stage: Stage, writer: WriterLock) -> None:
     assert [event["payload"]["command_id"] for event in asked] == [number]
     assert f"command {number} pause: waiting" in stage.run("status").out
     assert writer.still_ours()
+
+
+@pytest.mark.parametrize("point", ["wire.after_send:2", "state.before_commit:2"])
+def test_a_close_that_the_recovery_has_finished_says_so(stage: Stage, point: str) -> None:
+    """Killed in the middle of a close: the same command again finds the position closed by its own recovery,
+    exit 0, with the trades; once more there is nothing to close.
+    """
+    assert stage.json("open", "BTC", "--notional", "400", "--yes").code == 0
+    killed(stage, point, "close", "BTC", "--yes")
+    again = stage.json("close", "BTC", "--yes")
+    assert again.code == 0
+    assert again.envelope["data"]["state"] == "CLOSED"
+    assert len(again.envelope["data"]["orders"]) == 4
+    assert "closed_by_recovery" in {item["code"] for item in again.envelope["warnings"]}
+    assert stage.json("close", "BTC", "--yes").code == 2

@@ -35,6 +35,7 @@ from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
 from fundarb.venue.engine import Venue
 from tests.proof.market import BASES, PERPS, rough_venue
+from tests.proof.naked import Fates
 from tests.proof.trouble import Died, Trouble, TroubledExchange, Witness, WitnessedGate
 
 D = Decimal
@@ -85,7 +86,9 @@ class Episode:
     witness: Witness = field(default_factory=Witness)
     trouble: Trouble = field(default_factory=Trouble)
     story: list[str] = field(default_factory=list)
-    strangers: bool = False
+    touched: set[str] = field(default_factory=set)
+    """The coins in which strangers traded."""
+    fates: Fates = field(default_factory=Fates)
     lives: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +98,11 @@ class Episode:
         self.clock.sleep(MINUTE)
         self.settings = Settings(home=self.folder)
         self.life = self._born()
+
+    @property
+    def strangers(self) -> bool:
+        """Whether strangers traded."""
+        return bool(self.touched)
 
     # ------------------------------------------------------------------------------------------ lives
 
@@ -107,9 +115,10 @@ class Episode:
         gate = WitnessedGate(slot, store, self.witness)
         exchange = TroubledExchange(self.venue, gate, clock=self.clock, die=self.die)
         exchange.trouble = self.trouble
-        lock = WriterLock(path, store, clock=self.clock)
+        self.fates.watch(exchange, self.clock)
+        lock = WriterLock(store, clock=self.clock)
         lock.acquire("command")
-        ids = SeededIds(1000 * self.seed + store.writer.epoch())
+        ids = SeededIds(self.seed, store.writer.epoch())
         if store.identity.read() is None:
             uid = self.venue.uid
             store.identity.create(venue="sandbox", mode="live", instance="default", uid=uid, tag=ids.tag())
@@ -153,6 +162,7 @@ class Episode:
         else:
             self._tell(f"{what}: {said}")
         if self.life.exchange.dead:
+            self.fates.died()
             self._tell(f"{what}: died")
             self.restart()
         return done
@@ -163,6 +173,11 @@ class Episode:
     def throw_with(self, die: Random) -> None:
         """From now on everything is thrown by this die."""
         self.die = self.life.exchange.die = die
+
+    @property
+    def slow(self) -> int:
+        """How many times longer reads lag: in every tenth story longer than absence takes to prove."""
+        return 3 if self.seed % 10 == 6 else 1
 
     # ------------------------------------------------------------------------------------------ the story
 
@@ -223,7 +238,7 @@ class Episode:
         bad = die.random() < 0.6
         self.trouble.reads = die.choice((0.0, 0.0, 0.01, 0.1)) if bad else 0
         self.trouble.creates = die.choice((0.0, 0.3, 0.7)) if bad else 0
-        self.trouble.lag = timedelta(seconds=die.choice((0, 0, 3, 20))) if bad else timedelta()
+        self.trouble.lag = self.slow * timedelta(seconds=die.choice((0, 0, 3, 20))) if bad else timedelta()
         self.trouble.doubled = bad and die.random() < 0.3
         self._tell(f"mood {self.trouble}")
 
@@ -264,7 +279,8 @@ class Episode:
         except (ValueError, Rejected) as error:
             self._tell(f"world {symbol} {number}/{len(moves)}: {error}")
             return
-        self.strangers |= len(moves) == 3
+        if len(moves) == 3:
+            self.touched.add(base)
         self._tell(f"world {symbol} {number}/{len(moves)}")
 
     def _stranger(self, symbol: str, size: Decimal) -> None:

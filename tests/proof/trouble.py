@@ -7,6 +7,7 @@ trouble it keeps a witness's notes: every request that was sent, and what was wr
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ _REFUSALS = (110007, 170131, 10006, 110017, 110094)
 _DOUBTS = (10000, 10016, 170007, 170146, 500000)
 _FILLS = ("0", "0.1", "0.37", "0.6", "0.99")
 _NOTHING = timedelta()
+_PICTURES = 500
+_A_NAP = timedelta(minutes=1)
 
 
 class Died(BaseException):
@@ -50,6 +53,15 @@ class Trouble:
     creates: float = 0
     doubled: bool = False
     lag: timedelta = _NOTHING
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What wallet and positions were at an instant."""
+
+    at: datetime
+    wallet: Wallet
+    positions: tuple[PositionReport, ...]
 
 
 @dataclass
@@ -113,6 +125,7 @@ class TroubledExchange(LocalExchange):
         self.die = die
         self.calls = 0
         self.fail_at = 0
+        self._past: deque[_Picture] = deque(maxlen=_PICTURES)
 
     # ------------------------------------------------------------------------------------------ writes
 
@@ -122,7 +135,9 @@ class TroubledExchange(LocalExchange):
         self._alive("create")
         if self._nth():
             self.lose(self.die.choice(tuple(Loss)))
+        self._keep()
         answer = self._fated(request, signed_at)
+        self._keep()
         reached(Point.WIRE_AFTER_SEND)
         return answer
 
@@ -178,6 +193,7 @@ class TroubledExchange(LocalExchange):
     def _read(self, call: str, ask: Callable[[], T]) -> T:
         """An answer, unless the die has it fail; some failures take their time."""
         self._alive(call)
+        self._keep()
         if self._nth():
             raise Unavailable(f"{call}: call {self.calls} fails")
         if self.die.random() < self.trouble.reads:
@@ -191,6 +207,25 @@ class TroubledExchange(LocalExchange):
             return rows
         return tuple(row for row in rows for _ in range(1 + (self.die.random() < 0.3)))
 
+    def _keep(self) -> None:
+        """Note what wallet and positions are now, for as long as reads lag."""
+        self._sync()
+        if self.trouble.lag:
+            self._past.append(_Picture(self.venue.now, super().wallet(), super().positions()))
+        else:
+            self._past.clear()
+
+    def _picture(self) -> _Picture:
+        """Wallet and positions as old as everything else that is read; the oldest known where none is that
+        old. After a nap nothing of before it is shown.
+        """
+        edge, found = self.venue.now - self.trouble.lag, self._past[0]
+        for item in self._past:
+            if item.at > edge and item.at - found.at < _A_NAP:
+                break
+            found = item
+        return found
+
     @contextmanager
     def _late(self) -> Iterator[None]:
         self.read_lag = self.trouble.lag
@@ -200,12 +235,14 @@ class TroubledExchange(LocalExchange):
             self.read_lag = _NOTHING
 
     def wallet(self) -> Wallet:
-        """All balances, perhaps."""
-        return self._read("wallet", super().wallet)
+        """All balances, perhaps, and perhaps late."""
+        ask = super().wallet
+        return self._read("wallet", lambda: self._picture().wallet if self._past else ask())
 
     def positions(self) -> tuple[PositionReport, ...]:
-        """All open positions, perhaps."""
-        return self._read("positions", super().positions)
+        """All open positions, perhaps, and perhaps late."""
+        ask = super().positions
+        return self._read("positions", lambda: self._picture().positions if self._past else ask())
 
     def snapshot(self) -> MarketSnapshot:
         """All quotes, perhaps."""

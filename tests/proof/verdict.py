@@ -11,16 +11,25 @@ from fundarb.core.states import PositionState
 from fundarb.engine.audit import AuditCheck, VenueOrder, VenueTruth, audit
 from fundarb.engine.audit_book import BookRules
 from tests.proof.episode import LIMITS, Episode
+from tests.proof.naked import alerted, untold
 
 D = Decimal
 RULES = BookRules(
-    drift_limit=D("0.02"), largest_naked=LIMITS.max_clip * D("1.1"), longest_naked=timedelta(seconds=50)
+    drift_limit=D("0.02"),
+    largest_naked=LIMITS.max_clip * D("1.1"),
+    t_hedge=timedelta(seconds=5),
+    t_recover=timedelta(seconds=37),
 )
 
 
 def verdict(episode: Episode) -> list[str]:
     """Everything that is wrong at the end; empty: all is well."""
-    return [*_wire(episode), *_books(episode), *_twice(episode)]
+    return [*_wire(episode), *_told(episode), *_books(episode), *_twice(episode)]
+
+
+def _told(episode: Episode) -> list[str]:
+    """Whoever must be told was told, by the venue's truth."""
+    return untold(episode.venue, episode.life.store, episode.fates, beside=episode.touched)
 
 
 def _wire(episode: Episode) -> list[str]:
@@ -56,10 +65,16 @@ def _books(episode: Episode) -> list[str]:
     frozen = {block.scope for block in store.blocks.active(episode.venue.now)}
     loud = [item for item in result.mismatches if not item.note_only]
     found += [f"{item.id} stays and blocks nothing" for item in loud if not {item.base, "*"} & frozen]
+    said = alerted(store)
+    found += [
+        f"{item.id} stays and nobody was told"
+        for item in loud
+        if not said & {item.base, item.symbol, item.subject}
+    ]
     if not episode.strangers:
         found += [f"{item.id} ({item.expected} against {item.found}) stays" for item in loud]
     for position in store.positions.active():
-        if position.state is not PositionState.HEDGED and position.base not in waiting | frozen:
+        if position.state is not PositionState.HEDGED and position.base not in waiting:
             found.append(f"{position.position_id} ({position.base}) is {position.state}, and nothing says so")
     open_question = episode.strangers and bool(waiting)
     for check in audit(store, RULES, truth=truth_of(episode)):
