@@ -20,6 +20,7 @@ from fundarb.exchange import bybit_terms as terms
 from fundarb.exchange import endpoints, parse_account, parse_market, parse_tickers
 from fundarb.exchange.gateway import Gateway, next_cursor
 from fundarb.exchange.instruments import InstrumentCache, RawInstruments
+from fundarb.exchange.origin import Complaint
 from fundarb.exchange.parse import ParseError, Row, rows
 from fundarb.exchange.strict import Answer, VenueRefused
 from fundarb.venue.feed import Bar, CollateralTier, RiskTier
@@ -69,6 +70,20 @@ class BybitMarket:
     def banned_until(self) -> datetime | None:
         """Until when no request is sent because the venue's IP limit was hit; None when they are."""
         return self._gateway.budget.banned_until
+
+    def world(self) -> str:
+        """Which market this is; ``Unavailable`` if a sandbox does not say."""
+        return self._gateway.world()
+
+    def stay_in(self, world: str, complaint: Complaint) -> None:
+        """From now on every answer must be of this market, or raises ``OtherAccount``. Without a key only:
+        with one it is the account that tells.
+        """
+        self._gateway.owner.belong(world, complaint)
+
+    def in_place(self) -> bool:
+        """Whether the market is known to be that one, on the connections that there are."""
+        return self._gateway.owner.sure()
 
     def server_time(self) -> datetime:
         """The venue's clock; measures the offset as well."""

@@ -25,6 +25,7 @@ from fundarb.exchange.ban import BanNote
 from fundarb.exchange.budget import BAN, Budget, Lane
 from fundarb.exchange.endpoints import Endpoint
 from fundarb.exchange.hosts import BybitSettings, Credentials, base_url
+from fundarb.exchange.origin import sandbox_world
 from fundarb.exchange.outcomes import classify
 from fundarb.exchange.owner import Owner
 from fundarb.exchange.parse import ParseError, text
@@ -139,7 +140,23 @@ class Gateway:
         self.owner.heard(info.uid)
         return info
 
+    def world(self) -> str:
+        """Which market this is, without a signature: a real venue's is its name, and nobody is asked for
+        it.
+        """
+        name = self.settings.venue
+        if name == "sandbox":
+            self.counters.count(signed=False)
+            name = f"{name} {sandbox_world(self._loaded()[0], self.url, patience=_WHOSE)}"
+        if not self.has_key:
+            self.owner.heard(name)
+        return name
+
     def _ask_whose(self) -> None:
+        """What is answered to a key is an account's; without one it is a market's."""
+        if not self.has_key:
+            self.world()
+            return
         with self.patience.urgent(_WHOSE):
             self.whose()
 

@@ -103,10 +103,10 @@ def _loopback(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise ConfigError(Problem("--venue-url", f"{url!r} is not an address: {error}", remedy)) from error
+    except ValueError:  # not shown, nor what it says: a mistyped address may carry a password
+        raise ConfigError(Problem("--venue-url", "is not an address", remedy)) from None
     if parts.scheme != "http" or parts.username or parts.query or parts.fragment or parts.path.strip("/"):
-        raise ConfigError(Problem("--venue-url", f"{url!r} is not of the form http://HOST:PORT", remedy))
+        raise ConfigError(Problem("--venue-url", "is not of the form http://HOST:PORT", remedy))
     if not _is_loopback(host):
         raise ConfigError(Problem("--venue-url", f"{host!r} is not a loopback address", remedy))
     shown = f"[{host}]" if ":" in host else host

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from fundarb.clock import Clock
 from fundarb.errors import OtherAccount, Problem, Unavailable
+from fundarb.exchange.origin import Complaint
 
 _EVERY = timedelta(minutes=1)
 _LONGEST = timedelta(minutes=2)
@@ -48,12 +49,14 @@ class Owner:
         self._traffic = traffic
         self._machine = machine
         self._uid = ""
+        self._complaint: Complaint = _other_account
         self._heard: _Heard | None = None
         self._asked: timedelta | None = None
 
-    def belong(self, uid: str) -> None:
-        """From now on answers must be of this account."""
+    def belong(self, uid: str, complaint: Complaint | None = None) -> None:
+        """From now on answers must be of this account; ``complaint`` words what to tell if they are not."""
         self._uid = uid
+        self._complaint = complaint or _other_account
 
     def heard(self, uid: str) -> None:
         """The venue says whose account the key is of."""
@@ -74,9 +77,7 @@ class Owner:
             return
         self._asked = None
         if self._heard is not None and self._heard.uid != self._uid:
-            found = f"belongs to account {self._uid}, but the venue answers as {self._heard.uid}"
-            remedy = "bring the right venue back, or name that account's own database with --db"
-            raise OtherAccount(Problem("--db", f"the database {found}", remedy))
+            raise OtherAccount(self._complaint(self._uid, self._heard.uid))
 
     def sure(self) -> bool:
         """Whether an order that adds exposure may leave: the account is confirmed, and no connection was lost
@@ -97,3 +98,9 @@ class Owner:
 
     def _just_asked(self) -> bool:
         return self._asked is not None and self._machine.monotonic() - self._asked < _AGAIN
+
+
+def _other_account(expected: str, found: str) -> Problem:
+    remedy = "bring the right venue back, or name that account's own database with --db"
+    said = f"the database belongs to account {expected}, but the venue answers as {found}"
+    return Problem("--db", said, remedy)

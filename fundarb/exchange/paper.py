@@ -12,7 +12,7 @@ old counts as empty, and margin is computed by the venue's public tables.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,14 +26,15 @@ from fundarb.core.market import (
     Category,
     Instruments,
     MarketSnapshot,
-    PerpInstrument,
     SettledFunding,
 )
 from fundarb.core.market_data import MarketData
 from fundarb.core.money import plain
 from fundarb.core.orders import OrderRequest, Outcome, WriteAnswer
-from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
+from fundarb.errors import ConfigError, OtherAccount, Problem, Rejected, Unavailable
 from fundarb.exchange.inprocess import VenueSide
+from fundarb.exchange.origin import Origin
+from fundarb.exchange.paper_delisting import Delistings
 from fundarb.exchange.paper_feed import LiveFeed
 from fundarb.exchange.paper_file import AccountFile
 from fundarb.exchange.paper_funding import MARK_BAR, Settlements
@@ -83,8 +84,10 @@ class PaperExchange(VenueSide):
         self._feed: LiveFeed | None = None
         self._live = Live()
         self._created = ""
+        self._world = ""
         self._quoted_at: datetime | None = None
         self._settlements = Settlements(market, self._live)
+        self._delistings = Delistings(market)
         self._writing = False
 
     # ------------------------------------------------------------------------------------------ market data
@@ -134,7 +137,7 @@ class PaperExchange(VenueSide):
         """The public schedule: the paper account pays it."""
         return self._market.fee_rates(category, symbol)
 
-    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:  # noqa: ARG002
+    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:  # noqa: ARG002 - the interface gives it
         """Nothing beyond the public schedule."""
         return {}
 
@@ -150,12 +153,43 @@ class PaperExchange(VenueSide):
             if not self._paper.readonly:
                 self._file.claim()
             content = self._file.read()
+            self._world = self._same_world(content)
             self._opened, self._feed = self._load(content) if content is not None else self._begin()
             self._settlements = Settlements(self._market, self._live)
             self._quoted_at = None
             if content is None:
                 self._save()  # its uid goes into a database: from now on there is this account and no other
         return self._opened, self._feed
+
+    def _same_world(self, content: Mapping[str, Any] | None) -> str:
+        """The market on which the account was begun, "" where that cannot be told. ``OtherAccount`` if what
+        feeds it now is another one: prices of two worlds in one account would be neither's.
+        """
+        known = str(content.get("market", "")) if content is not None else ""
+        if not isinstance(self._market, Origin):
+            return known
+        try:
+            found = self._market.world()
+        except Unavailable:
+            if content is None:
+                raise
+            found = known
+        if known and found != known:
+            raise OtherAccount(self._other_world(known, found))
+        if found:
+            self._market.stay_in(found, self._other_world)
+        return found
+
+    def _other_world(self, expected: str, found: str) -> Problem:
+        return Problem(
+            where=str(self._paper.path),
+            message=f"the paper account was begun on {expected}, but its quotes now come from {found}",
+            remedy="bring that market back, or begin a new account with a new database (--db)",
+        )
+
+    def sure(self) -> bool:
+        """Whether the quotes are known to be of the market on which the account was begun."""
+        return self._market.in_place() if self._world and isinstance(self._market, Origin) else True
 
     def _begin(self) -> tuple[Venue, LiveFeed]:
         self._live = Live()
@@ -186,10 +220,19 @@ class PaperExchange(VenueSide):
         """Write the account down; on failure forget what is only in memory, so that disk and mind agree."""
         if self._paper.readonly:
             return
+        try:
+            self._file.write(self._content())
+        except OSError as error:
+            self._opened = None
+            raise Unavailable(f"the paper account cannot be written: {error.strerror or error}") from error
+
+    def _content(self) -> dict[str, Any]:
+        """The account with the quotes and instruments that it cannot be valued without."""
         venue, feed = self._open()
         held = worth_keeping(venue)
-        content = {
+        return {
             "created": self._created,
+            "market": self._world,
             "live": encode(self._live),
             "quotes": {text(key): row(point) for key in held if (point := feed.remembered(key)) is not None},
             "instruments": [
@@ -199,11 +242,6 @@ class PaperExchange(VenueSide):
             ],
             "venue": venue.snapshot(),
         }
-        try:
-            self._file.write(content)
-        except OSError as error:
-            self._opened = None
-            raise Unavailable(f"the paper account cannot be written: {error.strerror or error}") from error
 
     def _changed(self) -> None:
         self._save()
@@ -217,9 +255,10 @@ class PaperExchange(VenueSide):
         began, version = venue.now, venue.version
         gap = now - began >= _GAP and bool(venue.held())
         self._quotes(now)
-        self._announced_delistings()
-        history = gap and self._mark_history(began, now)
+        self._delistings.learn(venue, feed, now=now)
         self._settlements.learn(venue, feed, now=now)
+        due = [symbol for symbol in venue.held() if gap or self._settled_in(symbol, began, until=now)]
+        history = self._mark_history(due, began, until=now)
         held, rows = venue.held(), len(venue.all_fills())
         self._show_books()
         patient = not venue.any_open and not self._writing
@@ -245,27 +284,21 @@ class PaperExchange(VenueSide):
         if self._quoted_at is None or now - self._quoted_at > QUOTES_KEPT:
             self.snapshot()
 
-    def _announced_delistings(self) -> None:
-        """A held contract that the venue delists, or has delisted meanwhile, is settled here too."""
+    def _settled_in(self, symbol: str, since: datetime, *, until: datetime) -> bool:
+        """Whether a settlement or a delivery of a contract fell into a span: its mark is of that instant."""
         venue, feed = self._open()
-        for symbol in venue.held():
-            instrument = feed.instrument(Category.LINEAR, symbol)
-            if not isinstance(instrument, PerpInstrument) or venue.delivery(symbol) is not None:
-                continue
-            gone = symbol not in self._market.instruments().perp
-            when = instrument.delivery_time
-            if gone or when is not None:
-                venue.world.delist(symbol, max(when or venue.now, venue.now))
+        end = venue.delivery(symbol)
+        return bool(feed.settlements(symbol, since, until=until)) or (
+            end is not None and since < end <= until
+        )
 
-    def _mark_history(self, since: datetime, until: datetime) -> bool:
-        """Mark bars of the time nobody looked, if the market data offers them; whether for every held
-        symbol.
-        """
-        venue, feed = self._open()
+    def _mark_history(self, symbols: Sequence[str], since: datetime, *, until: datetime) -> bool:
+        """Mark bars of the time nobody looked, if the market data offers them; whether for all symbols."""
+        _, feed = self._open()
         if not isinstance(self._market, MarkHistory):
             return False
         complete = True
-        for symbol in venue.held():
+        for symbol in symbols:
             try:
                 feed.show_marks(
                     symbol,
@@ -295,20 +328,22 @@ class PaperExchange(VenueSide):
         try:
             self._know(request)
             return super()._arrive(request, signed_at)
-        except Unavailable as error:
+        except (Unavailable, OtherAccount, Rejected) as error:
             return WriteAnswer(outcome=Outcome.REFUSED, message=str(error), sent=False)
         finally:
             self._writing = False
 
     def _know(self, request: OrderRequest) -> None:
         """Quotes for a symbol before its first order; an instrument listed since the start needs a new
-        feed.
+        feed, which still knows what the account holds.
         """
-        venue, feed = self._open()
+        _, feed = self._open()
         listed = feed.lists(request.category, request.symbol)
         if self._learn_terms(request) or not listed:
-            self._feed = LiveFeed(self._market.instruments(refresh=not listed), self._live.terms)
-            self._opened = Venue.restore(self._feed, venue.snapshot())
+            content = self._content()
+            quotes, instruments = remembered(content, self._market.instruments(refresh=not listed))
+            self._feed = LiveFeed(instruments, self._live.terms, remembered=quotes)
+            self._opened = Venue.restore(self._feed, content["venue"])
             self._quoted_at = None
         _, feed = self._open()
         stale = self._quoted_at is None or self._clock.now() - self._quoted_at > QUOTES_KEPT
@@ -344,7 +379,7 @@ class PaperExchange(VenueSide):
         """
         try:
             self._sync()
-        except Unavailable:
+        except (Unavailable, OtherAccount, Rejected):
             return
 
     def _show_books(self) -> None:

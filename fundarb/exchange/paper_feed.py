@@ -11,6 +11,7 @@ middle; the mark at a past instant is the bar's where bars were shown, else the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,6 +40,8 @@ _FIRST_BRACKET = Decimal(25_000)
 _BRACKETS = 8
 _HOURLY = Decimal("0.00002")
 """Interest per hour on borrowed coins: about 17 % a year, dearer than usual."""
+_SAMPLES = 240
+"""Looks at a contract that ends, kept for its last half hour: one every ten seconds, and some."""
 TERMS_KEPT = timedelta(days=1)
 """How long tables of margin and collateral are believed."""
 Key = tuple[Category, str]
@@ -73,6 +76,8 @@ class LiveFeed:
         self._bars: dict[str, tuple[Bar, ...]] = {}
         self._terms = terms
         self._shown_at: datetime | None = None
+        self._ends: dict[str, datetime | None] = {}
+        self._samples: dict[str, deque[tuple[datetime, Decimal]]] = {}
 
     # ------------------------------------------------------------------------------------------ what is shown
 
@@ -82,10 +87,13 @@ class LiveFeed:
         self._points = {key: _without_sides(point) for key, point in self._points.items()}
         for symbol, quote in snapshot.spot.items():
             self._points[Category.SPOT, symbol] = _spot_point(quote)
+        self._ends = {symbol: perp.delivery_time for symbol, perp in snapshot.perp.items()}
         for symbol, perp in snapshot.perp.items():
             self._points[Category.LINEAR, symbol] = _perp_point(perp)
             if perp.funding is not None:
                 self._fundings[symbol] = perp.funding
+            if perp.delivery_time is not None:
+                self._samples.setdefault(symbol, deque(maxlen=_SAMPLES)).append((now, perp.index))
 
     def show_book(self, book: Book) -> None:
         """A fresh order book, to match against until ``forget_books``."""
@@ -107,6 +115,22 @@ class LiveFeed:
     def forget_marks(self) -> None:
         """The past is dealt with."""
         self._bars.clear()
+
+    def quotes_perp(self, symbol: str) -> bool:
+        """Whether the last snapshot had the contract."""
+        return symbol in self._ends
+
+    def ends(self, symbol: str) -> datetime | None:
+        """When a contract ends, as the last snapshot has it."""
+        return self._ends.get(symbol)
+
+    def ending(self) -> set[str]:
+        """Contracts whose end has been announced, as the last snapshot has it."""
+        return {symbol for symbol, when in self._ends.items() if when is not None}
+
+    def lists_perp(self, symbol: str) -> bool:
+        """Whether the contract is known to this feed."""
+        return symbol in self._instruments.perp
 
     def remembered(self, key: Key) -> Point | None:
         """The last quote of a symbol."""
@@ -157,13 +181,24 @@ class LiveFeed:
         if category is Category.LINEAR and symbol in self._bars:
             mark = self._past_mark(symbol, at)
             return point if mark is None else point._replace(mark=mark, index=mark)
+        if category is Category.LINEAR and symbol in self._samples:
+            return point._replace(index=self._seen_index(symbol, at))
         return point
 
+    def _seen_index(self, symbol: str, at: datetime) -> Decimal:
+        """The index of a contract that ends as it was seen last at an instant, else first after it: what it
+        is settled at is a mean of the past.
+        """
+        samples = self._samples[symbol]
+        return next((index for time, index in reversed(samples) if time <= at), samples[0][1])
+
     def _past_mark(self, symbol: str, at: datetime) -> Decimal | None:
-        """The mark at the start of the bar that holds an instant; None outside all bars and in the last one,
-        which is the present.
+        """The mark at the start of the bar that holds an instant; None outside all bars and within the last
+        one, which is the present.
         """
         bars = self._bars[symbol]
+        if bars and bars[-1].start == at:
+            return bars[-1].open
         return next((bar.open for bar, after in pairwise(bars) if bar.start <= at < after.start), None)
 
     def mark_range(self, symbol: str, since: datetime, *, until: datetime) -> tuple[Decimal, Decimal] | None:

@@ -8,7 +8,7 @@ trades.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.instants import floor_hour
@@ -26,7 +26,6 @@ MARK_BAR = timedelta(minutes=15)
 _LATE_RETRY = timedelta(seconds=60)
 _JUST_BEFORE = timedelta(microseconds=1)
 _AROUND = timedelta(seconds=1)
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Settlements:
@@ -60,37 +59,49 @@ class Settlements:
         for symbol in [symbol for symbol in expected if symbol not in held]:
             del expected[symbol]
         for symbol in held:
-            if expected.get(symbol, _NEVER) > now and feed.runs(symbol):
+            if feed.runs(symbol):
                 expected[symbol] = feed.funding(symbol, now).next_time
 
     def hold_back(self, venue: Venue, feed: LiveFeed, *, now: datetime, patient: bool) -> datetime:
-        """Now, unless an expected rate is not out yet: then just before it, for a while, if nothing must be
-        matched (``patient``).
+        """Now, unless the rate of a settlement that must have been is not out yet: then just before it, for a
+        while, if nothing must be matched (``patient``).
         """
         target = now
-        for symbol, due in list(self._live.expected.items()):
-            if due > now:
-                continue
-            if feed.settled_at(symbol, due) is None and due > venue.now:
-                if now - due < LATE_AFTER and patient:
-                    target = min(target, due - _JUST_BEFORE)
-                    continue
-                self._live.late.setdefault(symbol, []).append(due)
-            del self._live.expected[symbol]
+        for symbol in venue.held():
+            missing = [due for due in self._due(symbol, feed, now=now) if due > venue.now]
+            waiting = [due for due in missing if patient and now - due < LATE_AFTER]
+            if waiting:
+                target = min(target, waiting[0] - _JUST_BEFORE)
+            if len(missing) > len(waiting):  # the older ones: the account goes on past them
+                self._live.late.setdefault(symbol, []).extend(missing[: len(missing) - len(waiting)])
         return target
+
+    def _due(self, symbol: str, feed: LiveFeed, *, now: datetime) -> list[datetime]:
+        """Settlements until now whose rates are not out, oldest first: the one that was expected at the last
+        look, and the last one by the running schedule. What was between them has been out for an interval.
+        """
+        found = set()
+        if symbol in self._live.expected:
+            found.add(self._live.expected[symbol])
+        if feed.runs(symbol):
+            period = feed.funding(symbol, now)
+            found.add(period.next_time - period.interval)
+        return sorted(due for due in found if due <= now and feed.settled_at(symbol, due) is None)
 
     def settle_late(self, venue: Venue, now: datetime) -> None:
         """Book rates that came out after the account had gone on without them, at the mark of their instant
-        where the market data offers it.
+        where the market data offers it. An instant that the history has passed over was no settlement: the
+        interval had changed.
         """
         if not self._live.late or (self._asked_late is not None and now - self._asked_late < _LATE_RETRY):
             return
         self._asked_late = now
         for symbol, times in list(self._live.late.items()):
-            rows = self._rates(symbol, since=times[0] - _AROUND, until=times[-1] + _AROUND)
+            rows = self._rates(symbol, since=times[0] - _AROUND, until=now)
             known = {row.time: row for row in rows}
-            for time in [time for time in times if time in known]:
-                venue.settle_late(known[time], mark=self._mark_at(symbol, time))
+            for time in [time for time in times if time <= max(known, default=times[0] - _AROUND)]:
+                if time in known:
+                    venue.settle_late(known[time], mark=self._mark_at(symbol, time))
                 times.remove(time)
             if not times:
                 del self._live.late[symbol]

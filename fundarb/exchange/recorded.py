@@ -97,8 +97,8 @@ class RecordedMarket:
         self,
         symbol: str,  # noqa: ARG002 - no symbol has a history here
         *,
-        since: datetime | None = None,  # noqa: ARG002
-        until: datetime | None = None,  # noqa: ARG002
+        since: datetime | None = None,  # noqa: ARG002 - the interface gives it
+        until: datetime | None = None,  # noqa: ARG002 - the interface gives it
     ) -> tuple[SettledFunding, ...]:
         """Nothing: a recording is one instant."""
         return ()
@@ -107,7 +107,7 @@ class RecordedMarket:
         """The public schedule."""
         return VIP0_SPOT if category is Category.SPOT else VIP0_LINEAR
 
-    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:  # noqa: ARG002
+    def fee_schedule(self, category: Category) -> Mapping[str, FeeRates]:  # noqa: ARG002 - the interface gives it
         """Nothing: a recording belongs to no account."""
         return {}
 

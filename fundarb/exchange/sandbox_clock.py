@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from fundarb.clock import Clock, SystemClock
@@ -27,6 +28,7 @@ _STEP = timedelta(minutes=5)
 _PROBE = timedelta(seconds=10)
 """How long the first question waits, which moves nothing."""
 
+_PATH = "/sandbox/clock"
 _REMEDY = "start the sandbox with --clock virtual"
 
 _IDLE = timedelta(seconds=1)
@@ -85,6 +87,13 @@ class SandboxClock:
             if instant > self._now:
                 self._now = max(self._now, self._move({"to": iso(instant)}))
 
+    def until(self) -> datetime | None:
+        """Where this sandbox's time ends: one that replays a recording ends with it; None: it goes on."""
+        with self._lock:
+            document = self._ask("GET", _PATH, body=None)
+        value = document.get("until")
+        return from_ms(value) if isinstance(value, int) else None
+
     def close(self) -> None:
         """Close the connection."""
         self._transport.close()
@@ -92,11 +101,12 @@ class SandboxClock:
     # ------------------------------------------------------------------------------------------ wire
 
     def _move(self, body: dict[str, str]) -> datetime:
-        now = self._ask("POST", "/sandbox/clock", body=json.dumps(body), key="now")
+        now: int = self._ask("POST", _PATH, body=json.dumps(body))["now"]
         self._looked = self._machine.monotonic()
-        return now
+        return from_ms(now)
 
-    def _ask(self, method: str, path: str, *, body: str | None, key: str) -> datetime:
+    def _ask(self, method: str, path: str, *, body: str | None) -> dict[str, Any]:
+        """An answer that says what time it is."""
         try:
             status, document = self._exchange(method, path, body=body)
         except NoAnswer as error:
@@ -104,13 +114,18 @@ class SandboxClock:
                 f"the sandbox at {self._url} does not answer ({error}); `fundarb sandbox serve` starts one"
             )
             raise Unavailable(message) from error
-        value = document.get(key) if isinstance(document, dict) else None
-        if status == 200 and isinstance(value, int):
-            return from_ms(value)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            # down, or something in between is: that says nothing about whose clock it runs on
+            raise Unavailable(f"the sandbox at {self._url} answered {status} to {path} without its time")
+        answer: dict[str, Any] = document if isinstance(document, dict) else {}
+        if status == HTTPStatus.OK and isinstance(answer.get("now"), int):
+            return answer
         if status == _REAL_CLOCK:
             raise ConfigError(
                 Problem("--venue-url", f"the sandbox at {self._url} runs on the real clock", _REMEDY)
             )
+        if status == HTTPStatus.BAD_REQUEST and answer.get("error"):
+            raise BadAnswer(f"the clock of the sandbox at {self._url} cannot be moved: {answer['error']}")
         raise BadAnswer(f"the sandbox at {self._url} answered {status} to {path} without its time")
 
     def _exchange(self, method: str, path: str, *, body: str | None) -> tuple[int, Any]:
@@ -125,5 +140,7 @@ class SandboxClock:
         self._used = self._machine.monotonic()
         try:
             return status, json.loads(content)
-        except ValueError:
+        except ValueError as error:
+            if status == HTTPStatus.OK:
+                raise Unavailable(f"the sandbox at {self._url} answered {path} with no JSON") from error
             return status, None

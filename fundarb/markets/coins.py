@@ -157,9 +157,9 @@ _ALTS = (
     _coin("NEAR", 5.1, tier="C", beta=1.3, collateral="0.75"),
     _coin("WIF", 1.9, tier="B", mood=Mood.HOT, beta=2.0, hours=4, collateral="0.50"),
     _coin("ENA", 0.95, tier="C", mood=Mood.HOT, beta=1.7, collateral="0.60"),
-    _coin("ONDO", 1.4, tier="C", mood=Mood.HOT, beta=1.4),
-    _coin("TAO", 470, tier="C", mood=Mood.HOT, beta=1.5),
-    _coin("DOT", 7.1, tier="C", beta=1.1, collateral="0.80"),
+    _coin("ONDO", 1.4, tier="C", mood=Mood.COLD, beta=1.4),
+    _coin("TAO", 470, tier="C", mood=Mood.COLD, beta=1.5),
+    _coin("DOT", 7.1, tier="C", mood=Mood.COLD, beta=1.1, collateral="0.80"),
     _coin(
         "LTC",
         104,

@@ -14,8 +14,12 @@ from math import floor, log10
 from fundarb.core.market import Level
 from fundarb.markets.noise import three_units, unit
 
-MAX_LEVELS = 100
+MAX_LEVELS = 1000
+"""As many as the exchange shows (Bybit V5 API, market/orderbook)."""
 _GROWTH = 40.0
+_FARTHEST = 100
+"""From this level on the distances grow no more; what was recorded was as dense at 250 bp as at 50."""
+_LANE = 256
 _EVEN = 0.5
 
 
@@ -101,10 +105,12 @@ class Ladder:
         found = [Level(best, size)]
         salt = self._key ^ (0x5DEECE66D if upward else 0xB5297A4D)
         for number in range(1, min(count, MAX_LEVELS)):
-            noise = unit(salt, moment * 256 + number)
-            ticks += max(1, round(gap * (0.5 + noise) * (1.0 + number / _GROWTH))) * (1 if upward else -1)
+            lane, place = divmod(number, _LANE)
+            noise = unit(salt + lane, moment * _LANE + place)
+            far = 1.0 + min(number, _FARTHEST) / _GROWTH
+            ticks += max(1, round(gap * (0.5 + noise) * far)) * (1 if upward else -1)
             if ticks < 1:
                 break
-            quantity = max(1, int(typical * (0.4 + 1.2 * noise) * (1.0 + number / _GROWTH)))
+            quantity = max(1, int(typical * (0.4 + 1.2 * noise) * far))
             found.append(Level(self.tick.decimal(ticks), self.step.decimal(quantity)))
         return tuple(found)

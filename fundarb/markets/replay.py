@@ -34,7 +34,9 @@ _HOUR_MS = 3_600_000
 
 
 class ReplayMarket:
-    """The feed. ``until`` is where the shortest recording ends: there every symbol is halted."""
+    """The feed. ``until`` is where the shortest recording ends: there it is halted, and no venue's clock goes
+    any further.
+    """
 
     def __init__(self, coins: Iterable[Recorded], start: datetime) -> None:
         self._coins = {coin.symbol: coin for coin in coins}

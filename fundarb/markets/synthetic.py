@@ -26,8 +26,8 @@ from fundarb.venue.feed import Bar, BarKind, BarQuery, CoinRules, Happening, Lis
 _MOMENT_MS = 500
 _BOOK_MS = 5000
 _BOOKS_KEPT = 16
-_BOOK_SIZES = (1, 13, 26, MAX_LEVELS)
-_HOT_AT_START = 5
+_BOOK_SIZES = (1, 13, 26, 64, 112, 256, MAX_LEVELS)
+_HOT_AT_START = 3
 _COOLING = 2
 
 
@@ -51,7 +51,8 @@ class SyntheticMarket:
                 self._listings.append(listing)
                 self._faces[listing.category][listing.symbol] = Face(model, listing, grid=self._grid)
         self._rates: dict[tuple[str, int], SettledFunding] = {}
-        self._books: dict[tuple[Category, str, int, int], Book] = {}
+        self._books: dict[tuple[Category, str, int], tuple[int, Book]] = {}
+        """By market and instant: of how many levels it was made, and the book."""
         self._moment: Moment | None = None
 
     def _set_the_stage(self, models: list[CoinModel]) -> None:
@@ -108,12 +109,15 @@ class SyntheticMarket:
         do not depend on how many are asked for, so that few are made where few will do.
         """
         count = next((size for size in _BOOK_SIZES if depth <= size), MAX_LEVELS)
-        key = (category, symbol, to_ms(at), count)
-        found = self._books.get(key)
-        if found is None:
+        key = (category, symbol, to_ms(at))
+        known = self._books.get(key)
+        if known is not None and known[0] >= count:
+            count, found = known
+        else:
             if len(self._books) >= _BOOKS_KEPT:
                 self._books.clear()
-            found = self._books[key] = self._book(category, symbol, at=at, count=count)
+            found = self._book(category, symbol, at=at, count=count)
+            self._books[key] = count, found
         if depth >= count:
             return found
         return replace(found, bids=found.bids[:depth], asks=found.asks[:depth])

@@ -44,11 +44,13 @@ class Series:
         return self.first_ms <= ms < self.last_ms
 
     def bar_at(self, ms: int) -> int:
-        """Number of the bar at an instant; held at the ends. Of it only the open is known yet."""
-        return (min(max(ms, self.first_ms), self.last_ms - 1) - self.first_ms) // self.step_ms
+        """Number of the bar at an instant, at the end one more than there are; held at the ends. Of it only
+        the open is known yet.
+        """
+        return (min(max(ms, self.first_ms), self.last_ms) - self.first_ms) // self.step_ms
 
     def known(self, ms: int) -> float:
-        """The last price known at an instant: the open of its bar."""
+        """The last price known at an instant: the open of its bar, at the end the last close."""
         return self.nodes[self.bar_at(ms)]
 
 

@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 
-from fundarb.errors import ConfigError
+from fundarb.errors import ConfigError, StateUnavailable
 from fundarb.sandbox.options import SandboxOptions
 from fundarb.sandbox.server import serve
 
-_EXIT_CONFIG = 2
+_EXIT_CONFIG, _EXIT_STATE = 2, 6
 
 
 def main() -> int:
@@ -40,6 +40,9 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIG
+    except StateUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return _EXIT_STATE
     return 0
 
 

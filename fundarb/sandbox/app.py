@@ -11,6 +11,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from fundarb.sandbox.connections import CLOCK, Transports
@@ -56,7 +57,9 @@ class SandboxApp:
             return
         if scope["type"] != "http" or scope["path"].startswith("/sandbox/"):
             if scope["type"] == "http" and foreign(dict(scope["headers"])):
-                await _send(send, STRANGER, close=True)
+                with suppress(ConnectionError):
+                    await _read(receive)
+                    await _send(send, STRANGER, close=True)
                 return
             await self._routes(scope, receive, self._streams.settled(send))
             return
@@ -106,17 +109,18 @@ def foreign(headers: Mapping[bytes, bytes]) -> bool:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The body; None if it is too large, ``ConnectionError`` if the client leaves before its end."""
+    """The body; None if it is too large, which is said when all of it has come: who sends does not read.
+    ``ConnectionError`` if the client leaves before its end.
+    """
     body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionAbortedError
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return None
+        if len(body) <= MAX_BODY:
+            body += message.get("body", b"")
         if not message.get("more_body"):
-            return body
+            return body if len(body) <= MAX_BODY else None
 
 
 async def _send(send: Send, response: Response, *, close: bool = False) -> None:

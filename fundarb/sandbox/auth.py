@@ -21,6 +21,8 @@ HOME_ADDRESSES = ("127.0.0.1", "::1")
 _DEFAULT_WINDOW = "5000"
 _MAX_WINDOW_MS = 60_000
 _DIGITS_OF_AN_INSTANT = 15
+Right = tuple[str, str]
+"""A group of permissions and one of its rights."""
 FULL_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "ContractTrade": ("Order", "Position"),
     "Spot": ("SpotTrade",),
@@ -153,10 +155,10 @@ class Keyring:
         return key
 
 
-def require(key: ApiKey, groups: tuple[str, ...], *, write: bool) -> None:
-    """10005 unless the key may use one of these groups (any key if there are none) and may write, where it
-    is a write.
+def require(key: ApiKey, rights: tuple[Right, ...], *, write: bool) -> None:
+    """10005 unless the key has one of these rights (any key will do if there are none) and may write, where
+    it is a write.
     """
-    allowed = not groups or any(key.permissions.get(group) for group in groups)
+    allowed = not rights or any(right in key.permissions.get(group, ()) for group, right in rights)
     if not allowed or (write and key.read_only):
         raise WireError(10005, "Permission denied, please check your API key permissions.")

@@ -2,8 +2,10 @@
 it is complete, and the short way from a request to its answer; it must never look into either.
 
 A request that dribbles in is ended with 408, a head without end with 431: neither holds anything but its own
-socket. A plain request of an undisturbed sandbox is answered at once, in one piece, instead of through a task
-and a scope of ASGI: that is half of what a request costs.
+socket. Who is refused in the middle of sending is read for a while, unheard: closed over bytes that nobody
+has read a connection would be reset by the system, and the answer lost. A plain request of an undisturbed
+sandbox is answered at once, in one piece, instead of through a task and a scope of ASGI: that is half of what
+a request costs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request line with its headers."""
 MAX_ANNOUNCED = 64 * 1024 * 1024
 """Bytes of a body above which its announcement alone is refused (what a restore may send)."""
+LINGER_SECONDS = 5.0
+MOST_DRAINED = 256 * 1024 * 1024
+"""How long, and how many bytes, a refused client may go on sending before it is cut off."""
 _DIGITS = 18
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 CLOCK = "/sandbox/clock"
@@ -64,15 +69,11 @@ class Register:
         for protocol, waited in list(self._halves.items()):
             self._halves[protocol] = waited + 1
             if waited >= PATIENCE_SECONDS:
-                end(protocol, 408, message="the request did not come to its end")
+                protocol.refuse(_said(408, "the request did not come to its end"))
 
 
-def end(protocol: Any, status: int, *, message: str) -> None:
-    """Answer outside of any request, and close."""
-    if not protocol.transport.is_closing():
-        body = f'{{"error":"{message}","path":""}}'.encode()
-        protocol.transport.write(rendered(Response(status, body), close=True))
-        protocol.transport.close()
+def _said(status: int, message: str) -> Response:
+    return Response(status, f'{{"error":"{message}","path":""}}'.encode())
 
 
 def rendered(response: Response, *, close: bool) -> bytes:
@@ -157,8 +158,9 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
     """Bytes of a head that is still coming; -1 while none is."""
     _plain: _Plain | None = None
     _body = b""
-    _turned_away = False
-    """Whether the connection is at its end because a head or an announced body is too large."""
+    _refusal: Response | None = None
+    """What to say before the end, when all that came before is answered; nothing later is looked at."""
+    _drained = 0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -168,6 +170,8 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
         """Bytes have come; whole requests of the short way are answered when the parser is through, so that a
         defect is not taken for a bad request.
         """
+        if self._deaf(len(data)):
+            return
         super().data_received(data)
         if self._asked:
             asked, self._asked = self._asked, []
@@ -176,7 +180,56 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
         if self._head >= 0:
             self._head += len(data)
             if self._head > MAX_HEAD:
-                end(self, 431, message="the head is too large")
+                self._refusal = self._refusal or _said(431, "the head is too large")
+        if self._refusal is not None:
+            self.refuse(self._refusal)
+
+    def _deaf(self, size: int) -> bool:
+        """Whether bytes that have come are not looked at any more: what follows a refusal is thrown away."""
+        if self._refusal is None:
+            return False
+        self._drained += size
+        if self._drained > MOST_DRAINED:
+            self.transport.abort()
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no request."""
+        self._refusal = self._refusal or _said(400, msg)
+
+    def refuse(self, response: Response) -> None:
+        """Answer outside of any request, as soon as the whole ones before it are answered. One that will
+        never be whole ends as if its client had left.
+        """
+        self._refusal = response
+        self.register.complete(self)
+        cycle = self.cycle
+        waiting = [item for item in self.pipeline if item[0] is cycle]
+        busy = bool(waiting) or (cycle is not None and not cycle.response_complete)
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            for item in waiting:
+                self.pipeline.remove(item)
+            busy = bool(waiting)
+            cycle.disconnected, cycle.waiting_for_100_continue = True, False
+            cycle.message_event.set()
+        if not busy:
+            self._hang_up(response)
+
+    def on_response_complete(self) -> None:
+        """A request of the long way is answered, perhaps the last one before a refusal."""
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and self._refusal is not None:
+            self._hang_up(self._refusal)
+
+    def _hang_up(self, response: Response) -> None:
+        """Say the last word, and wait until the client is gone."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(rendered(response, close=True))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _answer(self, plain: _Plain, body: bytes) -> None:
         if self.transport.is_closing():
@@ -200,6 +253,8 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._refusal is not None:
+            return
         self._head = 0
         self._body = b""
         self.register.begun(self)
@@ -216,17 +271,15 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
 
     def _too_much(self) -> bool:
         """Whether this head is too large, or announces a body that nobody takes: then all is over."""
-        if self._turned_away:
+        if self._refusal is not None:
             return True
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         length = dict(self.headers).get(b"content-length", b"0")
         if size > MAX_HEAD:
-            self._turned_away = True
-            end(self, 431, message="the head is too large")
+            self._refusal = _said(431, "the head is too large")
         elif len(length) > _DIGITS or (length.isdigit() and int(length) > MAX_ANNOUNCED):
-            self._turned_away = True
-            end(self, 413, message="body is too large")
-        return self._turned_away
+            self._refusal = TOO_LARGE
+        return self._refusal is not None
 
     def _short_way(self) -> _Plain | None:
         """The request, if it is one of the exchange's or moves the clock, asks for nothing special, and none
@@ -246,7 +299,7 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
 
     def on_body(self, body: bytes) -> None:
         """A part of its body; what is too large anyway is not kept."""
-        if self._turned_away:
+        if self._refusal is not None:
             return
         if self._plain is None:
             super().on_body(body)
@@ -256,7 +309,7 @@ class WatchedHttp(_Kept, _Http):  # type: ignore[misc]
     def on_message_complete(self) -> None:
         """It is all there."""
         self.register.complete(self)
-        if self._turned_away:
+        if self._refusal is not None:
             return
         if self._plain is None:
             super().on_message_complete()

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fundarb.core.instants import to_ms
+from fundarb.core.instants import iso, to_ms
 from fundarb.sandbox import wire
 from fundarb.sandbox.arguments import Arguments, ControlError
 from fundarb.sandbox.arming import fitting
@@ -74,10 +74,12 @@ class Control:
         )
 
     async def clock(self, request: Request) -> Response:
-        """GET: what time it is. POST: move a virtual clock."""
+        """GET: what time it is, in which world, and where its recording ends. POST: move a virtual clock."""
         if request.method == "GET":
-            now = self._desk.catch_up()
-            return _Json({"now": to_ms(now), "clock": self._house.clock.kind.value})
+            now, until = self._desk.catch_up(), self._house.until
+            kind, uid = self._house.clock.kind.value, self._house.venue.uid
+            ends = {} if until is None else {"until": to_ms(until)}
+            return _Json({"now": to_ms(now), "clock": kind, "uid": uid, **ends})
         body = await _body(request)
         async with self._moving:
             target = self._target(body)
@@ -118,6 +120,8 @@ class Control:
             raise ControlError("time does not go backwards", name)
         if target > min(self._house.start + LIFE, LAST):
             raise ControlError(f"a world lasts {LIFE.days} days", name)
+        if self._house.until is not None and target > self._house.until:
+            raise ControlError(f"the recording ends at {iso(self._house.until)}", name)
         if target - now > LONGEST_STEP:
             raise ControlError(f"a step is {LONGEST_STEP.days} days at most; make several", name)
         return target

@@ -15,7 +15,7 @@ from typing import Any
 
 from fundarb.core.instants import to_ms
 from fundarb.errors import Rejected
-from fundarb.sandbox.auth import ApiKey, Signed, require
+from fundarb.sandbox.auth import ApiKey, Right, Signed, require
 from fundarb.sandbox.endpoints.common import Endpoint
 from fundarb.sandbox.endpoints.market import all_tickers
 from fundarb.sandbox.endpoints.table import TABLE
@@ -27,7 +27,9 @@ from fundarb.sandbox.trial import live_an_hour
 from fundarb.sandbox.wire import Answer, Parameters, Response, WireError, answered, forbidden, refused
 from fundarb.venue.rows import Directive
 
-_TRADE = {"spot": ("Spot",), "linear": ("ContractTrade",)}
+_SPOT, _LINEAR = ("Spot", "SpotTrade"), ("ContractTrade", "Order")
+_TRADE = {"spot": (_SPOT,), "linear": (_LINEAR,)}
+_SETTING = ("ContractTrade", "Position")
 _OPEN_IN_MAINTENANCE = ("/v5/system/status", "/v5/market/time", "/v5/announcements/index")
 
 
@@ -250,10 +252,10 @@ class Desk:
             now_ms=to_ms(house.wire_now()),
             address=raw.address,
         )
-        groups: tuple[str, ...] = (endpoint.group,) if endpoint.group else ()
+        rights: tuple[Right, ...] = (_SETTING,) if endpoint.group else ()
         if endpoint.group == "trade":
-            groups = _TRADE.get(raw.word("category"), ("ContractTrade", "Spot"))
-        require(key, groups, write=raw.method == "POST")
+            rights = _TRADE.get(raw.word("category"), (_LINEAR, _SPOT))
+        require(key, rights, write=raw.method == "POST")
         return key
 
     def _count(self, endpoint: Endpoint, raw: Raw) -> Allowance:

@@ -16,9 +16,9 @@ from decimal import Decimal
 from secrets import token_hex
 from typing import Any
 
-from fundarb.core.instants import floor_hour, to_ms
+from fundarb.core.instants import floor_hour, iso, to_ms
 from fundarb.core.market import Category
-from fundarb.errors import FundarbError
+from fundarb.errors import ConfigError, FundarbError, Problem
 from fundarb.sandbox.auth import ApiKey, Keyring, Signed
 from fundarb.sandbox.faults import FaultBook
 from fundarb.sandbox.limits import Limits
@@ -28,7 +28,7 @@ from fundarb.sandbox.setting import Setting
 from fundarb.sandbox.timekeeping import Timekeeper
 from fundarb.sandbox.wire import Parameters, WireError
 from fundarb.venue.engine import Venue
-from fundarb.venue.feed import MarketFeed
+from fundarb.venue.feed import EndingFeed, MarketFeed
 from fundarb.venue.rows import Directive, Notice, PositionView, Topic, WalletView
 
 _READS_KEPT = 50_000
@@ -174,7 +174,9 @@ class House:
     """One sandbox in this process."""
 
     def __init__(self, options: SandboxOptions) -> None:
-        """Open the doors: build the market and the venue, or restore them from the state file."""
+        """Open the doors: build the market and the venue, or restore them from the state file.
+        ``ConfigError`` for a market that ends on a clock that cannot be held.
+        """
         self.options = options
         self.keyring = Keyring(options.key, options.secret)
         self.faults = FaultBook()
@@ -197,6 +199,9 @@ class House:
         self.clock = Timekeeper(options.clock, options.start)
         self.start = self.clock.now()
         self.feed: MarketFeed = options.market(self.start)
+        if self.until is not None and not self.clock.virtual:
+            problem = f"the real clock would run past the end of the recording at {iso(self.until)}"
+            raise ConfigError(Problem("--replay", problem, "add --clock virtual and a --start inside it"))
         run = options.run if options.run is not None else token_hex(8)
         self.venue = Venue(
             self.feed,
@@ -207,6 +212,17 @@ class House:
         )
         self.happenings = self.feed.happenings()
         self.venue.subscribe(self._heard)
+
+    @property
+    def until(self) -> datetime | None:
+        """The last instant of which the market knows anything; None for one that goes on."""
+        return self.feed.until if isinstance(self.feed, EndingFeed) else None
+
+    def coins(self) -> frozenset[str]:
+        """Every coin that this venue deals in: of a spot pair, or one that has collateral rules."""
+        pairs = self.venue.instruments(Category.SPOT).values()
+        traded = (name for pair in pairs for name in (pair.base_coin, pair.quote_coin))
+        return frozenset((*self.venue.coin_rules(), *traded))
 
     def present(self) -> datetime:
         """Bring the venue to its clock's present."""

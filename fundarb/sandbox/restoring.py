@@ -16,7 +16,7 @@ from fundarb.sandbox.options import SandboxOptions
 from fundarb.sandbox.setting import Setting
 from fundarb.venue.codec import decode
 from fundarb.venue.engine import Venue
-from fundarb.venue.feed import MarketFeed
+from fundarb.venue.feed import EndingFeed, MarketFeed
 from fundarb.venue.state import State
 
 SNAPSHOT_SCHEMA = "fundarb.sandbox/2"
@@ -71,6 +71,9 @@ def read(saved: Mapping[str, Any], options: SandboxOptions, *, here: World) -> W
     examine(state, feed)
     listed = frozenset(listing.symbol for listing in feed.listings())
     venue = Venue.restore(feed, inner, rules=options.venue_rules())
+    if isinstance(feed, EndingFeed) and venue.now > feed.until:
+        msg = "now: is behind the end of the recording"
+        raise ValueError(msg)
     return World(start=began, feed=feed, venue=venue, setting=Setting.of(setting, listed=listed))
 
 

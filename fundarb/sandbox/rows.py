@@ -22,6 +22,7 @@ from fundarb.venue.rows import CoinView, Fill, Order, OrderType, PositionView, W
 Row = dict[str, Any]
 _FEE_RATE_STEP = Decimal("0.000001")
 _PRICE_STEP = Decimal("1e-10")
+_PRICE_DIGITS = 8
 
 
 def ms_text(instant: datetime | None, missing: str = "") -> str:
@@ -32,6 +33,13 @@ def ms_text(instant: datetime | None, missing: str = "") -> str:
 def optional(value: Decimal | None) -> str:
     """A number, or "" where there is none."""
     return "" if value is None else plain(value)
+
+
+def average(price: Decimal) -> str:
+    """An average price: ten places, but never fewer than eight digits, for there are coins at 1e-9. Further
+    ones would be those of values that are kept to 1e-8.
+    """
+    return plain(price.quantize(min(_PRICE_STEP, Decimal(1).scaleb(price.adjusted() + 1 - _PRICE_DIGITS))))
 
 
 def link_of(category: Category, order_id: str, *, link_id: str) -> str:
@@ -98,7 +106,7 @@ def order_row(order: Order, fills: tuple[Fill, ...] | None = None) -> Row:
         "orderLinkId": link_of(order.category, order.order_id, link_id=order.link_id),
         "orderId": order.order_id,
         "cancelType": now.cancel_type,
-        "avgPrice": plain((now.value / now.filled).quantize(_PRICE_STEP)) if now.filled else "",
+        "avgPrice": average(now.value / now.filled) if now.filled else "",
         "orderStatus": now.status.value,
         "cumExecValue": plain(now.value),
         "cumFeeDetail": {coin: plain(amount) for coin, amount in now.fees.items()},
@@ -214,8 +222,8 @@ def closed_row(item: Closing, leverage: Decimal) -> Row:
         "closedPnl": plain(item.pnl),
         "openFee": plain(cash(item.open_fee)),
         "closeFee": plain(cash(item.close_fee)),
-        "avgEntryPrice": plain((item.entry_value / item.quantity).quantize(_PRICE_STEP)),
-        "avgExitPrice": plain((item.exit_value / item.quantity).quantize(_PRICE_STEP)),
+        "avgEntryPrice": average(item.entry_value / item.quantity),
+        "avgExitPrice": average(item.exit_value / item.quantity),
         "qty": plain(last.order_quantity),
         "closedSize": plain(item.quantity),
         "cumEntryValue": plain(cash(item.entry_value)),
@@ -238,7 +246,7 @@ def position_row(view: PositionView) -> Row:
         "symbol": view.symbol,
         "side": side,
         "size": plain(abs(view.size)),
-        "avgPrice": "0" if view.entry_price is None else plain(view.entry_price.quantize(_PRICE_STEP)),
+        "avgPrice": "0" if view.entry_price is None else average(view.entry_price),
         "positionValue": "" if flat else plain(abs(view.value)),
         "tradeMode": 0,
         "positionStatus": view.status,
@@ -261,7 +269,7 @@ def position_row(view: PositionView) -> Row:
         "unrealisedPnl": "" if flat else plain(view.unrealised),
         "curRealisedPnl": plain(view.realised),
         "cumRealisedPnl": plain(view.realised_total),
-        "breakEvenPrice": "" if view.entry_price is None else plain(view.entry_price.quantize(_PRICE_STEP)),
+        "breakEvenPrice": "" if view.entry_price is None else average(view.entry_price),
         "seq": view.sequence or -1,
         "isReduceOnly": view.reduce_only,
         "mmrSysUpdatedTime": "",

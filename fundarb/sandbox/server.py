@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import pickle
 import resource
 import signal
@@ -20,13 +19,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 
-from fundarb.errors import ConfigError, Problem
+from fundarb.core.money import CASH_STEP, is_multiple, plain
+from fundarb.errors import ConfigError, FundarbError, Problem
+from fundarb.sandbox import state_file
 from fundarb.sandbox.app import SandboxApp
-from fundarb.sandbox.bounds import in_calendar
+from fundarb.sandbox.bounds import in_calendar, sane
 from fundarb.sandbox.connections import KeptWebSocket, Register, WatchedHttp
 from fundarb.sandbox.desk import Desk
 from fundarb.sandbox.house import House
@@ -42,7 +42,9 @@ READY = "fundarb sandbox listening on "
 
 
 def serve(options: SandboxOptions) -> None:
-    """Run a sandbox in this thread until SIGTERM or SIGINT; ``ConfigError`` if it cannot start."""
+    """Run a sandbox in this thread until SIGTERM or SIGINT; ``ConfigError`` if it cannot start,
+    ``StateUnavailable`` if its world cannot be written at the end.
+    """
 
     def ready(url: str) -> None:
         sys.stdout.write(f"{READY}{url}\n")
@@ -56,7 +58,9 @@ def serve(options: SandboxOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sandbox that runs beside us. ``stop`` returns when it has ended and its state file is written."""
+    """A sandbox that runs beside us. ``stop`` returns when it has ended and its state file is written; where
+    it cannot be, a sandbox in a thread raises ``StateUnavailable`` and another process says so on stderr.
+    """
 
     url: str
     stop: Callable[[], None]
@@ -78,7 +82,7 @@ def start_in_thread(options: SandboxOptions) -> Running:
     def work() -> None:
         try:
             service.run(ready)
-        except (OSError, ConfigError) as error:
+        except (OSError, FundarbError) as error:
             failed.append(error)
         finally:
             started.set()
@@ -91,6 +95,8 @@ def start_in_thread(options: SandboxOptions) -> Running:
     def stop() -> None:
         service.end()
         thread.join(_STOP_SECONDS)
+        if failed:
+            raise failed[0]
 
     return Running(found[0], stop, service.house)
 
@@ -176,11 +182,12 @@ class _Service:
     def __init__(self, options: SandboxOptions) -> None:
         _check(options)
         self.house = House(options)
+        _check_coins(self.house)
         self._options = options
         self._connections = Register()
         self._server: _Server | None = None
         if options.state is not None and options.state.exists():
-            _load(self.house, options.state)
+            state_file.load(options.state, Desk(self.house).restore)
             if options.start not in {None, self.house.start}:
                 raise ConfigError(
                     Problem(
@@ -222,7 +229,7 @@ class _Service:
                 runner.run(self._serve(listener))
         if self._options.state is not None:
             desk.catch_up()
-            _save(self.house, self._options.state)
+            state_file.save(self._options.state, self.house.snapshot())
 
     async def _serve(self, listener: socket.socket) -> None:
         server = self._server
@@ -259,8 +266,26 @@ def _check(options: SandboxOptions) -> None:
         problems.append(Problem("--start", f"{options.start:%Y-%m-%d} is not in this century"))
     if not 0 <= options.port <= 65535:
         problems.append(Problem("--port", f"{options.port} is no port"))
-    if any(amount < 0 for amount in options.balances.values()):
-        problems.append(Problem("--balance", "a balance is negative"))
+    problems += [
+        Problem(
+            "--balance", f"{coin}={plain(amount)} is not zero or a positive multiple of {plain(CASH_STEP)}"
+        )
+        for coin, amount in options.balances.items()
+        if amount < 0 or not sane(amount) or not is_multiple(amount, CASH_STEP)
+    ]
+    if options.state is not None and (problem := state_file.unwritable(options.state)) is not None:
+        problems.append(problem)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _check_coins(house: House) -> None:
+    known = house.coins()
+    problems = [
+        Problem("--balance", f"{coin} is no coin of this market", "name one of its spot pairs, like BTC")
+        for coin in house.options.balances
+        if coin not in known
+    ]
     if problems:
         raise ConfigError(*problems)
 
@@ -281,22 +306,3 @@ def _listener(options: SandboxOptions) -> contextlib.closing[socket.socket]:
         problem = f"cannot listen on {host}:{options.port}: {error.strerror}"
         raise ConfigError(Problem("--port", problem, "choose another, or 0")) from error
     return contextlib.closing(listener)
-
-
-def _load(house: House, path: Path) -> None:
-    try:
-        Desk(house).restore(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            Problem(
-                "--state",
-                f"{path} cannot be loaded: {error}",
-                "give another file, or move it away to begin anew",
-            )
-        ) from error
-
-
-def _save(house: House, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(json.dumps(house.snapshot()), encoding="utf-8")
-    temporary.replace(path)

@@ -49,12 +49,9 @@ def _category(body: Arguments) -> Category:
 
 
 def _coin(house: House, body: Arguments) -> str:
-    """A coin that this venue deals in: of a spot pair, a settle coin, or one that has collateral rules."""
-    coin, pairs = body.text("coin"), house.venue.instruments(Category.SPOT).values()
-    if coin not in {
-        *house.venue.coin_rules(),
-        *(name for item in pairs for name in (item.base_coin, item.quote_coin)),
-    }:
+    """A coin that this venue deals in."""
+    coin = body.text("coin")
+    if coin not in house.coins():
         raise body.fail("coin", f"{coin!r} is no coin of this venue")
     return coin
 
@@ -251,6 +248,10 @@ def _key(house: House, body: Arguments) -> Callable[[], object]:
             if name not in FULL_PERMISSIONS:
                 raise groups.fail(name, f"is no permission; there are {', '.join(FULL_PERMISSIONS)}")
         permissions = {name: list(groups.texts(name)) if name in inner else [] for name in FULL_PERMISSIONS}
+        for name, rights in permissions.items():
+            known = FULL_PERMISSIONS[name]
+            if known and not set(rights) <= set(known):
+                raise groups.fail(name, f"has the rights {', '.join(known)}")
     addresses = [_address(body, text) for text in body.texts("ip")] if body.has("ip") else None
     read_only = body.flag("read_only") if body.has("read_only") else None
     return lambda: house.venue.world.key(

@@ -149,15 +149,16 @@ class Admission:
             refuse(110020, "You can't have more than 500 active orders.")
 
     def _perp_priced(self, spec: OrderSpec, perp: PerpInstrument) -> Priced:
-        quantity = spec.quantity
         size = self._account.size(spec.symbol)
-        if quantity == 0 and spec.reduce_only and spec.close_on_trigger:
-            quantity = abs(size)
+        whole = (
+            spec.quantity == 0 and spec.reduce_only and spec.close_on_trigger
+        )  # whatever the steps are now
+        quantity = abs(size) if whole else spec.quantity
         if spec.reduce_only and size * spec.side.sign >= 0:
             refuse(110017, "current position is zero, cannot fix reduce-only order qty")
-        if quantity <= 0 or not is_multiple(quantity, perp.qty_step):
+        if quantity <= 0 or not (whole or is_multiple(quantity, perp.qty_step)):
             refuse(10001, "Qty invalid")
-        if quantity < perp.min_qty:
+        if quantity < perp.min_qty and not whole:
             refuse(10001, "The number of contracts exceeds minimum limit allowed")
         most = perp.max_market_qty if spec.order_type is OrderType.MARKET else perp.max_limit_qty
         if quantity > most and not spec.reduce_only:
@@ -184,7 +185,10 @@ class Admission:
     def _perp_limits(self, spec: OrderSpec, perp: PerpInstrument, *, priced: Priced) -> None:
         size = self._account.size(spec.symbol)
         closes_all = spec.reduce_only and priced.quantity >= abs(size)
-        if priced.quantity * priced.price < perp.min_notional and not closes_all:
+        price = priced.price
+        if spec.order_type is OrderType.MARKET:  # its bound is far from what it is worth
+            price = min(price, self._market.point(spec.category, spec.symbol).mark)
+        if priced.quantity * price < perp.min_notional and not closes_all:
             refuse(
                 110094,
                 f"Order does not meet minimum order value {plain(perp.min_notional)}{perp.settle_coin}",

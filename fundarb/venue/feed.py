@@ -187,6 +187,17 @@ class RangeFeed(Protocol):
         """
 
 
+@runtime_checkable
+class EndingFeed(Protocol):
+    """Optional face of a source that ends. Nothing is known of what comes after ``until``, so the clock of a
+    venue over it must not go there.
+    """
+
+    @property
+    def until(self) -> datetime:
+        """The last instant of which anything is known."""
+
+
 class BarKind(StrEnum):
     """Which price a bar is made of."""
 

@@ -57,7 +57,7 @@ class Fees:
         value: Decimal,
         maker: bool,
     ) -> Charge:
-        """The fee of one fill. MNT is taken only when the wallet holds enough of it."""
+        """The fee of one fill. MNT is taken only when the wallet holds enough of it besides what is sold."""
         rates = self.rates(instrument.category, instrument.symbol)
         rate = rates.maker if maker else rates.taker
         if self.deducts_mnt(instrument.category) and rate > 0:
@@ -65,7 +65,9 @@ class Fees:
             if price > 0:
                 quote = self._market.usd_price(instrument.quote_coin)
                 amount = cash(value * rate * quote / price)
-                if amount <= self._account.free(MNT):
+                spent = isinstance(instrument, SpotInstrument) and side is Side.SELL
+                sold = quantity if spent and instrument.base_coin == MNT else ZERO
+                if amount <= self._account.free(MNT) - sold:
                     return Charge(amount, MNT, rate)
         if isinstance(instrument, PerpInstrument):
             return Charge(cash(value * rate), instrument.settle_coin, rate)

@@ -13,6 +13,8 @@ from typing import Any
 from fundarb.core.market import PerpInstrument, SpotInstrument
 from fundarb.core.money import dec
 
+UPPER, LOWER = "upperFundingRate", "lowerFundingRate"
+"""Their names on the wire: the bounds of the funding rate of an interval, fractions."""
 _SPOT = {
     "tickSize": "tick_size",
     "basePrecision": "qty_step",
@@ -39,8 +41,8 @@ _PERP = {
     "fundingInterval": "listed_interval",
     "maxLeverage": "max_leverage",
     "leverageStep": "leverage_step",
-    "upperFundingRate": "rate_cap",
-    "lowerFundingRate": "rate_floor",
+    UPPER: "rate_cap",
+    LOWER: "rate_floor",
 }
 _MAY_BE_ZERO = frozenset(
     {"min_qty", "min_notional", "price_limit_x", "price_limit_y", "rate_cap", "rate_floor"}

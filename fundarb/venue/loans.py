@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from fundarb.core.market import Category
-from fundarb.core.money import CASH_STEP, ONE, ZERO, cash, ceil_to, derived, floor_to
+from fundarb.core.money import CASH_STEP, ONE, ZERO, cash, ceil_to, derived, floor_to, round_to
 from fundarb.core.orders import Side
 from fundarb.venue.account import Account, Entry
 from fundarb.venue.margin import Margin
@@ -27,6 +27,8 @@ _CASH = "USDT"
 """The coin that forced sales bring and forced purchases cost."""
 _STABLE = frozenset({_CASH, "USDC"})
 _REPAY_FEE = Decimal("0.001")
+_RATE_STEP = Decimal("1e-12")
+"""How finely the raised rate of a debt above its limit is reckoned and shown."""
 _BEYOND = Decimal("0.2")
 """How much worse than the last visible level (the fair price, if there is none) the rest is dealt: nobody
 knows what is behind a book, so a large forced deal must hurt.
@@ -68,6 +70,7 @@ class Loans:
     def charge_interest(self) -> None:
         """One hour's interest on every borrowed coin; the free allowance covers unrealised losses of perps
         only. Above the coin's limit the rate is multiplied by (used ÷ limit)³ and the excess repaid by force.
+        What the wallet cannot pay is owed too.
         """
         rules = self._market.coin_rules()
         for name, view in self._margin.wallet().coins.items():
@@ -76,9 +79,14 @@ class Loans:
                 continue
             free = min(rule.free_borrow, max(-view.unrealised, ZERO))
             use = view.borrowed / rule.max_borrow if rule.max_borrow else ONE
-            rate = rule.hourly_borrow_rate * max(use, ONE) ** 3
+            rate = rule.hourly_borrow_rate
+            if use > ONE:
+                rate = round_to(rate * use**3, _RATE_STEP)
             interest = cash(max(view.borrowed - free, ZERO) * rate)
             if interest:
+                unpaid = interest - max(view.wallet, ZERO)
+                if unpaid > 0 and name not in _STABLE:
+                    self.borrow(name, unpaid)
                 self._account.post(Entry(kind="INTEREST", coin=name, cash_flow=-interest, fee_rate=rate))
                 self.wallet_moved()
             if use > ONE:

@@ -26,6 +26,8 @@ from fundarb.venue.state import Coin, Position, Rules
 from fundarb.venue.totals import Totals
 
 _STABLE = frozenset({"USDT", "USDC"})
+_LOOKS = 5
+"""How often a liquidation price is looked for, each time with the tier and the debt of the last one."""
 DEFAULT_TIER = RiskTier(
     limit=Decimal(1_000_000_000),
     mm_rate=Decimal("0.02"),
@@ -245,7 +247,7 @@ class Margin:
             coin=name,
             wallet=coin.wallet,
             locked=locked,
-            borrowed=max(coin.borrowed, locked - equity, ZERO),  # what orders tie up covers no losses
+            borrowed=coin.debt(equity, locked),
             spot_borrowed=coin.borrowed,
             accrued_interest=coin.accrued_interest,
             equity=equity,
@@ -322,22 +324,36 @@ class Margin:
 
     def _liquidation_price(self, position: Position, need: _Need, *, totals: Totals) -> Decimal | None:
         """Where the account would be at 100 % maintenance if only this contract's mark moved, on the
-        nearer tick; None if nowhere.
+        nearer tick; None if nowhere. Tier and debt are those at that price: each look takes them from the
+        last one's, and what is left of the error is a twentieth.
         """
         perp = self.perp(position.symbol)
         usd = self._market.usd_price(perp.settle_coin)
         if usd <= 0:
             return None
-        mark = self._market.point(Category.LINEAR, position.symbol).mark
-        others = totals.maintenance / usd - need.position_mm - need.tier.mm_deduction
-        free = totals.balance / usd - others
-        mm_rate = need.tier.mm_rate + self._taker(position.symbol)
+        mark = price = self._market.point(Category.LINEAR, position.symbol).mark
+        coin = self._account.book.coins.get(perp.settle_coin, Coin())
+        before = coin.wallet - coin.borrowed + totals.unrealised_by_coin.get(perp.settle_coin, ZERO)
+        spare = (totals.balance - totals.maintenance) / usd + need.position_mm
+        spare -= self._counts(perp.settle_coin, before) - coin.debt(before) * self._rules.borrow_mm
         size = abs(position.size)
-        if position.size < 0:
-            price = floor_to((free + size * mark) / (size * (1 + mm_rate)), perp.tick_size)
-        else:
-            price = ceil_to((size * mark - free) / (size * (1 - mm_rate)), perp.tick_size)
-        return price if price > 0 else None
+        sign = 1 if position.size > 0 else -1
+        for _ in range(_LOOKS):
+            equity = before + position.size * (price - mark)
+            tier = self.tier(position.symbol, size * price)
+            rate = tier.mm_rate + self._taker(position.symbol)
+            free = spare + self._counts(perp.settle_coin, equity) - coin.debt(equity) * self._rules.borrow_mm
+            free += tier.mm_deduction - position.size * price
+            price = free / (size * (rate - sign))
+            if price <= 0:
+                return None
+        return (floor_to if sign < 0 else ceil_to)(price, perp.tick_size) or None
+
+    def _counts(self, coin: str, equity: Decimal) -> Decimal:
+        """What an equity of the settle coin is worth as margin, in that coin: a negative one in full."""
+        if equity <= 0:
+            return equity
+        return self.collateral_value(coin, equity) / self._market.usd_price(coin)
 
 
 def tiered(rules: CoinRules, quantity: Decimal) -> Decimal:

@@ -22,10 +22,14 @@ from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, P
 from fundarb.venue.filters import patched
 from fundarb.venue.state import Jump, Position, State, Taken, slot
 
-MATCH_DEPTH = 200
-NEAR_DEPTH = 12
-"""Levels that are enough for most orders; books are made level by level."""
+LOOKS = (12, 100, 1000)
+"""How many levels are looked at, one after the other, until they are enough: most orders need few, and books
+are made level by level.
+"""
+MATCH_DEPTH = LOOKS[-1]
+"""Beyond it there is no book: as deep as the exchange shows one."""
 _DEFAULT_BAND = Decimal("0.05")
+_FAIR_SHARE, _FAIR_DIGITS = Decimal("0.1"), 8
 _NO_TIME = timedelta()
 _REMEMBERED = timedelta(minutes=30)
 _TICK = timedelta(microseconds=1)
@@ -175,7 +179,7 @@ class Market:
         if factor != ONE:
             point = _scaled_point(point, factor, tick=instrument.tick_size)
         if self._disturbed(category, symbol):
-            bids, asks = self._sides(category, symbol, depth=1)
+            bids, asks = self._sides(category, symbol, depth=LOOKS[0])  # of which the next order is matched
             point = point._replace(
                 bid=bids[0].price if bids else None,
                 bid_size=bids[0].quantity if bids else ZERO,
@@ -198,8 +202,9 @@ class Market:
             begin = max(since, held.opened or since)
             span = self.feed.mark_range(held.symbol, begin, until=self._state.now)
             if span is not None and begin < self._state.now:
-                factor = self.factor(self._listings[Category.LINEAR][held.symbol].instrument)
-                worst[held.symbol] = (span[0] if held.size > 0 else span[1]) * factor
+                perp = self._listings[Category.LINEAR][held.symbol].instrument
+                factor, mark = self.factor(perp), span[0] if held.size > 0 else span[1]
+                worst[held.symbol] = mark if factor == ONE else _fair(mark * factor, perp.tick_size)
         return worst
 
     @contextmanager
@@ -269,8 +274,8 @@ class Market:
             return self._raw(category, symbol, depth=depth)
         bids: Levels = ()
         asks: Levels = ()
-        for wanted in (depth + NEAR_DEPTH, max(depth, MATCH_DEPTH)):
-            bids, asks = self._raw(category, symbol, depth=wanted)
+        for more in LOOKS:
+            bids, asks = self._raw(category, symbol, depth=depth + more)
             bids, asks = skip(bids, bid_gone), skip(asks, ask_gone)
             if min(len(bids), len(asks)) > depth:
                 break
@@ -289,7 +294,7 @@ class Market:
     def takes(self, category: Category, symbol: str, *, want: Want) -> list[Take]:
         """What an order takes of the book as it stands."""
         found: list[Take] = []
-        for depth in (NEAR_DEPTH, MATCH_DEPTH):
+        for depth in LOOKS:
             book = self.book(category, symbol, depth=depth)
             levels = book.asks if want.buying else book.bids
             found = take(levels, want)
@@ -370,6 +375,14 @@ def _scaled_point(point: Point, factor: Decimal, *, tick: Decimal) -> Point:
         last=last,
         high_24h=max(point.high_24h, last),
         low_24h=min(point.low_24h, last),
-        mark=point.mark * factor,
-        index=point.index * factor,
+        mark=_fair(point.mark * factor, tick),
+        index=_fair(point.index * factor, tick),
     )
+
+
+def _fair(price: Decimal, tick: Decimal) -> Decimal:
+    """A fair price as a venue shows it: one digit finer than the tick, but never fewer than eight digits, for
+    jumps can take a price far below its tick.
+    """
+    step = min(tick * _FAIR_SHARE, ONE.scaleb(price.adjusted() + 1 - _FAIR_DIGITS))
+    return price.quantize(step.normalize())

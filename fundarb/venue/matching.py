@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from fundarb.core.market import Category, PerpInstrument, SpotInstrument
-from fundarb.core.money import ZERO, cash, floor_to
+from fundarb.core.money import CASH_STEP, ZERO, cash, floor_to, is_multiple
 from fundarb.core.orders import ExecKind, OrderStatus, Side, TimeInForce
 from fundarb.venue.account import Account, Entry
 from fundarb.venue.book import Take, Want
@@ -172,11 +172,13 @@ class Matching:
     def _takes(self, order: Order, wanted: Decimal) -> list[Take]:
         if wanted <= 0:
             return []
-        instrument = self._market.instruments(order.category)[order.symbol]
+        step = self._market.instruments(order.category)[order.symbol].qty_step
+        if order.reduce_only and not is_multiple(order.quantity, step):
+            step = CASH_STEP  # the end of a position from before the steps changed
         want = Want(
             buying=order.side is Side.BUY,
             limit=order.price or ZERO,
-            step=instrument.qty_step,
+            step=step,
             quantity=None if order.by_value else wanted,
             value=wanted if order.by_value else None,
         )

@@ -75,6 +75,14 @@ class Reads:
         """When a perp is to be delivered by the world's decision (the listing's own is in the instrument)."""
         return self._state.market.deliveries.get(symbol)
 
+    def deliveries(self) -> Mapping[str, datetime]:
+        """Every announced delivery, past ones included."""
+        return self._state.market.deliveries
+
+    def delivered(self, symbol: str) -> bool:
+        """Whether a perp has been delivered: it is closed for good."""
+        return slot(Category.LINEAR, symbol) in self._state.market.closed
+
     # ------------------------------------------------------------------------------------------ market
 
     def points(self, category: Category) -> Mapping[str, Point]:

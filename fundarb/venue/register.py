@@ -37,7 +37,8 @@ class Register:
                 self._index(order)
         for order in sorted(self.orders.values(), key=lambda item: item.sequence):
             if order.status.final:
-                self._recent[order.category].append(order.order_id)
+                if order.sequence > state.forgotten:
+                    self._recent[order.category].append(order.order_id)
                 self._index(order)
 
     def _index(self, order: Order) -> None:
@@ -112,6 +113,7 @@ class Register:
 
     def forget_recent(self) -> None:
         """What a restart of the venue does to the closed orders of order/realtime."""
+        self._state.forgotten = self._state.count()
         for recent in self._recent.values():
             recent.clear()
 

@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from fundarb.core.instants import floor_hour
-from fundarb.core.market import FundingRate, SettledFunding
+from fundarb.core.market import Category, FundingRate, SettledFunding
+from fundarb.core.money import dec
 from fundarb.venue.feed import MarketFeed
-from fundarb.venue.state import State
+from fundarb.venue.filters import LOWER, UPPER
+from fundarb.venue.state import State, slot
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEFORE = timedelta(seconds=1)
@@ -49,11 +51,10 @@ class Schedule:
         """The running period of every perpetual that still trades."""
         rows = self._feed.fundings(self._state.now)
         over = self._over
-        changed = over.rates.keys() | over.intervals.keys()
-        if not changed and not over.closed:
+        if not over.own_since and not over.closed:
             return rows
         result = dict(rows)
-        for symbol in changed & rows.keys():
+        for symbol in over.own_since.keys() & rows.keys():
             result[symbol] = self.running(symbol)
         for key in over.closed:
             kind, _, symbol = key.partition(":")
@@ -66,14 +67,27 @@ class Schedule:
         if hours is not None:
             interval = timedelta(hours=hours)
             share = Decimal(interval // _BEFORE) / Decimal(funding.interval // _BEFORE)
+            rate, cap = (funding.rate * share).quantize(_RATE_STEP), funding.cap
             funding = FundingRate(
-                rate=(funding.rate * share).quantize(_RATE_STEP),
+                rate=rate if cap is None else max(min(rate, cap), -cap),
                 interval=interval,
                 next_time=_next_multiple(at, interval),
-                cap=funding.cap,
+                cap=cap,
             )
-        rate = self._over.rates.get(symbol)
-        return funding if rate is None else replace(funding, rate=rate)
+        rate = self._bounded(symbol, self._over.rates.get(symbol, funding.rate))
+        upper, _ = self._bounds(symbol)
+        return replace(funding, rate=rate, cap=funding.cap if upper is None else upper)
+
+    def _bounds(self, symbol: str) -> tuple[Decimal | None, Decimal | None]:
+        """The highest and the lowest rate, where the world has changed them."""
+        filters = self._over.filters.get(slot(Category.LINEAR, symbol), {})
+        upper, lower = (dec(filters[name]) if name in filters else None for name in (UPPER, LOWER))
+        return upper, lower
+
+    def _bounded(self, symbol: str, rate: Decimal) -> Decimal:
+        upper, lower = self._bounds(symbol)
+        rate = rate if upper is None else min(rate, upper)
+        return rate if lower is None else max(rate, lower)
 
     def take_over(self, symbol: str) -> None:
         """From now on the venue itself settles this symbol."""
@@ -88,13 +102,10 @@ class Schedule:
         return SettledFunding(symbol=symbol, rate=self._rate_at(symbol, at), time=at) if at <= until else None
 
     def _rate_at(self, symbol: str, at: datetime) -> Decimal:
-        rate = self._over.rates.get(symbol)
-        if rate is not None:
-            return rate
-        if symbol not in self._over.intervals:
+        if symbol not in self._over.rates and symbol not in self._over.intervals:
             rows = self._feed.settlements(symbol, at - _INSTANT, until=at)
             if rows:
-                return rows[-1].rate
+                return self._bounded(symbol, rows[-1].rate)
         return self._changed(symbol, self._feed.funding(symbol, at - _BEFORE), at=at - _BEFORE).rate
 
     def remember(self, row: SettledFunding) -> None:

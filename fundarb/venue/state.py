@@ -141,6 +141,10 @@ class Coin:
     realised: Decimal = ZERO
     collateral_switch: bool = True
 
+    def debt(self, equity: Decimal, locked: Decimal | None = None) -> Decimal:
+        """What is owed of it: what spot orders tie up covers no losses (Bybit: |min(0, equity − frozen)|)."""
+        return max(self.borrowed, (self.locked if locked is None else locked) - equity, ZERO)
+
 
 @dataclass(slots=True, kw_only=True)
 class Position:
@@ -208,7 +212,8 @@ class KeyState:
 class State:
     """The whole venue. ``counter`` numbers every event; ``script`` counts performed lines of the feed's
     script; ``amendments`` waits by order id; ``checked`` is when the account's risk was last looked at,
-    ``near`` whether it was near enough to liquidation to be looked at in every step.
+    ``near`` whether it was near enough to liquidation to be looked at in every step; ``forgotten`` the number
+    of the last restart: order/realtime shows no order that closed before it.
     """
 
     uid: str
@@ -225,6 +230,7 @@ class State:
     armed: list[Armed] = field(default_factory=list)
     checked: datetime | None = None
     near: bool = False
+    forgotten: int = 0
     amendments: dict[str, list[Amendment]] = field(default_factory=dict)
     key: KeyState = field(default_factory=KeyState)
     delta_mode: bool = False

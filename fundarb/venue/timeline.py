@@ -16,7 +16,6 @@ from decimal import Decimal
 
 from fundarb.core.instants import floor_hour
 from fundarb.core.market import Category, SettledFunding
-from fundarb.core.money import ZERO
 from fundarb.core.orders import OrderStatus
 from fundarb.venue.audit import Audit
 from fundarb.venue.feed import Happening, HappeningKind
@@ -167,7 +166,7 @@ class Timeline:
     def _at_risk(self) -> bool:
         account = self._state.account
         return any(item.size for item in account.positions.values()) or any(
-            coin.wallet < ZERO or coin.borrowed for coin in account.coins.values()
+            coin.wallet < coin.locked or coin.borrowed for coin in account.coins.values()
         )
 
     # ------------------------------------------------------------------------------------------ doing it

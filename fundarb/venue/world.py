@@ -21,7 +21,7 @@ from fundarb.core.pairing import readings
 from fundarb.venue.account import Account, Entry
 from fundarb.venue.desk import Desk
 from fundarb.venue.fees import Fees
-from fundarb.venue.filters import patched
+from fundarb.venue.filters import LOWER, UPPER, patched
 from fundarb.venue.forced import Forced
 from fundarb.venue.margin import Margin
 from fundarb.venue.market import Market
@@ -177,6 +177,11 @@ class World:
         self._over.deliveries[symbol] = at
         self._hands.market.touch(symbol)
 
+    def relist(self, symbol: str) -> None:
+        """Take the announcement of a delisting back."""
+        self._over.deliveries.pop(symbol, None)
+        self._hands.market.touch(symbol)
+
     def halt(self, category: Category, symbol: str, *, on: bool) -> None:
         """Refuse and stop matching orders of a symbol; prices go on."""
         self._known(category, symbol)
@@ -190,6 +195,8 @@ class World:
         merged = {**self._over.filters.get(key, {}), **fields}
         patched(self._hands.market.instruments(category)[symbol], fields)
         self._over.filters[key] = merged
+        if fields.keys() & {UPPER, LOWER}:
+            self._hands.schedule.take_over(symbol)
         self._hands.market.touch(symbol)
 
     def fees(
@@ -295,7 +302,7 @@ class World:
         )
 
     def manual_close(self, symbol: str) -> Order:
-        """Somebody else closes the perp position by hand, at market."""
+        """Somebody else closes the perp position by hand, at market: all of it, whatever the steps are."""
         self._holds(symbol)
         size = self._hands.account.size(symbol)
         return self._desk.at_once(
@@ -303,10 +310,11 @@ class World:
                 category=Category.LINEAR,
                 symbol=symbol,
                 side=Side.SELL if size > 0 else Side.BUY,
-                quantity=abs(size),
+                quantity=ZERO,
                 order_type=OrderType.MARKET,
                 time_in_force=TimeInForce.IOC,
                 reduce_only=True,
+                close_on_trigger=True,
             )
         )
 

@@ -315,6 +315,17 @@ def test_a_server_without_that_endpoint_has_no_virtual_clock(
         SandboxClock(venue.url)
 
 
+@pytest.mark.parametrize("reply", [Reply(b"<html>"), Reply(b"{}", 500), Reply(b"<html>", 503)])
+def test_a_page_or_an_error_says_nothing_about_the_clock(
+    sandbox: tuple[FakeVenue, VirtualClock], reply: Reply
+) -> None:
+    """A sandbox that is down for a moment is no venue on real time."""
+    venue, _ = sandbox
+    venue.on("/sandbox/clock", reply)
+    with pytest.raises(Unavailable):
+        SandboxClock(venue.url)
+
+
 def test_a_sandbox_that_is_not_there_is_unavailable() -> None:
     """Nothing listening is not a matter of configuration."""
     venue = FakeVenue()

@@ -69,3 +69,4 @@ def test_any_other_address_is_refused_with_its_remedy(settings: BybitSettings, w
     problem = caught.value.problems[0]
     assert problem.where
     assert problem.remedy
+    assert "secret" not in str(problem)

@@ -359,6 +359,45 @@ def test_a_rate_that_is_published_late_is_waited_for_and_never_lost(world: World
     assert [row.funding for row in rows] == [D("2.5")]
 
 
+@pytest.mark.parametrize(
+    "pauses", [[8 * HOUR] * 9, [72 * HOUR]], ids=["a look at each settlement", "one pause of three days"]
+)
+def test_a_look_just_after_a_settlement_loses_none(world: World, pauses: list[timedelta]) -> None:
+    """Whoever looks five seconds after a settlement, its rate not yet out, finds it booked later; one that
+    came between two looks too.
+    """
+    world.hedged()
+    world.live.publish_after = timedelta(seconds=20)
+    world.clock.advance_to(START + timedelta(seconds=5))
+    for pause in pauses:
+        world.clock.sleep(pause)
+        world.open().wallet()
+    world.clock.sleep(5 * MINUTE)
+    paper = world.open()
+    paper.wallet()
+    rows = [row for row in paper.transactions(START, world.clock.now()) if row.kind == "SETTLEMENT"]
+    assert [row.time for row in rows] == [START + number * 8 * HOUR for number in range(1, 10)]
+
+
+def test_an_instant_that_was_none_is_given_up(world: World) -> None:
+    """Where the interval was changed unannounced, the instant of the old one is no settlement and nobody goes
+    on asking for it.
+    """
+    paper = world.hedged()
+    world.clock.advance_to(START + 9 * HOUR)
+    paper.wallet()
+    world.live.publish_after = timedelta(minutes=10)
+    world.live.feed.interval = 12 * HOUR
+    world.clock.advance_to(START + 16 * HOUR + 2 * MINUTE)
+    paper.wallet()
+    world.clock.advance_to(START + 24 * HOUR + 15 * MINUTE)
+    paper.wallet()
+    asked = world.live.calls.count("settled_funding")
+    world.clock.sleep(2 * MINUTE)
+    paper.wallet()
+    assert world.live.calls.count("settled_funding") == asked
+
+
 def test_a_contract_delisted_meanwhile_is_settled(world: World) -> None:
     """The venue lists it no more: the position is delivered at the last index, the spot stays."""
     world.hedged()

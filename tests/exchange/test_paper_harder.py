@@ -12,20 +12,23 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from fundarb.core.market import Book, Category
+from fundarb.core.market import Book, Category, Instruments, MarketSnapshot
 from fundarb.core.orders import OrderRequest, OrderStatus, Outcome, Side, TimeInForce
 from fundarb.errors import ConfigError, Locked, Rejected
+from fundarb.exchange.local import LocalExchange
 from fundarb.exchange.paper import MarginTerms, MarkHistory
 from fundarb.exchange.paper_feed import assumed_tiers
 from fundarb.venue.feed import Bar, CollateralTier, RiskTier
 from tests.exchange.test_paper import Live, LiveWithBars, World, bar
-from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, perp
+from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, perp, spot, venue
 
 MINUTE = timedelta(minutes=1)
 STEP = timedelta(minutes=15)
+Row = TypeVar("Row")
 
 
 @pytest.fixture
@@ -125,6 +128,68 @@ def test_a_late_rate_is_booked_at_the_mark_of_its_instant(tmp_path: Path) -> Non
         paper.wallet()
     (row,) = [row for row in paper.transactions(START, world.clock.now()) if row.kind == "SETTLEMENT"]
     assert (row.price, row.funding) == (D(40_000), D(2))
+
+
+def test_a_settlement_between_two_near_looks_is_booked_at_its_own_mark(tmp_path: Path) -> None:
+    """Four minutes between two looks: the funding is that of the mark at the instant, not of the last one."""
+    world = World(tmp_path, LiveWithBars)
+    assert isinstance(world.live, LiveWithBars)
+    paper = world.hedged()
+    world.live.bars = [bar(START + 8 * HOUR - STEP, "50000"), bar(START + 8 * HOUR, "50000")]
+    world.clock.advance_to(START + 8 * HOUR - 2 * MINUTE)
+    paper.wallet()
+    world.feed.prices["BTCUSDT"] = D(65_000)
+    world.clock.sleep(4 * MINUTE)
+    paper.wallet()
+    (row,) = [row for row in paper.transactions(START, world.clock.now()) if row.kind == "SETTLEMENT"]
+    assert (row.price, row.funding) == (D(50_000), D("2.5"))
+
+
+class Unlisted(Live):
+    """A venue that has taken a symbol out of its lists."""
+
+    gone: tuple[Category, str] | None = None
+
+    def snapshot(self) -> MarketSnapshot:
+        """Without it."""
+        found = super().snapshot()
+        return replace(found, spot=self._left(SPOT, found.spot), perp=self._left(LINEAR, found.perp))
+
+    def instruments(self, *, refresh: bool = False) -> Instruments:
+        """Without it."""
+        found = super().instruments(refresh=refresh)
+        return replace(found, spot=self._left(SPOT, found.spot), perp=self._left(LINEAR, found.perp))
+
+    def _left(self, category: Category, rows: Mapping[str, Row]) -> dict[str, Row]:
+        return {symbol: row for symbol, row in rows.items() if (category, symbol) != self.gone}
+
+
+@pytest.mark.parametrize("category", [SPOT, LINEAR])
+def test_a_new_coin_does_not_make_the_account_forget_what_it_holds(
+    tmp_path: Path, category: Category
+) -> None:
+    """Half of a position is no longer listed or quoted when the first order of a newly listed coin comes: it
+    is traded, and wallet and positions can still be read.
+    """
+    world = World(tmp_path, Unlisted)
+    assert isinstance(world.live, Unlisted)
+    paper = world.hedged()
+    world.live.gone = (category, "BTCUSDT")
+    world.feed.listed = (*world.feed.listed, spot("ETHUSDT"), perp("ETHUSDT"))
+    world.feed.prices["ETHUSDT"] = D(3000)
+    world.live.real = LocalExchange(venue(world.feed), None, clock=world.clock)
+    order = OrderRequest(
+        link_id="fa-e",
+        category=SPOT,
+        symbol="ETHUSDT",
+        side=Side.BUY,
+        quantity=D("0.1"),
+        limit_price=D(3100),
+    )
+    assert paper.create(order, signed_at=world.clock.now()).outcome is Outcome.ACCEPTED
+    assert paper.wallet().owned("ETH") > 0
+    assert paper.wallet().owned("BTC") == D("0.4999995")
+    assert len(paper.positions()) == (category is SPOT)  # a contract that is gone has been settled
 
 
 class Gone(LiveWithBars):

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,90 +24,16 @@ from fundarb.markets.replay import ReplayMarket, replay
 from fundarb.venue.engine import Venue
 from fundarb.venue.feed import BarKind, BarQuery, HappeningKind
 from fundarb.venue.rows import OrderSpec, OrderType
+from tests.markets.recording import START, record, write
 
-START = datetime(2025, 5, 1, tzinfo=UTC)
 FIVE = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
-
-
-# ------------------------------------------------------------ a small recording
-
-
-def bars(
-    symbol: str, first: int, *, count: int, step: int, interval: str, price: float
-) -> list[dict[str, Any]]:
-    """Bars that rise by one a bar, with a range of two."""
-    return [
-        {
-            "symbol": symbol,
-            "ts": first + n * step,
-            "open": price + n,
-            "high": price + n + 1.5,
-            "low": price + n - 0.5,
-            "close": price + n + 1,
-            "volume": 10.0,
-            "interval": interval,
-        }
-        for n in range(count)
-    ]
-
-
-def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    """One parquet file."""
-    parquet.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet", compression="zstd")
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """Two hours of AAA at five minutes (its spot half as long) and ten hours of BBB without spot, hourly."""
-    first, five, hour = to_ms(START), 300_000, 3_600_000
-    write(tmp_path, "klines_perp_5m", bars("AAAUSDT", first, count=24, step=five, interval="5m", price=100.0))
-    write(tmp_path, "klines_spot_5m", bars("AAAUSDT", first, count=12, step=five, interval="5m", price=99.95))
-    write(
-        tmp_path,
-        "klines_perp",
-        [
-            *bars("BBBUSDT", first, count=4, step=hour, interval="1h", price=50.0),
-            *bars("BBBUSDT", first + 6 * hour, count=4, step=hour, interval="1h", price=60.0),
-        ],
-    )
-    write(tmp_path, "klines_mark", bars("AAAUSDT", first, count=2, step=hour, interval="1h", price=100.0))
-    funding = [
-        {"symbol": symbol, "ts": first + n * hour, "rate": rate, "interval_hours": 1.0, "mark_price": mark}
-        for symbol in ("AAAUSDT", "BBBUSDT")
-        for n, rate, mark in (
-            (-1, 0.0001, None),
-            (0, -0.00015, 100.01),
-            (1, 0.00023456, 112.25),
-            (2, 0.0003, None),
-        )
-    ]
-    write(tmp_path, "funding", funding)
-    instruments = [
-        {
-            "market": market,
-            "symbol": symbol,
-            "market_ticker": symbol,
-            "tick_size": 0.01,
-            "lot_size": lot,
-            "min_order_size": lot,
-        }
-        for market, lot in (("spot", 0.001), ("perp", 0.1))
-        for symbol in ("AAAUSDT", "BBBUSDT")
-    ]
-    write(tmp_path, "instruments", instruments)
-    tiers = [
-        {
-            "symbol": "AAAUSDT",
-            "tier": n,
-            "max_notional": 1000.0 * n,
-            "maintenance_margin_rate": 0.01 * n,
-            "max_leverage": 50.0 / n,
-        }
-        for n in (1, 2)
-    ]
-    write(tmp_path, "risk_tiers", tiers)
-    return tmp_path
+    return record(tmp_path)
 
 
 def test_edges_are_the_recorded_prices(recording: Path) -> None:
@@ -292,6 +216,27 @@ def test_bars_of_every_kind(recording: Path) -> None:
     assert abs(closes[BarKind.MARK] - Decimal("101.01")) < Decimal("0.02")
     assert abs(closes[BarKind.INDEX] - Decimal("100.95")) < Decimal("0.01")
     assert abs(closes[BarKind.PREMIUM] - Decimal("0.0005")) < Decimal("0.0001")
+
+
+def test_the_end_is_the_last_close(recording: Path) -> None:
+    """At the last edge of a recording stands its last close, and its last bar is finished; nothing of the
+    settlements behind it is known there.
+    """
+    market = replay(recording, START)
+    spot = market.point(Category.SPOT, "AAAUSDT", at=market.until)
+    assert spot.bid is not None
+    assert spot.ask is not None
+    assert spot.bid <= Decimal("111.95") <= spot.ask
+    assert market.point(Category.LINEAR, "AAAUSDT", at=market.until).mark == Decimal("112.25")
+    query = BarQuery(
+        category=Category.SPOT,
+        symbol="AAAUSDT",
+        kind=BarKind.LAST,
+        step=FIVE,
+        start=market.until - FIVE,
+        end=market.until,
+    )
+    assert [bar.close for bar in market.bars(query)] == [Decimal("111.95")]
 
 
 def test_the_end_is_a_halt(recording: Path) -> None:

@@ -6,17 +6,19 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from urllib.parse import urlencode
 
 from fundarb.core.instants import to_ms
+from fundarb.core.money import floor_to, plain
 from fundarb.sandbox.arguments import Arguments, ControlError
 from fundarb.sandbox.control import known
 from fundarb.sandbox.endpoints.table import TABLE
 from fundarb.sandbox.faults import FAULTS
 from fundarb.sandbox.world import VERBS, perform
 from fundarb.venue.engine import Venue
-from tests.sandbox.harness import InProcess, Json, headers
+from tests.sandbox.harness import OPTIONS, InProcess, Json, headers
 
 STATUSES = frozenset({200, 401, 403, 404})
 ODD: tuple[object, ...] = (
@@ -72,6 +74,10 @@ ORDERS: tuple[Json, ...] = (
      "price": "3200"},
     {"category": "spot", "symbol": "BTCUSDT", "side": "Sell", "orderType": "Limit", "qty": "0.001",
      "price": "97000"},
+    {"category": "spot", "symbol": "SOLUSDT", "side": "Sell", "orderType": "Limit", "qty": "2",
+     "price": "204", "isLeverage": "1"},
+    {"category": "spot", "symbol": "MNTUSDT", "side": "Buy", "orderType": "Market", "qty": "5"},
+    {"category": "spot", "symbol": "MNTUSDT", "side": "Sell", "orderType": "Market", "qty": "8"},
 )  # fmt: skip
 WORLD_NAMES = (
     "symbol", "category", "price", "factor", "fraction", "amount", "coin", "on", "hours", "rate", "qty",
@@ -99,7 +105,7 @@ PLAUSIBLE: dict[str, Json] = {
     "delist": {"symbol": "ETHUSDT", "at": "2025-01-07T00:00:00Z"},
     "halt": {**BTC, "category": "spot", "on": False},
     "filters": {**BTC, "category": "linear", "fields": {"qtyStep": "0.002"}},
-    "fees": {"category": "linear", "taker": "0.001", "maker": "0.0001"},
+    "fees": {"category": "linear", "taker": "0.001", "maker": "0.0001", "mnt": False},
     "collateral": {"coin": "BTC", "on": True, "ratio": "0.9"},
     "borrow": {"coin": "USDT", "amount": "10"},
     "auto_repay": {"coin": "BTC", "fraction": "0.1"},
@@ -125,11 +131,15 @@ EXTREMES: tuple[object, ...] = (
 
 
 class Fuzzer:
-    """A desk under fire. The same seed sends the same requests."""
+    """A desk under fire. The same seed sends the same requests. Fees are deducted in MNT as long as there is
+    some: what was given at the start is spent, sold and bought on the way.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.desk = InProcess()
+        self.desk = InProcess(replace(OPTIONS, balances={**OPTIONS.balances, "MNT": Decimal(10)}))
+        for category in ("linear", "spot"):
+            self.desk.world("fees", category=category, mnt=True)
         self.codes: defaultdict[int, int] = defaultdict(int)
         self._before: Json | None = None
         """The world as it was before something extreme, to which it goes back after some requests."""
@@ -161,6 +171,9 @@ class Fuzzer:
         """Mostly right: a plausible request with some parameters gone, foreign or changed."""
         pick = self.random
         params: Json = {**COMMON, **pick.choice(ORDERS)} if pick.random() < 0.9 else {}
+        if params.get("symbol") == "MNTUSDT" and params["side"] == "Sell":  # all there is
+            held = self.desk.house.venue.wallet().coins["MNT"].wallet
+            params["qty"] = plain(floor_to(held, Decimal("0.01")))
         if pick.random() < 0.3:
             params["orderLinkId"] = pick.choice(("one", "two", f"n{pick.randrange(60)}"))
         if path.endswith("create-batch"):

@@ -27,12 +27,12 @@ from fundarb.sandbox.world import perform
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 START_MS = to_ms(START)
-COINS = ("BTC", "ETH", "SOL", "PEPE", "TRX", "FIO", "BEAM", "BEAM-TOKEN", "MON", "TSLA")
+COINS = ("BTC", "ETH", "SOL", "PEPE", "TRX", "FIO", "BEAM", "BEAM-TOKEN", "MON", "TSLA", "MNT")
 Json = dict[str, Any]
 
 
 def small_market(start: datetime) -> SyntheticMarket:
-    """Ten of the built-in coins, to start quickly."""
+    """Eleven of the built-in coins, to start quickly; MNT, in which fees can be deducted, in spot only."""
     return SyntheticMarket(1, start, coins=tuple(coin for coin in catalogue() if coin.name in COINS))
 
 

@@ -15,7 +15,8 @@ HOUR_MS = 3_600_000
 def test_the_clock_moves_only_when_told(http: OverHttp) -> None:
     """Advance and to move time, the answer tells the new instant, everything due has happened by then."""
     http.create(orderLinkId="one")
-    assert http.control("clock", method="GET").json() == {"now": START_MS, "clock": "virtual"}
+    told = http.control("clock", method="GET").json()
+    assert told == {"now": START_MS, "clock": "virtual", "uid": http.truth()["uid"]}
     assert http.do("clock", {"advance": "8h"}) == {"now": START_MS + 8 * HOUR_MS}
     assert http.do("clock", {"advance": "1500ms"})["now"] == START_MS + 8 * HOUR_MS + 1500
     assert http.do("clock", {"to": "2025-01-08T00:00:00Z"})["now"] == START_MS + 48 * HOUR_MS
@@ -232,6 +233,7 @@ def test_restart_wipes_what_realtime_remembers(http: OverHttp) -> None:
         ({"verb": "settle", "symbol": "BTCUSDT", "twice": True}, "twice"),
         ({"verb": "transfer", "coin": "USDT", "amount": "-1000000"}, "amount"),
         ({"verb": "key", "permissions": ["Spot"]}, "permissions"),
+        ({"verb": "key", "permissions": {"Spot": ["Order"]}}, "permissions.Spot"),
         ({"verb": "maintenance", "begin": "2025-01-07T00:00:00Z", "end": "2025-01-06T00:00:00Z"}, "end"),
         ({"verb": "skew", "ms": "1"}, "ms"),
     ],

@@ -20,5 +20,7 @@ def test_mutated_requests_neither_crash_nor_corrupt() -> None:
     truth = fuzzer.finish()
     check_identities(truth)
     assert len(truth["executions"]) > 50
+    coins = {row["feeCurrency"] for row in truth["executions"] if row["execType"] == "Trade"}
+    assert {"MNT", "USDT", "BTC"} <= coins
     assert len(fuzzer.codes) > 15
     assert fuzzer.codes[0] > COUNT / 5

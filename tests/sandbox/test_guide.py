@@ -132,6 +132,7 @@ LONG = (
     "Auto-deleveraging takes 40 % of the short",
     "A lost answer, and reads that lag",
     "The second leg fills in parts",
+    "An outage",
 )
 """Recipes that call the bot several times: they belong to the proof."""
 

@@ -41,6 +41,22 @@ def test_spot_tickers(desk: InProcess) -> None:
     assert rows["PEPEUSDT"]["bid1Price"].startswith("0.0000")
 
 
+@pytest.mark.parametrize("symbol", ["SOLUSDT", "1000PEPEUSDT"])
+@pytest.mark.parametrize("factor", ["1.015", "0.93", "0.35"])
+def test_jumps_leave_prices_of_a_few_digits(desk: InProcess, symbol: str, factor: str) -> None:
+    """However often all prices of a coin are multiplied, mark and index keep eight digits and are right to
+    them, also far below the tick.
+    """
+    before = desk.rows("market/tickers", category="linear", symbol=symbol)[0]
+    for _ in range(12):
+        desk.world("jump", symbol=symbol, factor=factor)
+    after = desk.rows("market/tickers", category="linear", symbol=symbol)[0]
+    for name in ("markPrice", "indexPrice"):
+        price, exact = Decimal(after[name]), Decimal(before[name]) * Decimal(factor) ** 12
+        assert len(price.as_tuple().digits) <= 8
+        assert abs(price / exact - 1) < Decimal("1e-7")
+
+
 def test_tickers_follow_the_clock_and_the_world(desk: InProcess) -> None:
     """The cached text of an instant is dropped when time moves or the world changes something."""
     first = desk.rows("market/tickers", category="linear")[0]["markPrice"]
@@ -129,6 +145,17 @@ def test_the_book_agrees_with_the_ticker(desk: InProcess) -> None:
     assert prices == sorted(prices, reverse=True)
     assert len(desk.get("market/orderbook", category="linear", symbol="BTCUSDT")["result"]["b"]) == 25
     assert len(desk.get("market/orderbook", category="spot", symbol="BTCUSDT")["result"]["b"]) == 1
+
+
+@pytest.mark.parametrize("category", ["spot", "linear"])
+def test_a_book_is_as_deep_as_asked(desk: InProcess, category: str) -> None:
+    """Every depth up to the exchange's thousand levels, each the beginning of the deepest."""
+    whole = desk.get("market/orderbook", category=category, symbol="SOLUSDT", limit=1000)["result"]
+    for limit in (1, 40, 101, 200, 500, 1000):
+        shown = desk.get("market/orderbook", category=category, symbol="SOLUSDT", limit=limit)["result"]
+        for side in ("b", "a"):
+            assert len(shown[side]) == limit
+            assert shown[side] == whole[side][:limit]
 
 
 def test_the_newest_funding_of_a_daily_interval(desk: InProcess) -> None:

@@ -3,9 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
+from fundarb.markets.coins import catalogue
+from fundarb.markets.synthetic import SyntheticMarket
+from fundarb.sandbox.rows import average
 from tests.sandbox.harness import OPTIONS, START, START_MS, InProcess, Json
 
 DAY_MS = 86_400_000
@@ -341,3 +345,51 @@ def test_garbage_bodies(desk: InProcess, body: str) -> None:
     reply = desk.reply("POST", "/v5/order/create", body=body)
     assert reply.response.code == 10001
     assert desk.house.venue.all_orders() == ()
+
+
+def test_the_average_of_a_coin_at_two_ten_millionths() -> None:
+    """SATS has a tick of 1e-11: what an order, a position and a closing say of their average is that of the
+    executions, to eight digits.
+    """
+    coins = tuple(coin for coin in catalogue() if coin.name in {"BTC", "SATS"})
+    desk = InProcess(replace(OPTIONS, market=partial(SyntheticMarket, 1, coins=coins)))
+    spot: Json = {"category": "spot", "symbol": "SATSUSDT", "marketUnit": "baseCoin"}
+    linear: Json = {"category": "linear", "symbol": "10000SATSUSDT"}
+    for order in (
+        {**spot, "side": "Buy", "qty": "9000000000"},
+        {**linear, "side": "Sell", "qty": "2000000"},
+        {**linear, "side": "Buy", "qty": "2000000"},
+    ):
+        assert desk.post("order/create", orderType="Market", **order)["retCode"] == 0
+        desk.wait(seconds=1)
+    seen = 0
+    for market in (spot, linear):
+        where = {name: market[name] for name in ("category", "symbol")}
+        for order in desk.rows("order/realtime", openOnly=1, **where):
+            fills = [
+                (Decimal(row["execPrice"]), Decimal(row["execQty"]))
+                for row in desk.rows("execution/list", orderId=order["orderId"], limit=100, **where)
+            ]
+            assert len(fills) > 1
+            total = sum((quantity for _, quantity in fills), Decimal(0))
+            true = sum((price * quantity for price, quantity in fills), Decimal(0)) / total
+            assert abs(Decimal(order["avgPrice"]) / true - 1) < Decimal("1e-7")
+            seen += 1
+    assert seen == 3
+    closed = desk.rows("position/closed-pnl", category="linear")[0]
+    for name in ("Entry", "Exit"):
+        true = Decimal(closed[f"cum{name}Value"]) / Decimal(closed["closedSize"])
+        assert abs(Decimal(closed[f"avg{name}Price"]) / true - 1) < Decimal("1e-7")
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [
+        ("97000.123456789012", "97000.123456789"), ("50000", "50000"), ("0.1234567890123", "0.123456789"),
+        ("0.001916986911111", "0.0019169869"), ("1.91831973254E-7", "0.00000019183197"),
+        ("1.23456789E-12", "0.0000000000012345679"),
+    ],
+)  # fmt: skip
+def test_an_average_has_ten_places_and_eight_digits(price: str, shown: str) -> None:
+    """Places for what is dear, digits for what costs next to nothing."""
+    assert average(Decimal(price)) == shown

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import requests
 
-from fundarb.errors import ConfigError
+from fundarb.errors import ConfigError, StateUnavailable
+from fundarb.sandbox import state_file
 from fundarb.sandbox.options import ClockKind
 from fundarb.sandbox.server import READY, start_in_thread, start_process
 from tests.sandbox.harness import OPTIONS, START_MS, OverHttp, over_http
@@ -255,6 +257,50 @@ def test_a_bad_state_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"world\.json"):
         start_in_thread(replace(OPTIONS, state=state))
     assert state.read_text() == text
+
+
+@pytest.mark.parametrize("place", ["missing/world.json", "file/world.json", "."])
+def test_a_state_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path, place: str) -> None:
+    """In a folder that is missing, below a file, or a folder itself: refused before anybody can practise in a
+    world that would be lost, with the path and a remedy; nothing is left behind.
+    """
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as refusal:
+        start_in_thread(replace(OPTIONS, state=tmp_path / place))
+    [problem] = refusal.value.problems
+    assert (problem.where, str(tmp_path / place) in problem.message) == ("--state", True)
+    assert problem.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_world_that_cannot_be_written_at_the_end_is_told(tmp_path: Path) -> None:
+    """The folder went away in the meantime: not a bug of the program, and not passed over in silence."""
+    folder = tmp_path / "states"
+    folder.mkdir()
+    running = start_in_thread(replace(OPTIONS, state=folder / "world.json"))
+    folder.rmdir()
+    with pytest.raises(StateUnavailable, match=r"world\.json.*No such file.*is lost"):
+        running.stop()
+
+
+def test_a_state_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A write that fails leaves the former file as it was."""
+    state = tmp_path / "world.json"
+    state_file.save(state, {"n": 1})
+    (tmp_path / "world.json.new").mkdir()
+    with pytest.raises(StateUnavailable):
+        state_file.save(state, {"n": 2})
+    assert json.loads(state.read_text()) == {"n": 1}
+
+
+@pytest.mark.parametrize("balance", [("XYZ", "5"), ("BTC", "0.000000001"), ("BTC", "-1"), ("BTC", "1e13")])
+def test_an_opening_balance_that_no_transfer_could_make_is_refused(balance: tuple[str, str]) -> None:
+    """A coin that the market does not know, less than can be booked, a debt, or more than there is: refused
+    with its coin.
+    """
+    coin, amount = balance
+    with pytest.raises(ConfigError, match=f"--balance: {coin}"):
+        start_in_thread(replace(OPTIONS, balances={"USDT": Decimal(0), coin: Decimal(amount)}))
 
 
 @pytest.mark.parametrize(

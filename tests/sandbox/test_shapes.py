@@ -180,8 +180,12 @@ def differences(recorded: Any, ours: Any, place: str = "", *, case: Case | None 
                 found += differences(recorded[key], ours[key], inner[key], case=case)
         return found
     if isinstance(recorded, list) and isinstance(ours, list):
-        first = recorded[:1] and ours[:1]
-        return differences(recorded[0], ours[0], f"{place}[]", case=case) if first else []
+        return [
+            f"{found} (ours {number}, recorded {number_there})"
+            for number, mine in enumerate(ours)
+            for number_there, theirs in enumerate(recorded)
+            for found in differences(theirs, mine, f"{place}[]", case=case)
+        ]
     if recorded is None or type(recorded) is type(ours):
         return []
     return [f"{place} is {type(ours).__name__}, recorded {type(recorded).__name__}"]
@@ -190,6 +194,14 @@ def differences(recorded: Any, ours: Any, place: str = "", *, case: Case | None 
 def recording(shared: Path, name: str) -> Json:
     found: Json = json.loads((shared / REST / f"{name}.json").read_text())
     return found
+
+
+def test_every_row_is_compared() -> None:
+    """A row that differs from a recorded one is found wherever it stands, and so is the recorded one."""
+    good, bad = {"a": "1"}, {"a": 1}
+    assert differences([good, good], [good, good]) == []
+    assert len(differences([good], [good, good, bad])) == 1
+    assert len(differences([good, bad], [good])) == 1
 
 
 @pytest.mark.parametrize("name", CASES)

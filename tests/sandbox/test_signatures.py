@@ -96,6 +96,16 @@ def test_read_only_and_missing_permissions(desk: InProcess) -> None:
     assert desk.get("user/query-api")["result"]["permissions"]["ContractTrade"] == []
 
 
+def test_a_contract_key_has_two_rights(desk: InProcess) -> None:
+    """One right lets it order, the other set a leverage; neither stands for both."""
+    leverage = {"category": "linear", "symbol": "BTCUSDT", "buyLeverage": "3", "sellLeverage": "3"}
+    found = []
+    for right in ("Order", "Position"):
+        desk.world("key", permissions={"ContractTrade": [right]})
+        found.append((desk.short()["retCode"], desk.post("position/set-leverage", **leverage)["retCode"]))
+    assert found == [(0, 10005), (10005, 0)]
+
+
 def test_a_key_without_any_right(desk: InProcess) -> None:
     """Permissions that name nothing take every right: nothing can be written, and the key says so."""
     desk.world("key", permissions={})

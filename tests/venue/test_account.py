@@ -5,6 +5,7 @@ that always ties.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,10 +14,10 @@ import pytest
 from fundarb.core.market import SettledFunding
 from fundarb.core.orders import ExecKind, Side
 from fundarb.venue.engine import Venue
-from fundarb.venue.feed import CoinRules, CollateralTier, Happening, HappeningKind
+from fundarb.venue.feed import CoinRules, CollateralTier, Happening, HappeningKind, RiskTier
 from fundarb.venue.margin import tiered
 from tests.venue.test_orders import BUY, GTC, SELL, code_of, limit, sent
-from tests.venue.toy import HOUR, LINEAR, SECOND, SPOT, START, D, ToyFeed, coin, venue
+from tests.venue.toy import HOUR, LINEAR, SECOND, SPOT, START, D, ToyFeed, coin, perp, spot, venue
 
 
 def ties(at: Venue) -> None:
@@ -37,9 +38,9 @@ def ties(at: Venue) -> None:
     assert set(total.values()) <= {D(0)}
 
 
-def short(size: str = "1", **balances: str) -> tuple[Venue, ToyFeed]:
+def short(size: str = "1", feed: ToyFeed | None = None, **balances: str) -> tuple[Venue, ToyFeed]:
     """A venue with a short position."""
-    feed = ToyFeed()
+    feed = feed or ToyFeed()
     at = venue(feed, None, **balances)
     sent(at, limit(LINEAR, SELL, size, "49000"))
     return at, feed
@@ -215,9 +216,25 @@ def test_liquidation_takes_the_position_and_cancels_orders() -> None:
     ties(at)
 
 
-def test_the_liquidation_price_is_where_the_account_breaks() -> None:
-    """At the estimate the maintenance rate of the account is one."""
-    at, _ = short("1", USDT="8000")
+@pytest.mark.parametrize(
+    "held",
+    [
+        pytest.param({"USDT": "8000"}, id="cash"),
+        pytest.param({"USDT": "2000", "BTC": "1"}, id="hedged, and the loss a debt"),
+        pytest.param({"USDT": "60000"}, id="in a higher tier"),
+    ],
+)
+def test_the_liquidation_price_is_where_the_account_breaks(held: dict[str, str]) -> None:
+    """At the estimate the maintenance rate of the account is one: with the debt and in the tier of there."""
+    tiers = tuple(
+        RiskTier(limit=D(limit), mm_rate=D(rate), im_rate=D("0.05"), max_leverage=D(20), mm_deduction=D(off))
+        for limit, rate, off in (
+            ("52000", "0.01", "0"),
+            ("70000", "0.02", "520"),
+            ("1000000", "0.05", "2620"),
+        )
+    )
+    at, _ = short("1", ToyFeed(listed=(spot(), replace(perp(), tiers=tiers))), **held)
     price = at.position("BTCUSDT").liquidation_price
     assert price is not None
     at.world.mark("BTCUSDT", price * D("0.9999"))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fundarb.core.market import Category
 from fundarb.core.money import ceil_to
 from fundarb.venue.book import Want, settled, skip, take
-from fundarb.venue.market import MATCH_DEPTH, NEAR_DEPTH
+from fundarb.venue.market import LOOKS, MATCH_DEPTH
 from tests.sandbox.harness import InProcess
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "TRXUSDT")
@@ -28,7 +28,7 @@ def test_a_near_look_sees_what_the_whole_book_shows() -> None:
             desk.wait(seconds=rng.choice((1, 5, 20)))
         if rng.random() < 0.05:
             desk.world("jump", symbol=symbol, factor=rng.choice(("1.1", "0.9")))
-        depth = rng.choice((1, 5, NEAR_DEPTH, 50, MATCH_DEPTH))
+        depth = rng.choice((1, 5, LOOKS[0], 50, LOOKS[1], 300, MATCH_DEPTH))
         book = market.book(category, symbol, depth=depth)
         step = market.instruments(category)[symbol].qty_step
         for side, found in (("bid", book.bids), ("ask", book.asks)):
@@ -47,16 +47,17 @@ def test_a_walk_that_is_settled_near_by_goes_no_further() -> None:
         instrument, buying = market.instruments(category)[symbol], rng.random() < 0.5
         whole = market.book(category, symbol, depth=MATCH_DEPTH)
         levels = whole.asks if buying else whole.bids
-        limit = levels[rng.choice((0, 3, NEAR_DEPTH, len(levels) - 1))].price
+        limit = levels[rng.choice((0, 3, *LOOKS[:-1], len(levels) - 1))].price
         amount = Decimal(rng.choice(SIZES))
         by_value = rng.random() < 0.5
         want = Want(
             buying=buying, limit=limit, step=instrument.qty_step,
             quantity=None if by_value else amount, value=amount * levels[0].price if by_value else None,
         )  # fmt: skip
-        near = take(levels[:NEAR_DEPTH], want)
-        if settled(levels[:NEAR_DEPTH], near, want=want, depth=NEAR_DEPTH):
-            done += 1
-            assert near == take(levels, want)
+        for depth in LOOKS[:-1]:
+            near = take(levels[:depth], want)
+            if settled(levels[:depth], near, want=want, depth=depth):
+                done += 1
+                assert near == take(levels, want)
         desk.wait(seconds=5)
-    assert 50 < done < 300
+    assert 100 < done < 600

@@ -118,6 +118,10 @@ def test_above_the_limit_a_debt_of_coins_is_bought_back() -> None:
     at.advance(START + timedelta(hours=3))
     assert "SPOT_REPAYMENT_BUY" in kinds(at)
     assert at.wallet().coins["BTC"].borrowed <= D("1.011")
+    rates = [row.fee_rate for row in at.all_transactions() if row.kind == "INTEREST" and row.fee_rate]
+    raised = [rate for rate in rates if rate > D("0.01")]
+    assert raised
+    assert all(rate == rate.quantize(D("1e-12")) for rate in raised)
     ties(at)
 
 
@@ -195,4 +199,21 @@ def test_fees_are_deducted_in_mnt_on_the_built_in_market() -> None:
     assert at.wallet().coins["MNT"].wallet == 100 - order.fees["MNT"]
     assert at.wallet().coins["BTC"].wallet == D("0.01")
     at.world.transfer("MNT", D(5))
+    ties(at)
+
+
+@pytest.mark.parametrize("short_too", [False, True], ids=["nothing else", "a short beside it"])
+def test_a_resting_leveraged_sale_costs_interest(short_too: bool) -> None:
+    """Coins that an order ties up and nobody owns are borrowed from the first hour on, whatever else is held;
+    the interest that the wallet cannot pay is owed.
+    """
+    at = venue()
+    sent(at, limit(SPOT, SELL, "1", "60000", leverage=True, time_in_force=GTC))
+    if short_too:
+        sent(at, limit(LINEAR, SELL, "1", "49000"))
+    at.advance(START + timedelta(hours=2))
+    coins = at.wallet().coins["BTC"]
+    assert coins.wallet == 0
+    assert coins.spot_borrowed == D("0.00002")
+    assert [row for row in kinds(at) if row in {"BORROW", "INTEREST"}] == ["BORROW", "INTEREST"] * 2
     ties(at)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fundarb.errors import Rejected
+from fundarb.venue.engine import Venue
 from tests.venue.test_orders import BUY, GTC, SELL, code_of, limit, sent
 from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, ToyFeed, perp, spot, venue
 
@@ -84,6 +85,9 @@ def test_closed_orders_are_remembered_as_the_venue_does() -> None:
     assert at.order_history(SPOT, START, until=at.now) == (filled,)
     at.forget_recent()
     assert at.closed_orders(SPOT) == ()
+    after = sent(at, limit(SPOT, BUY, "0.1", "50005"))
+    again = Venue.restore(ToyFeed(), at.snapshot())
+    assert again.closed_orders(SPOT) == at.closed_orders(SPOT) == (after,)
 
 
 def test_precision_is_never_lost_on_a_fill() -> None:

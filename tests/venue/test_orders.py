@@ -87,9 +87,11 @@ def test_refusals_carry_the_venue_s_code_and_change_nothing(what: str, spec: Ord
 
 
 def test_notional_below_the_minimum_of_a_perp() -> None:
-    """110094 for a perp order worth less than minNotionalValue at its (clamped) price."""
-    at = venue(ToyFeed(listed=(spot(), perp(min_notional=D(60)))))
+    """110094 for a perp order worth less than minNotionalValue: at its price, a market order at the mark."""
+    at = venue(ToyFeed(listed=(spot(), perp(min_notional=D(51)))))
     assert code_of(at, limit(LINEAR, BUY, "0.001", "50000")) == 110094
+    assert code_of(at, market(LINEAR, BUY, "0.001")) == 110094
+    sent(at, market(LINEAR, BUY, "0.002"))
 
 
 def test_leverage_caps_the_position_value() -> None:
@@ -157,6 +159,21 @@ def test_mnt_that_does_not_suffice_is_left_alone() -> None:
     at = venue(feed, USDT="100000", MNT="1")
     at.world.fees(SPOT, mnt=True)
     assert sent(at, limit(SPOT, BUY, "0.5", "50005")).fees == {"BTC": D("0.0005")}
+
+
+def test_a_fee_is_not_taken_from_the_mnt_that_is_sold() -> None:
+    """Who sells all MNT pays in the quote coin; who keeps enough pays in MNT."""
+    prices = {"BTCUSDT": D(50_000), "MNTUSDT": D(2)}
+    feed = ToyFeed(listed=(spot(), spot("MNTUSDT")), prices=prices, gap=D("0.1"), size=D(1000))
+    at = venue(feed, USDT="1000", MNT="100")
+    at.world.fees(SPOT, mnt=True)
+    kept = sent(at, replace(limit(SPOT, SELL, "60", "1.9"), symbol="MNTUSDT"))
+    assert kept.fees == {"MNT": 60 * D("1.95") / 1000 / 2}
+    left = at.wallet().coins["MNT"].wallet
+    assert left == 40 - kept.fees["MNT"]
+    rest = sent(at, replace(limit(SPOT, SELL, str(left), "1.9"), symbol="MNTUSDT"))
+    assert rest.fees.keys() == {"USDT"}
+    assert "MNT" not in at.wallet().coins
 
 
 def test_an_order_eats_levels_and_pays_the_impact() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from fundarb.core.market import Level
+from fundarb.core.market import FundingRate, Level
 from fundarb.core.orders import ExecKind, OrderStatus, Side
 from fundarb.venue.engine import Venue
 from fundarb.venue.rows import Directive, OrderMatch
@@ -103,6 +104,35 @@ def test_ticker_patches_accumulate_and_come_off() -> None:
     assert at.ticker_patch(LINEAR, "BTCUSDT") == {}
     at.world.ticker_patch(SPOT, "BTCUSDT", fields={})
     assert at.ticker_patches() == {}
+
+
+class CappedFeed(ToyFeed):
+    """Rates of at most a thousandth."""
+
+    def funding(self, symbol: str, at: datetime) -> FundingRate:
+        """With the cap."""
+        return replace(super().funding(symbol, at), cap=D("0.001"))
+
+
+def test_a_changed_cap_bounds_the_running_and_the_settled_rate() -> None:
+    """The bounds in the instrument list hold: for what runs, what is settled and what may be set."""
+    at = venue(ToyFeed(rate=D("0.0005")))
+    sent(at, limit(LINEAR, SELL, "1", "49000"))
+    at.world.filters(LINEAR, "BTCUSDT", fields={"upperFundingRate": "0.0003", "lowerFundingRate": "-0.0002"})
+    running = at.funding("BTCUSDT")
+    assert at.fundings()["BTCUSDT"] == running
+    assert (running.rate, running.cap) == (D("0.0003"), D("0.0003"))
+    at.advance(START + 8 * HOUR)
+    assert [row.funding for row in at.all_transactions() if row.kind == "SETTLEMENT"] == [15]
+    with pytest.raises(ValueError, match="beyond the cap"):
+        at.world.funding_rate("BTCUSDT", D("0.0004"))
+
+
+def test_a_longer_interval_scales_the_rate_up_to_its_cap() -> None:
+    """Three intervals in one are three times the rate, and never more than the cap of the contract."""
+    at = venue(CappedFeed(rate=D("0.0005")))
+    at.world.interval("BTCUSDT", 24)
+    assert at.funding("BTCUSDT").rate == D("0.001")
 
 
 def test_funding_rate_override_settles_and_is_remembered() -> None:

@@ -24,7 +24,7 @@ _ALL = ("spot", "linear", *_OTHERS)
 class Endpoint:
     """One path: its method, its function, who may call it and how often a second (linear, spot).
 
-    ``group`` is the permission it needs ("" = any key), None marks a public end point.
+    ``group`` is the kind of right it needs (trade, setting, "" = any key), None marks a public end point.
     """
 
     method: str

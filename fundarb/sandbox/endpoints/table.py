@@ -21,7 +21,7 @@ def _orders(handler: Handler) -> Endpoint:
 
 
 def _setting(handler: Handler, limit: int) -> Endpoint:
-    return Endpoint(method="POST", handler=handler, group="ContractTrade", limit=(limit, limit), apart=False)
+    return Endpoint(method="POST", handler=handler, group="setting", limit=(limit, limit), apart=False)
 
 
 def _trade(handler: Handler, linear: int, *, spot: int) -> Endpoint:
