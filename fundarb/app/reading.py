@@ -82,27 +82,36 @@ def positions(settings: Settings, clock: Clock) -> Held:
 
 @contextmanager
 def reporter(settings: Settings, clock: Clock, *, away: str = "") -> Iterator[Reporter]:
-    """What makes reports; ``away`` says why the venue is not to be asked (empty: it is)."""
-    buffer = settings.account.usdt_buffer
-    with looking(settings, clock) as store:
-        if untraded(settings):
-            yield Reporter(store, clock, buffer=buffer, warnings=(NOTHING_YET,))
-            return
-        exchange = _asked(settings, clock, store=store) if not away else _away(away)
-        yield Reporter(store, clock, market=exchange, trading=exchange, buffer=buffer)
+    """What makes reports, all of one instant; ``away`` says why the venue is not to be asked (empty: it is).
+
+    The clock may be the venue's own. It is read once: a venue that breaks down meanwhile takes no report with
+    it.
+    """
+    buffer, still = settings.account.usdt_buffer, VirtualClock(clock.now())
+    if untraded(settings):
+        with looking(settings, still) as store:
+            yield Reporter(store, still, buffer=buffer, warnings=(NOTHING_YET,))
+        return
+    exchange, still = (_away(away), still) if away else _asked(settings, clock, still=still)
+    with reading(settings, still) as store:
+        yield Reporter(store, still, market=exchange, trading=exchange, buffer=buffer)
 
 
-def _asked(settings: Settings, clock: Clock, *, store: Store) -> Exchange:
-    """The account of this database, or one that answers nothing where it is not this one's."""
-    try:
-        require_same_place(settings, store)
-        exchange = venues.exchange(settings, clock, gate=None)
-        require_same_account(store, exchange)
-    except ConfigError as error:
-        return _away("; ".join(problem.message for problem in error.problems))
-    except Unavailable as error:
-        return _away(str(error))
-    return exchange
+def _asked(settings: Settings, clock: Clock, *, still: VirtualClock) -> tuple[Exchange, VirtualClock]:
+    """The account of this database and the instant to report on, ``still``. Where the account is not this
+    database's, one that answers nothing, and the last instant of our books: its time is not theirs either.
+    """
+    with reading(settings, still) as store:
+        try:
+            require_same_place(settings, store)
+            exchange = venues.exchange(settings, clock, gate=None)
+            require_same_account(store, exchange)
+        except ConfigError as error:
+            why = "; ".join(problem.message for problem in error.problems)
+            return _away(why), _last_of(store) or still
+        except Unavailable as error:
+            return _away(str(error)), still
+        return exchange, still
 
 
 def require_same_place(settings: Settings, store: Store) -> None:
@@ -136,5 +145,10 @@ def last_instant(settings: Settings, machine: Clock) -> Clock:
     if untraded(settings):
         return machine
     with reading(settings, machine) as store:
-        newest = store.events.last(1)
-        return VirtualClock(newest[-1].at) if newest else machine
+        return _last_of(store) or machine
+
+
+def _last_of(store: Store) -> VirtualClock | None:
+    """A clock that stands at the last event; None where nothing has happened yet."""
+    newest = store.events.last(1)
+    return VirtualClock(newest[-1].at) if newest else None

@@ -104,19 +104,20 @@ def report(
             )
             return Outcome(
                 data={"rows": found} if isinstance(found, tuple) else found,
-                shown=found,
-                as_of=program.clock.now(),
+                shown=(found, reporter.at),
+                as_of=reporter.at,
                 warnings=_warnings(found),
             )
 
-    def show(run: Session, found: Any) -> None:
+    def show(run: Session, told: tuple[Any, datetime]) -> None:
         from fundarb.cli import report_view
 
+        found, as_of = told
         if form is Format.CSV:
             report_files.put(run, report_files.as_csv(kind.value, found), output=output)
             return
         if form is Format.HTML:
-            said = Outcome(data=None, shown=found, as_of=run.app.clock.now(), warnings=_warnings(found))
+            said = Outcome(data=None, shown=found, as_of=as_of, warnings=_warnings(found))
             around = envelope(run, said)
             report_files.put(run, report_files.as_html(kind.value, found, around=around), output=output)
             return

@@ -22,7 +22,7 @@ from fundarb.core.money import ZERO, plain
 _ASSETS: Final = files("fundarb.cli") / "assets"
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 _UNSIGNED: Final = frozenset(
-    {"time", "price", "quantity", "notional", "days", "value", "equity", "pending", "mark"}
+    {"time", "price", "quantity", "notional", "days", "value", "equity", "pending", "mark", "index"}
 )
 _TITLES: Final = {
     "pnl": "Profit and loss",
@@ -36,6 +36,7 @@ _SUMMARIES: Final = {
     "pnl": ("equity_start", "equity_end", "explained", "external", "suspense", "pending", "unexplained"),
     "funding": ("expected", "received", "pending"),
     "equity": (
+        "total_return",
         "max_drawdown",
         "annual_return",
         "sharpe",
@@ -46,6 +47,11 @@ _SUMMARIES: Final = {
         "days",
         "provisional",
     ),
+}
+_LABELS: Final = {
+    "total_return": "return (time-weighted)",
+    "annual_return": "yearly return (time-weighted, simple)",
+    "max_drawdown": "largest fall (time-weighted)",
 }
 _UNIT: Final = "Amounts in USDT, ratios as fractions, times UTC"
 _UNITS: Final = {"ledger": "Amounts in their own coin, values in USDT, times UTC"}
@@ -114,7 +120,10 @@ def _is_text(table: Sequence[Sequence[str | None]], at: int) -> bool:
 def _figures(kind: str, found: Any) -> list[tuple[str, str | None]]:
     """What stands above the table."""
     holders = [found.tie_out, found.tie_out.parts] if kind == "pnl" else [found]
-    figures = [(name.replace("_", " "), _cell(_first(holders, name))) for name in _SUMMARIES.get(kind, ())]
+    names = _SUMMARIES.get(kind, ())
+    figures = [(_LABELS.get(name, name.replace("_", " ")), _cell(_first(holders, name))) for name in names]
+    if kind == "tax" and found.unknown:
+        figures.append(("disposals of unknown proceeds, in no sum", str(found.unknown)))
     if kind == "tax":
         figures += [(f"gain less expenses, {name}", plain(amount)) for name, amount in found.gains.items()]
     if kind == "ledger":
@@ -154,7 +163,8 @@ def _curves(kind: str, rows: Sequence[Any]) -> dict[str, list[Decimal | None]]:
         fees, slippage = (row.fee_value for row in rows), (row.slippage for row in rows)
         return {"fees": _summed(fees), "slippage": _summed(slippage)}
     if kind == "tax":
-        return {"gain less expenses": _summed(row.gain - row.expense for row in rows)}
+        known = (None if row.gain is None else row.gain - row.expense for row in rows)
+        return {"gain less expenses": _summed(known)}
     return {}
 
 

@@ -107,12 +107,16 @@ def _pnl_columns(by: str, key: Any) -> tuple[Column[PnlRow], ...]:
         Column("basis", lambda row: cell(row.basis_pnl), spare=1),
         Column("fees and\ninterest", lambda row: amount(_paid(row)), spare=1),
         Column("net", lambda row: cell(row.net)),
+        Column("gross", lambda row: cell(row.gross), spare=8),
         Column("days", lambda row: f"{row.days:.1f}", spare=2),
-        Column("APR on\ncapital %", _apr),
-        Column("slippage", lambda row: amount(row.slippage), spare=6),
-        Column("realised", lambda row: cell(row.realised), spare=5),
-        Column("unreal.", lambda row: cell(row.unrealised), spare=5),
-        Column("notional", lambda row: amount(row.notional, places=0), spare=8),
+        Column("APR on\ncapital %", lambda row: _apr(row.net_apr_on_capital)),
+        Column("APR on\nnotional %", lambda row: _apr(row.net_apr_on_notional), spare=5),
+        Column("gross APR\ncapital %", lambda row: _apr(row.gross_apr_on_capital), spare=10),
+        Column("gross APR\nnotional %", lambda row: _apr(row.gross_apr_on_notional), spare=10),
+        Column("slippage", lambda row: amount(row.slippage), spare=7),
+        Column("realised", lambda row: cell(row.realised), spare=6),
+        Column("unreal.", lambda row: cell(row.unrealised), spare=6),
+        Column("notional", lambda row: amount(row.notional, places=0), spare=9),
         Column("books", lambda row: f"{row.pending} pending" if row.pending else row.coverage.value),
     )
 
@@ -122,9 +126,9 @@ def _paid(row: PnlRow) -> Decimal | None:
     return None if row.fees is None or row.interest is None else row.fees + row.interest
 
 
-def _apr(row: PnlRow) -> Cell:
+def _apr(fraction: Decimal | None) -> Cell:
     """A yield of less than a day says nothing, so there is none."""
-    return fig.signed(fig.percent(row.net_apr_on_capital, 1), row.net_apr_on_capital)
+    return fig.signed(fig.percent(fraction, 1), fraction)
 
 
 def funding(session: Session, found: FundingReport) -> None:
@@ -240,7 +244,9 @@ def tax(session: Session, found: TaxReport) -> None:
             f"{fig.count(found.unknown, 'disposal')} of unknown proceeds: in no sum", style="yellow"
         )
     gains = ", ".join(f"{name} {amount(value, sign=True)}" for name, value in found.gains.items())
-    session.out.print(f"gain less expenses: {gains} USDT; {len(found.held)} lots held")
+    outside = sum(lot.outside for lot in found.held)
+    away = f", {outside} carried out" if outside else ""
+    session.out.print(f"gain less expenses: {gains} USDT; {len(found.held) - outside} lots held{away}")
     session.out.print(f"lots: {found.lots.value}; {found.method}", style="dim")
 
 
@@ -257,9 +263,10 @@ def equity(session: Session, found: EquityReport, *, plot: bool = False) -> None
     )
     result = cell(last.result - first.result)
     session.out.print(f"equity {amount(first.equity)} → {amount(last.equity)} USDT, result", result, "USDT")
-    yearly = fig.MISSING if found.annual_return is None else f"{fig.percent(found.annual_return)} %"
     session.out.print(
-        f"largest fall {fig.percent(found.max_drawdown, sign=False)} %, yearly {yearly} (simple)"
+        f"time-weighted return {_percent(found.total_return)}, "
+        f"yearly {_percent(found.annual_return)} (simple), "
+        f"largest fall {_percent(found.max_drawdown, sign=False)}"
     )
     session.out.print(
         f"in the market {fig.share(found.time_in_market)}, exposure {fig.share(found.exposure)}"
@@ -272,3 +279,8 @@ def equity(session: Session, found: EquityReport, *, plot: bool = False) -> None
         session.out.print(f"{found.provisional} of {len(found.rows)} points provisional", style="yellow")
     for note in found.notes:
         session.out.print(note, style="dim")
+
+
+def _percent(fraction: Decimal | None, *, sign: bool = True) -> str:
+    """With its unit; what is not known has none."""
+    return fig.MISSING if fraction is None else f"{fig.percent(fraction, sign=sign)} %"

@@ -55,7 +55,9 @@ class Pnl:
     Identities: ``basis_pnl = realised + unrealised``; ``net = funding + basis_pnl − fees − interest``.
     ``realised`` is the price result of what was closed, of both legs; ``unrealised`` that of what is still
     held. ``slippage`` (against the decision mids, + = cost) is contained in ``basis_pnl`` and stands beside
-    the sum, as does ``dust``, the cost of coins put aside.
+    the sum, as does ``dust``, the cost of coins put aside. ``gross`` is the result before all costs: what
+    funding and prices would have brought with each fill at its decision's mid and nothing charged;
+    ``net = gross − slippage − fees − interest``.
     """
 
     realised: Decimal = ZERO
@@ -81,6 +83,11 @@ class Pnl:
     def net(self) -> Decimal:
         """``funding + basis_pnl − fees − interest``."""
         return self.funding + self.basis_pnl - self.fees - self.interest
+
+    @property
+    def gross(self) -> Decimal:
+        """``funding + basis_pnl + slippage``: the costs are those of a forecast, fees and impact on mid."""
+        return self.funding + self.basis_pnl + self.slippage
 
     def __add__(self, other: Pnl) -> Pnl:
         """The result of both; every figure is the sum of the two."""

@@ -23,6 +23,7 @@ from fundarb.core.ledger import (
     HoldingKey,
     Journal,
 )
+from fundarb.core.market import Category
 from fundarb.core.money import ZERO, cash
 from fundarb.core.orders import Execution, Leg, Side
 from fundarb.core.records import PositionRecord
@@ -54,8 +55,8 @@ class Fill:
     """An execution of ours with what its booking needs to know.
 
     ``mid`` is the decision's mid of this leg's market, None if no decision stands behind it (a forced
-    reduction). ``fee_price`` values a fee charged in a third coin, in quote; None: unknown, then it is valued
-    at the book cost of that coin.
+    reduction). ``fee_price`` is what a fee charged in a third coin was worth at the fill, in quote; None:
+    unknown, then it is valued at the book cost of that coin.
     """
 
     execution: Execution
@@ -111,8 +112,26 @@ def pays_fee(execution: Execution, position: PositionRecord, *, leg: Leg) -> boo
     return own and (execution.side is Side.BUY or execution.fee < ZERO)
 
 
+def third_coin(execution: Execution) -> str | None:
+    """The coin that pays a fee and is neither a quote coin nor the one traded for it, so that the fill does
+    not say what it is worth; None for every other fee.
+    """
+    coin = execution.fee_coin
+    known = not coin or coin in QUOTE_COINS or _trades(execution, coin)
+    return None if known or not execution.fee else coin
+
+
+def _trades(execution: Execution, coin: str) -> bool:
+    """Whether a fill's price is the price of this coin."""
+    return execution.category is Category.SPOT and execution.symbol.removeprefix(coin) in QUOTE_COINS
+
+
 def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
-    """The fee in the coin it was charged in, valued in quote at the fill; + = expense, − = rebate."""
+    """The fee in the coin it was charged in, valued in quote at the fill; + = expense, − = rebate.
+
+    The position bears the fee's worth at the fill. What coins of the pool gained or lost between being bought
+    and being spent on it is the account's own result. Last of a journal's entries.
+    """
     fee, coin = fill.execution.fee, fill.execution.fee_coin or quote
     if not fee:
         return
@@ -125,7 +144,8 @@ def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
         price: Decimal | None = fill.execution.price
     else:
         key = HoldingKey(POOL, coin)
-        price = fill.fee_price if fill.fee_price is not None else draft.before.get(key, Holding()).average
+        told = fill.execution.price if _trades(fill.execution, coin) else fill.fee_price
+        price = told if told is not None else draft.before.get(key, Holding()).average
     worth = cash(fee * (price or ZERO))
     if own:
         # taken from the coins of this very fill: they leave at the price they came in for, no gain
@@ -135,6 +155,8 @@ def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
         change, gain = draft.move(key, quantity=-fee, value=-worth)
     draft.add(Account.WALLET, coin, amount=-fee, value=change)
     draft.add(Account.FEES, coin, amount=fee, value=worth)
+    # what the pool's coins gained until they paid is no result of the position that they paid for
+    draft.position_id, draft.leg = None, None
     draft.add(Account.REALISED, coin, amount=ZERO, value=-gain)
 
 
@@ -159,12 +181,12 @@ class OpeningBalance:
 
 
 def opening_journal(opening: OpeningBalance, before: Mapping[HoldingKey, Holding], *, at: datetime) -> Booked:
-    """An opening balance comes from outside."""
+    """An opening balance comes from outside: what was lent first, as some of it may be gone already."""
     draft = Draft(before)
+    draft.exchange(Account.LOAN, opening.coin, amount=opening.borrowed, price=opening.price)
     draft.exchange(
         Account.EXTERNAL, opening.coin, amount=opening.amount - opening.borrowed, price=opening.price
     )
-    draft.exchange(Account.LOAN, opening.coin, amount=opening.borrowed, price=opening.price)
     return draft.booked(
         Journal(key=f"opening:{opening.coin}", fact="OPENING", at=at, symbol="", entries=tuple(draft.entries))
     )

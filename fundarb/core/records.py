@@ -33,8 +33,8 @@ class PositionRecord:
 
     ``spot_owned`` coins net of base fees (never negative), ``contracts`` short (positive here);
     ``target_contracts`` is what the current goal aims at (zero for a close). ``notional`` is the quote value
-    of one leg at the decision price; ``decision_spot_mid`` and ``decision_perp_mid`` are what slippage is
-    measured against.
+    of one leg at the decision price, after rounding to the venue's steps; ``decision_spot_mid`` and
+    ``decision_perp_mid`` are what slippage is measured against.
     """
 
     position_id: str

@@ -1,5 +1,10 @@
-"""Statistics of daily returns: the Sharpe ratio with a standard error that holds under autocorrelation, in
-exact arithmetic.
+"""Statistics of an equity curve: time-weighted returns, and the Sharpe ratio with a standard error that holds
+under autocorrelation, in exact arithmetic.
+
+A return must not depend on when money was put in or taken out, so the returns between the points of a curve
+are chained: the time-weighted rate of return (Bank Administration Institute, "Measuring the Investment
+Performance of Pension Funds", 1968; Bacon, "Practical Portfolio Performance Measurement and Attribution",
+2008, on time-weighted returns).
 
 Carry returns are autocorrelated, for funding rates are, so the textbook error of a Sharpe ratio is far too
 small. Sources: Lo, "The Statistics of Sharpe Ratios", Financial Analysts Journal 58(4), 2002, equations 10 to
@@ -22,6 +27,19 @@ FEWEST: Final = 10
 """Below so many full days no ratio is shown."""
 _RATE_CONSTANT: Final = Decimal(4)
 _RATE_POWER: Final = Decimal(2) / Decimal(9)
+
+
+def growth(equity: Decimal, *, flow: Decimal, gain: Decimal) -> Decimal | None:
+    """By which factor money grew between two points: 1 + gain ÷ (equity before + flow).
+
+    ``flow`` is what was deposited less what was withdrawn in between, taken for there from the beginning on;
+    ``gain`` what the equity changed beyond it. None where there was nothing to grow: that is no return of
+    zero. Nothing gained on nothing leaves a chain as it is.
+    """
+    base = equity + flow
+    if base > ZERO:
+        return ONE + gain / base
+    return ONE if not base and not gain else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

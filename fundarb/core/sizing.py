@@ -231,7 +231,7 @@ def trim(frame: Frame, book: Book) -> Correction | None:
 
     Rounded down; only when that falls below the venue's smallest order, and the smallest order leaves no more
     than one lot on the other side, is the smallest order used. Never more than the leg holds; a short below
-    the smallest order is bought back whole.
+    the smallest order is bought back whole, as far as it is whole steps.
     """
     delta = book.delta(frame.pair.multiplier)
     if delta > 0:
@@ -247,7 +247,7 @@ def _order(frame: Frame, book: Book, *, leg: Leg, wanted: Decimal, adds: bool = 
     spot = leg is Leg.SPOT
     instrument, price = (frame.pair.spot, frame.spot_price) if spot else (frame.pair.perp, frame.perp_price)
     quantity = max(floor_to(wanted, instrument.qty_step), min_quantity(instrument, price))
-    quantity = quantity if spot or adds else min(quantity, book.contracts)
+    quantity = quantity if spot or adds else min(quantity, floor_to(book.contracts, instrument.qty_step))
     side = Side.BUY if spot is adds else Side.SELL
     order = Correction(leg=leg, side=side, quantity=min(quantity, instrument.max_limit_qty))
     return order if _helps(frame, book, order=order) else None
@@ -353,13 +353,14 @@ def clip_targets(pair: Pair, start: Decimal, *, target: Decimal, clip: Decimal) 
     most ``clip``.
 
     Works downwards as well; even steps keep the last one from falling below a minimum. ``clip`` is a positive
-    multiple of the step.
+    multiple of the step. A way that is no whole number of steps (the venue has changed them) ends where the
+    last whole one does; empty if there is none.
     """
-    way = target - start
-    count = ceil_to(abs(way) / clip, ONE)
+    step = pair.perp.qty_step
+    way = floor_to(abs(target - start), step)
+    count = ceil_to(way / clip, ONE)
     return tuple(
-        start + floor_to(abs(way) * i / count, pair.perp.qty_step).copy_sign(way)
-        for i in range(1, int(count) + 1)
+        start + floor_to(way * i / count, step).copy_sign(target - start) for i in range(1, int(count) + 1)
     )
 
 

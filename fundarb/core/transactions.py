@@ -23,6 +23,8 @@ MATCHED_KINDS = frozenset({"TRADE", "LIQUIDATION", "ADL", "DELIVERY"})
 """Rows of the transaction log that repeat an execution: matched, never booked a second time."""
 
 SETTLEMENT = "SETTLEMENT"
+MATCH_PREFIX = "match:"
+"""Keys of journals that book the difference between a trade row and its execution."""
 
 _ACCOUNT_OF_KIND: Mapping[str, Account] = {
     "INTEREST": Account.INTEREST,
@@ -133,14 +135,30 @@ def _move_entry(draft: Draft, paid: Decimal, *, share: Share) -> None:
         draft.after[key] = Holding(held.quantity, held.cost + paid)
 
 
-def match_journal(row: Transaction, before: Mapping[HoldingKey, Holding], *, posted: Decimal) -> Booked:
+def match_journal(
+    row: Transaction,
+    before: Mapping[HoldingKey, Holding],
+    *,
+    posted: Decimal,
+    entry: HoldingKey | None = None,
+) -> Booked:
     """A trade row against what its execution did to this coin's wallet: the difference (a rounding) goes to
     suspense.
+
+    ``entry`` is the short whose average was not the venue's when a fill was booked that became known after a
+    later one: then the difference is realised with the fill, and the entry of what is left moves by as much.
     """
-    draft = Draft(before)
-    draft.exchange(Account.SUSPENSE, row.coin, amount=row.change - posted, price=price_of(row))
-    booked = _of_row(draft, row, position_id=None)
-    return Booked(replace(booked.journal, key=f"match:{row.key}"), booked.holdings)
+    difference = row.change - posted
+    if entry is None:
+        draft, owner = Draft(before), None
+        draft.exchange(Account.SUSPENSE, row.coin, amount=difference, price=price_of(row))
+    else:
+        owner = entry.owner
+        draft, held = Draft(before, owner, Leg.PERP), before[entry]
+        draft.exchange(Account.REALISED, row.coin, amount=difference)
+        draft.after[entry] = Holding(held.quantity, held.cost + difference)
+    booked = _of_row(draft, row, position_id=owner)
+    return Booked(replace(booked.journal, key=MATCH_PREFIX + row.key), booked.holdings)
 
 
 def foreign_trade_journal(row: Transaction, before: Mapping[HoldingKey, Holding]) -> Booked:

@@ -16,17 +16,19 @@ from typing import Final
 from fundarb.clock import Clock
 from fundarb.core.account import Transaction
 from fundarb.core.events import AlertRaised
-from fundarb.core.ledger import QUOTE_COINS, Account, ChainBreak
+from fundarb.core.ledger import Account, ChainBreak
 from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP
 from fundarb.core.orders import ExecKind, Execution, Leg
 from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
 from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
+from fundarb.engine.coin_prices import learn, wanted
 from fundarb.engine.forced import shared_out, taken_from, tell_forced, tell_stranger
 from fundarb.engine.funding import FundingBook
+from fundarb.engine.holes import DEEPEST, holes, judge
 from fundarb.engine.late import book_own
-from fundarb.engine.opening import SOURCES, Opening, wallet_prices
+from fundarb.engine.opening import SOURCES, Opening
 from fundarb.engine.parked import Parked
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
@@ -37,13 +39,8 @@ OVERLAP: Final = timedelta(minutes=10)
 """How far each reading reaches back behind the last one: rows appear late."""
 PATIENCE: Final = timedelta(minutes=10)
 """How long a trade row may wait for its execution before it counts as unexplained."""
-GAP_PATIENCE: Final = timedelta(days=1)
-"""How long a gap in the balance chain is read again."""
-DEEPEST: Final = timedelta(days=30)
-"""How far back a missing row is looked for; what was not read yet is read however long ago that is."""
 _AHEAD: Final = timedelta(minutes=1)
 _BATCH: Final = 100
-_GAP: Final = "collect.gap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +49,7 @@ class CollectResult:
     yet.
 
     ``forced`` are executions that no order of ours made (ADL, liquidation, delivery); ``unknown`` the
-    kinds of rows that went to suspense; ``suspense`` what was booked there, in quote coins and coins
-    alike, for the record.
+    kinds of rows that went to suspense.
     """
 
     executions: int
@@ -89,12 +85,13 @@ class Collector:
     def __init__(
         self, store: Store, trading: Trading, *, clock: Clock, market: MarketData | None = None
     ) -> None:
-        """``market`` gives the settled rates for the expected funding; without it expectations stay
-        unknown.
+        """``market`` gives the settled rates for the expected funding, without which expectations stay
+        unknown, and the prices of coins that the wallet does not value.
         """
         self._store = store
         self._trading = trading
         self._clock = clock
+        self._market = market
         self._funding = FundingBook(store, market)
         self._parked = Parked(store)
         self._opening = Opening(store, trading)
@@ -122,13 +119,15 @@ class Collector:
         self.open_books()
         until = self._trading.stamp()
         waiting = self._store.ledger.log.waiting()
-        executions, rows = self._executions(until), self._rows(until, waiting)
-        self._learn_prices(rows)
+        executions, since = self._executions(until), self._log_since(until, waiting)
+        rows = self._trading.transactions(since, until + _AHEAD)
+        coins = wanted(self._store, executions=executions, rows=rows)
+        learn(self._store, coins, trading=self._trading, market=self._market, at=until)
         tally = _Tally()
         self._book_executions(executions, tally)
         self._parked.drop_found()
         self._book_rows((*self._store.ledger.log.waiting(), *rows), until, tally=tally)
-        breaks = self._prove_chain(rows)
+        breaks = self._prove_chain(rows, since, until=until)
         previous = self.cursor("transactions")
         pending = self._funding.expect(until, previous=previous, at_most=most_rates)
         with self._store.transaction(before=Point.CURSOR_BEFORE_COMMIT, after=Point.CURSOR_AFTER_COMMIT):
@@ -156,17 +155,18 @@ class Collector:
             )
         ]
 
-    def _rows(self, until: datetime, waiting: Sequence[Transaction]) -> tuple[Transaction, ...]:
-        """The log since the last time, and as far back as something of it is still missing."""
+    def _log_since(self, until: datetime, waiting: Sequence[Transaction]) -> datetime:
+        """Where the log is read from: the last time, or as far back as something of it is still missing."""
         early = (row.time for row in waiting)
         pending = (item.settled_at for item in self._store.ledger.log.pending_settlements())
-        late = [*early, *pending, *self._gap(until)]
-        return self._trading.transactions(self._since("transactions", until, wanted=late), until + _AHEAD)
+        lost = (hole.since for hole in holes(self._store) if hole.due(until))
+        return self._since("transactions", until, wanted=[*early, *pending, *lost])
 
     def unbooked(self) -> tuple[tuple[Execution, ...], tuple[Transaction, ...]]:
         """What the venue shows and the books lack: executions and log rows; books nothing."""
         until = self._trading.stamp()
-        executions, rows = self._executions(until), self._rows(until, ())
+        executions = self._executions(until)
+        rows = self._trading.transactions(self._log_since(until, ()), until + _AHEAD)
         known = self._store.executions.known(row.key for row in executions)
         seen = self._store.ledger.log.states(row.key for row in rows)
         return (
@@ -174,34 +174,16 @@ class Collector:
             tuple(row for row in rows if row.key not in seen),
         )
 
-    def _learn_prices(self, rows: Sequence[Transaction]) -> None:
-        """Coins that come in, and are nobody's purchase, are valued at what the venue says they are worth
-        now.
-        """
-        ledger = self._store.ledger
-        coins = {row.coin for row in rows if row.kind not in MATCHED_KINDS and row.coin not in QUOTE_COINS}
-        if not coins or not any(ledger.log.state(row.key) is None for row in rows if row.coin in coins):
-            return
-        prices = wallet_prices(self._trading.wallet())
-        with self._store.transaction():
-            for coin in coins & set(prices):
-                ledger.set_price(coin, prices[coin])
-
     def cursor(self, source: str) -> datetime | None:
         """Until when a source (``spot``, ``linear``, ``transactions``) has been read; None if never."""
         return read_until(self._store, source)
 
     def _since(self, source: str, until: datetime, *, wanted: Iterable[datetime]) -> datetime:
-        """Where to begin: behind the cursor by the overlap, or earlier where something is still missing."""
+        """Where to begin: behind the cursor by the overlap, or earlier where something is still missing; what
+        was not read yet is read however long ago that is.
+        """
         cursor, deepest = self.cursor(source) or until, until - DEEPEST
         return min((until, cursor, *(max(moment, deepest) for moment in wanted))) - OVERLAP
-
-    def _gap(self, until: datetime) -> tuple[datetime, ...]:
-        """Where the chain was broken last, for as long as the missing row may still turn up."""
-        since, _, found = (self._store.meta.get(_GAP) or "").partition(" ")
-        if not since or until - datetime.fromisoformat(found) > GAP_PATIENCE:
-            return ()
-        return (datetime.fromisoformat(since),)
 
     # ------------------------------------------------------------------------------------ executions
 
@@ -314,28 +296,17 @@ class Collector:
 
     # ----------------------------------------------------------------------------------------- chain
 
-    def _prove_chain(self, rows: Sequence[Transaction]) -> tuple[ChainBreak, ...]:
-        """Prove the balance chain of every coin that moved; remember the earliest gap, so that it is read
-        again.
+    def _prove_chain(
+        self, rows: Sequence[Transaction], since: datetime, *, until: datetime
+    ) -> tuple[ChainBreak, ...]:
+        """Prove the balance chain of every coin that moved and of every one with a hole, which is remembered
+        and read again.
         """
         if not rows:
             return ()
-        since = min(row.time for row in rows)
-        breaks = self._store.ledger.chain_breaks({row.coin for row in rows}, since=since)
-        opened = self._store.ledger.opened_at
-        gaps = [(item.after or opened or item.at, item.at) for item in breaks]
-        text = " ".join(moment.isoformat() for moment in min(gaps)) if gaps else ""
-        if text != (self._store.meta.get(_GAP) or ""):
-            with self._store.transaction():
-                self._store.meta.set(_GAP, text)
-                for item in breaks[:1]:
-                    message = (
-                        f"{item.coin}: the balance is {item.found} after {item.key}, but {item.expected} "
-                        "follows from the row before it: a row is missing"
-                    )
-                    self._store.events.record(
-                        AlertRaised(code="chain_break", subject=item.coin, message=message)
-                    )
+        coins = {row.coin for row in rows} | {hole.coin for hole in holes(self._store)}
+        breaks = self._store.ledger.chain_breaks(coins, since=since)
+        judge(self._store, breaks, since=since, now=until)
         return breaks
 
 

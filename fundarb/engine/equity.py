@@ -58,6 +58,11 @@ class EquityPoint:
         return sum(self.by_position.values(), ZERO)
 
     @property
+    def ours_unrealised(self) -> Decimal:
+        """The unrealised result of our positions alone."""
+        return self.positions_unrealised - self.by_position.get(DUST, ZERO)
+
+    @property
     def others_unrealised(self) -> Decimal:
         """The unrealised result of coins and contracts that belong to no position of ours."""
         return self.unrealised - self.positions_unrealised

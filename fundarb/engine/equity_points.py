@@ -59,14 +59,15 @@ def keep(store: Store, point: EquityPoint) -> None:
     kind = TIED_KIND if point.tied else PROVISIONAL_KIND
     with store.transaction():
         for coin, price in point.prices.items():
-            store.ledger.set_price(coin, price)
+            store.ledger.set_price(coin, price, at=point.at)
         store.snapshots.add(point.at, kind, equity=point.equity, payload=json.dumps(payload))
-        _thin(store, point.at)
+        _thin(store, point.at, coins=point.prices)
 
 
-def _thin(store: Store, now: datetime) -> None:
-    """Once a day: older points one an hour, much older ones one a day, so that the file stays small. What
-    tied and what did not are thinned apart, so that a tied point of its time is always left.
+def _thin(store: Store, now: datetime, *, coins: Iterable[str]) -> None:
+    """Once a day: older points one an hour, much older ones one a day, so that the file stays small; the
+    prices of coins likewise. What tied and what did not are thinned apart, so that a tied point of its time
+    is always left.
     """
     today = now.date().isoformat()
     if store.meta.get(_THINNED) == today:
@@ -74,6 +75,9 @@ def _thin(store: Store, now: datetime) -> None:
     for kind in (TIED_KIND, PROVISIONAL_KIND):
         for age, each in RETENTION:
             store.snapshots.thin(kind, now - age, each=each)
+    for coin in coins:
+        for age, each in RETENTION:
+            store.ledger.thin_prices(coin, now - age, each=each)
     store.meta.set(_THINNED, today)
 
 

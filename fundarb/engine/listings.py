@@ -4,11 +4,12 @@ of the command line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import Account, Entry, Journal
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Side
 from fundarb.core.pnl import Coverage, worst
@@ -123,16 +124,19 @@ def trades(store: Store, query: ReportQuery) -> tuple[TradeRow, ...]:
     """Every execution of ours in the span, oldest first."""
     rows = []
     for position in store.positions.all(since=query.since, until=query.until):
-        journals = {item.key: item for item in store.ledger.read.journals(position_id=position.position_id)}
-        for item in store.executions.of_position(position.position_id):
+        inside = [
+            item
+            for item in store.executions.of_position(position.position_id)
+            if (query.since is None or item.time >= query.since)
+            and (query.until is None or item.time < query.until)
+        ]
+        journals = {item.key: item for item in store.ledger.read.of_keys(item.key for item in inside)}
+        for item in inside:
             journal = journals.get(item.key)
-            inside = (query.since is None or item.time >= query.since) and (
-                query.until is None or item.time < query.until
-            )
-            if journal is None or journal.leg is None or not inside:
+            if journal is None or journal.leg is None or journal.position_id != position.position_id:
                 continue
             values = {
-                account: sum((entry.value for entry in journal.entries if entry.account is account), ZERO)
+                account: sum((entry.value for entry in _own(journal) if entry.account is account), ZERO)
                 for account in (Account.FEES, Account.REALISED)
             }
             rows.append(
@@ -156,6 +160,11 @@ def trades(store: Store, query: ReportQuery) -> tuple[TradeRow, ...]:
                 )
             )
     return tuple(sorted(rows, key=lambda row: (row.time, row.source_id)))
+
+
+def _own(journal: Journal) -> Iterator[Entry]:
+    """The entries of a fill's own position: what its fee coin gained is the account's."""
+    return (entry for entry in journal.entries if entry.position_id == journal.position_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,15 +225,22 @@ def ledger(store: Store, query: ReportQuery) -> LedgerReport:
         for journal in store.ledger.read.journals(since=query.since, until=query.until)
         for entry in journal.entries
     )
-    read = store.ledger.read
-    values: dict[tuple[Account, str], Decimal] = {}
-    for item in read.totals():
-        key = (item.account, item.coin)
-        values[key] = values.get(key, ZERO) + item.value
-    balances = tuple(
-        Balance(account=key[0], coin=key[1], amount=amount, value=values[key] or None)
-        for key, amount in sorted(read.balances().items())
-    )
     return LedgerReport(
-        rows=rows, balances=balances, partial=query.since is not None or query.until is not None
+        rows=rows, balances=_balances(store), partial=query.since is not None or query.until is not None
+    )
+
+
+def _balances(store: Store) -> tuple[Balance, ...]:
+    """Every account in every coin. One without coins can still have a value (what a fee's coins gained until
+    they paid, what a loan's price moved before it was given back), and without it the rest would not add up
+    to nothing.
+    """
+    sums: dict[tuple[Account, str], tuple[Decimal, Decimal]] = {}
+    for item in store.ledger.read.totals():
+        amount, value = sums.get((item.account, item.coin), (ZERO, ZERO))
+        sums[item.account, item.coin] = (amount + item.amount, value + item.value)
+    return tuple(
+        Balance(account=account, coin=coin, amount=amount, value=value or None)
+        for (account, coin), (amount, value) in sorted(sums.items())
+        if amount or value
     )

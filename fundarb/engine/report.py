@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from fundarb.clock import Clock
 from fundarb.core.lots import LotMethod
-from fundarb.core.money import ZERO, cash, years
-from fundarb.core.pnl import EMPTY, Coverage, Pnl, Valuation, of_account, worst
+from fundarb.core.money import ZERO
+from fundarb.core.pnl import EMPTY, Pnl, Valuation, of_account
 from fundarb.core.records import PositionRecord
 from fundarb.engine import equity, listings, report_equity, report_tax
 from fundarb.engine import equity_points as curve
@@ -25,14 +25,13 @@ from fundarb.engine.listings import FundingReport, LedgerReport, TradeRow
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.engine.report_coverage import Coverages
 from fundarb.engine.report_equity import EquityReport
+from fundarb.engine.report_groups import judges, mark_measured, periods, row, unmeasured, whole
 from fundarb.engine.report_rows import (
     ACCOUNT_ROW,
     By,
     Group,
     PnlReport,
-    PnlRow,
     ReportQuery,
-    bounds,
     by_symbol,
     period,
 )
@@ -43,8 +42,6 @@ from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import Sum
 
-_RATIO: Final = Decimal("1e-12")
-_DAYS: Final = Decimal("1e-6")
 METHOD: Final = "average cost per position; USDC taken one for one with USDT"
 
 
@@ -73,13 +70,20 @@ class Reporter:
         self._trading = trading
         self._buffer = buffer
 
+    @property
+    def at(self) -> datetime:
+        """The instant of the reports."""
+        return self._clock.now()
+
     def pnl(self, query: ReportQuery) -> PnlReport:
         """The result by ``query.by``, its total, and the identity over the very same facts."""
         now = self._clock.now()
         measured, warnings = self._measured(query.until, now)
         with self._store.reading():
-            span = find_span(self._store, query, now=now, measured=measured, warnings=warnings)
             positions = self._positions(query)
+            span = find_span(
+                self._store, query, now=now, measured=measured, positions=positions, warnings=warnings
+            )
             sums = self._sums(query)
             if query.by in {By.POSITION, By.SYMBOL}:
                 groups = self._by_position(query, span, positions=positions, sums=sums)
@@ -89,13 +93,13 @@ class Reporter:
                 groups = self._by_time(query, span, positions=positions)
             coverages = Coverages(self._store, span.stop, since=query.since)
             rows = tuple(
-                _row(key, group, coverages=_judges(coverages, key, by=query.by))
+                row(key, group, coverages=judges(coverages, key, by=query.by))
                 for key, group in groups.items()
             )
-            whole = _whole(groups)
-            whole.valued = not span.unknown
-            total = _row("total", whole, coverages=coverages)
-            tied = tie_out(self._store, span, total=whole.pnl, sums=sums)
+            summed = whole(groups)
+            summed.valued = span.complete
+            total = row("total", summed, coverages=coverages)
+            tied = tie_out(span, total=summed.pnl, sums=sums)
         return PnlReport(
             rows=rows,
             total=total,
@@ -110,18 +114,20 @@ class Reporter:
                 *span.warnings,
                 *span.said,
                 *coverages.unread(),
-                *_unmeasured(groups),
-                *coverages.warnings(whole.positions),
+                *unmeasured(groups),
+                *coverages.warnings(summed.positions),
             ),
         )
 
     def funding(self, query: ReportQuery) -> FundingReport:
         """Every settlement of the span, expected beside received."""
-        return listings.funding(self._store, query)
+        with self._store.reading():
+            return listings.funding(self._store, query)
 
     def trades(self, query: ReportQuery) -> tuple[TradeRow, ...]:
         """Every execution of ours."""
-        return listings.trades(self._store, query)
+        with self._store.reading():
+            return listings.trades(self._store, query)
 
     def tax(self, query: ReportQuery, method: LotMethod = LotMethod.FIFO) -> TaxReport:
         """Every disposal with its lot, and every payment."""
@@ -129,13 +135,16 @@ class Reporter:
 
     def ledger(self, query: ReportQuery) -> LedgerReport:
         """Every entry, and the trial balance."""
-        return listings.ledger(self._store, query)
+        with self._store.reading():
+            return listings.ledger(self._store, query)
 
     def equity(self, query: ReportQuery) -> EquityReport:
         """The equity curve, with this moment at its end where the account can be read."""
-        measured, _ = self._measured(query.until, self._clock.now())
+        measured, warnings = self._measured(query.until, self._clock.now())
         with self._store.reading():
-            return report_equity.equity(self._store, query, live=measured, buffer=self._buffer)
+            return report_equity.equity(
+                self._store, query, live=measured, buffer=self._buffer, warnings=warnings
+            )
 
     # ------------------------------------------------------------------------------------------ span
 
@@ -188,12 +197,13 @@ class Reporter:
             result, change = results.get(name, EMPTY), span.unrealised_of(name)
             if result == EMPTY and not change and (position.opened_at is None or name in late):
                 continue  # a plan that never traded
-            group = Group(result + Pnl(unrealised=change, slippage=slippage.get(name, ZERO)), [position])
+            result += Pnl(unrealised=change, slippage=slippage.get(name, ZERO))
+            group = Group(result, [position], own=result)
             group.valued = name not in span.unknown
             self._stretch(group, position, capitals=capitals, since=query.since, until=span.stop)
             groups[name] = group
-        if rest != EMPTY or span.unknown:
-            groups[ACCOUNT_ROW] = Group(rest, [], valued=not span.unknown)
+        if rest != EMPTY or span.account_unknown:
+            groups[ACCOUNT_ROW] = Group(rest, [], valued=not span.account_unknown)
         return groups
 
     @staticmethod
@@ -217,147 +227,79 @@ class Reporter:
         it.
         """
         results: dict[str, Pnl] = {}
-        ledger = self._store.ledger
-        moved = ledger.read.by_day(since=query.since, until=query.until, booked_after=ledger.opening_id)
-        for item in moved:
-            part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
-            if part != EMPTY:
-                key = period(item.day, query.by)
-                results[key] = results.get(key, EMPTY) + part
-        for at, cost in ledger.read.slippage_by_day(since=query.since, until=query.until):
-            key = period(at, query.by)
-            results[key] = results.get(key, EMPTY) + Pnl(slippage=cost)
+        ours: dict[str, Pnl] = {}
         changes = self._unrealised_by_time(query, span)
-        for key, change in changes.items():
-            if change:
-                results[key] = results.get(key, EMPTY) + Pnl(unrealised=change)
-        held = [item for one in positions.values() for item in _periods(one, query, stop=span.stop)]
+        unseen = tuple(self._unseen(query, span, positions=positions))
+        for key, part, own in (
+            *self._booked_by_time(query),
+            *((key, Pnl(unrealised=one), Pnl(unrealised=own)) for key, (one, own) in changes.items()),
+            *unseen,
+        ):
+            if part != EMPTY:
+                results[key] = results.get(key, EMPTY) + part
+            ours[key] = ours.get(key, EMPTY) + own
+        held = [item for one in positions.values() for item in periods(one, query, stop=span.stop)]
         keys = {*results, *(key for key, begin, end in held if begin < end)}
-        groups = {key: Group(results.get(key, EMPTY), []) for key in sorted(keys)}
+        groups = {key: Group(results.get(key, EMPTY), [], own=ours.get(key, EMPTY)) for key in sorted(keys)}
         capitals = Capitals(self._store, positions, buffer=self._buffer)
         for position in positions.values():
-            for key, begin, end in _periods(position, query, stop=span.stop):
+            for key, begin, end in periods(position, query, stop=span.stop):
                 group = groups.get(key)
                 if group is not None and begin <= end:
                     group.positions.append(position)
                     self._stretch(group, position, capitals=capitals, since=begin, until=end)
-        unpriced = period(span.end.at, query.by) if span.unknown and span.end is not None else None
-        _mark_measured(groups, changes, unpriced=unpriced)
+        since = None if span.still else span.unknown_since
+        unpriced = None if since is None else period(since, query.by)
+        told = {key for key, part, _ in unseen if part.unrealised}  # by what was realised since a point
+        mark_measured(groups, changes.keys() | told, unpriced=unpriced, pool=span.pool)
         return groups
 
-    def _unrealised_by_time(self, query: ReportQuery, span: Span) -> dict[str, Decimal]:
-        """How the unrealised result changed in each period, as the points that tied saw it; the changes add
-        up to the whole. A period without a point is not in it: what it changed is in the next one that has.
+    def _booked_by_time(self, query: ReportQuery) -> Iterator[tuple[str, Pnl, Pnl]]:
+        """What was booked by the period of the fact, and the positions' part of it."""
+        read = self._store.ledger.read
+        booked_after = self._store.ledger.opening_id
+        for item in read.by_day(since=query.since, until=query.until, booked_after=booked_after):
+            part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
+            yield period(item.day, query.by), part, part if item.ours else EMPTY
+        for at, cost in read.slippage_by_day(since=query.since, until=query.until):
+            part = Pnl(slippage=cost)
+            yield period(at, query.by), part, part
+
+    def _unrealised_by_time(self, query: ReportQuery, span: Span) -> dict[str, tuple[Decimal, Decimal]]:
+        """How the unrealised result changed in each period, and the positions' part of it, as the points that
+        tied saw it; with what they have not seen the changes add up to the whole. A period without a point is
+        not in it: what it changed is in the next one that has. A point at midnight measures the day that it
+        ends.
         """
-        if span.start is None or span.end is None or span.start == span.end:
+        if span.begin is None or span.end is None or span.start == span.end:
             return {}
-        between = curve.points(self._store, since=span.start.at, until=span.end.at, tied_only=True)
-        before = span.start.unrealised
-        changes: dict[str, Decimal] = {}
+        between = curve.points(self._store, since=span.begin.point.at, until=span.end.at, tied_only=True)
+        before, ours_before = span.begin.unrealised, span.begin.ours_unrealised
+        changes: dict[str, tuple[Decimal, Decimal]] = {}
         for point in (*between, span.end):
             if query.since is not None and point.at < query.since:
                 continue
-            key = period(point.at, query.by)
-            changes[key] = changes.get(key, ZERO) + point.unrealised - before
-            before = point.unrealised
+            at = point.at - timedelta.resolution
+            key = period(at if query.since is None else max(at, query.since), query.by)
+            known, known_ours = changes.get(key, (ZERO, ZERO))
+            ours = point.ours_unrealised
+            changes[key] = (known + point.unrealised - before, known_ours + ours - ours_before)
+            before, ours_before = point.unrealised, ours
         return changes
 
-
-def _row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
-    """A group as a row."""
-    pnl = group.pnl
-    waits = sum(coverages.pending(position) for position in group.positions)
-    alone = bool(group.positions) and key != "total" and not _is_period(key)
-    beside = [] if alone else [coverages.of_account()]
-    coverage = worst([*(coverages.of(position) for position in group.positions), *beside])
-    read = worst([*(coverages.read(position) for position in group.positions), *beside])
-    missing = coverage is Coverage.MISSING
-    if not group.valued and not missing:
-        coverage = Coverage.PARTIAL
-    unpaid = read is not Coverage.COMPLETE or waits > 0
-    unknown = missing or (unpaid and not pnl.funding)
-    net = None if unknown or not group.valued else pnl.net
-    # a yield of some of the funding over all of the time, or of many days' prices on one, would be none
-    apr, reason = group.time.apr(None if read is not Coverage.COMPLETE or group.spread else net)
-    at_decision = sum((position.notional for position in group.positions), ZERO)
-    mean = group.time.notional
-    return PnlRow(
-        key=key,
-        funding=None if unknown else pnl.funding,
-        basis_pnl=pnl.basis_pnl if group.valued else None,
-        fees=None if missing else pnl.fees,
-        interest=None if missing else pnl.interest,
-        slippage=pnl.slippage,
-        realised=pnl.realised,
-        unrealised=pnl.unrealised if group.valued else None,
-        net=net,
-        notional=at_decision if mean is None else cash(mean),
-        days=(years(group.time.length) * 365).quantize(_DAYS),
-        net_apr_on_capital=None if apr is None else apr.quantize(_RATIO),
-        coverage=coverage,
-        base=group.positions[0].base if len({position.base for position in group.positions}) == 1 else "",
-        dust=pnl.dust,
-        suspense=pnl.suspense,
-        pending=waits,
-        fees_by_coin={} if missing else pnl.fees_by_coin,
-        net_apr_reason=reason,
-    )
-
-
-def _mark_measured(
-    groups: Mapping[str, Group], changes: Mapping[str, Decimal], *, unpriced: str | None
-) -> None:
-    """Say of each period, oldest first, whether its prices were measured, and whether those of unmeasured
-    ones before it are in it; ``unpriced`` is the one whose point lacks a price.
-    """
-    waiting = False
-    for key, group in groups.items():
-        group.valued = key in changes or not group.positions
-        group.spread = waiting and key in changes
-        waiting = not group.valued or (waiting and key not in changes)
-        if key == unpriced:
-            group.valued = False
-
-
-def _is_period(key: str) -> bool:
-    """Whether a row is of a day or month: ``2026-11-22`` or ``2026-11``."""
-    return key[:4].isdecimal() and key[4:5] == "-"
-
-
-def _judges(coverages: Coverages, key: str, *, by: By) -> Coverages:
-    """What judges a row: that of the whole span, or of its day or month."""
-    return coverages.within(*bounds(key)) if by in {By.DAY, By.MONTH} else coverages
-
-
-def _unmeasured(groups: Mapping[str, Group]) -> tuple[str, ...]:
-    """Which days or months have no point of the equity curve, and where their result stands."""
-    names = [key for key, group in groups.items() if not group.valued and _is_period(key)]
-    if not names:
-        return ()
-    later = [key for key, group in groups.items() if group.spread]
-    where = f"; what their prices brought is in {', '.join(later)}" if later else ""
-    return (f"prices of {', '.join(names)} were not measured: unrealised is not known{where}",)
-
-
-def _whole(groups: Mapping[str, Group]) -> Group:
-    """The sum of all rows. A position that stands in several periods counts once; its time is the sum of its
-    parts.
-    """
-    whole = Group(sum((group.pnl for group in groups.values()), EMPTY), [])
-    unique = {item.position_id: item for group in groups.values() for item in group.positions}
-    whole.positions = list(unique.values())
-    for group in groups.values():
-        whole.time.absorb(group.time)
-    return whole
-
-
-def _periods(
-    position: PositionRecord, query: ReportQuery, *, stop: datetime
-) -> Iterator[tuple[str, datetime, datetime]]:
-    """The periods in which a position was open, each with its part of the span."""
-    at, last = position.opened_at, position.closed_at or stop
-    while at is not None and at <= last:
-        key = period(at, query.by)
-        begin, end = bounds(key)
-        yield key, max(begin, query.since or begin), min(end, stop)
-        at = end
+    def _unseen(
+        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
+    ) -> Iterator[tuple[str, Pnl, Pnl]]:
+        """What trading changed of the positions' unrealised results after the last point, by the period of
+        the close, or of the span's end.
+        """
+        if span.begin is None or span.finish is None:
+            return
+        # where no point stands inside, what was traded before the span is no change in it
+        before = span.begin.shifts if span.start == span.end else {}
+        last = span.stop - timedelta.resolution
+        for name in {*span.finish.shifts, *before}:
+            closed = (positions.get(name) or self._store.positions.get(name)).closed_at
+            at = last if closed is None else min(closed, last)
+            change = Pnl(unrealised=span.finish.shifts.get(name, ZERO) - before.get(name, ZERO))
+            yield period(at if query.since is None else max(at, query.since), query.by), change, change

@@ -4,18 +4,21 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime
 
 from fundarb.core.instants import floor_hour
+from fundarb.core.ledger import Account
 from fundarb.core.pnl import Coverage
 from fundarb.core.records import PositionRecord
 from fundarb.core.states import IntentState
 from fundarb.engine.collect import read_until
+from fundarb.engine.holes import Hole, holes
 from fundarb.engine.opening import SOURCES
 from fundarb.engine.remembered import standing
 from fundarb.store.database import Store
+from fundarb.store.unvalued import Unvalued
 
 
 class Coverages:
@@ -27,6 +30,8 @@ class Coverages:
         self._since = since
         self._cursors: Mapping[str, datetime | None] = {name: read_until(store, name) for name in SOURCES}
         self._opened = store.ledger.opened_at
+        self._holes = holes(store)
+        self._unvalued = store.ledger.unvalued.all()
         self._differences = standing(store)
         self._in_doubt = {
             intent.position_id for intent in store.intents.open() if intent.state is IntentState.UNCERTAIN
@@ -38,8 +43,8 @@ class Coverages:
     def within(self, since: datetime, until: datetime) -> Coverages:
         """The same of a part of the span; nothing is read again."""
         part = copy(self)
-        part._since = since if self._since is None else max(since, self._since)  # noqa: SLF001
-        part._until = min(until, self._until)  # noqa: SLF001
+        part._since = since if self._since is None else max(since, self._since)  # noqa: SLF001 - a part of its own kind
+        part._until = min(until, self._until)  # noqa: SLF001 - a part of its own kind
         return part
 
     def pending(self, position: PositionRecord) -> int:
@@ -86,7 +91,30 @@ class Coverages:
             return Coverage.COMPLETE  # there is no account yet
         return self._judged(self._opened, None)
 
+    def unvalued(self, positions: Iterable[PositionRecord], *, whole: bool) -> frozenset[Account]:
+        """Of which accounts of these positions, and of the account itself (``whole``), something was booked
+        in a coin whose worth nobody knew.
+        """
+        owners = {position.position_id for position in positions} | ({None} if whole else set())
+        return frozenset(item.account for item in self._unpriced() if item.position_id in owners)
+
+    def _unpriced(self) -> Iterator[Unvalued]:
+        for item in self._unvalued:
+            if item.since <= self._until and (self._since is None or item.until >= self._since):
+                yield item
+
     def _judged(self, begun: datetime, ended: datetime | None) -> Coverage:
+        """How far the log has been read; ``partial`` also beside a hole in it."""
+        found = self._reached(begun, ended)
+        return Coverage.PARTIAL if found is Coverage.COMPLETE and self._missed(begun, ended) else found
+
+    def _missed(self, begun: datetime, ended: datetime | None) -> tuple[Hole, ...]:
+        """The holes in the log of that time."""
+        since = begun if self._since is None else max(begun, self._since)
+        until = min(ended or self._until, self._until)
+        return tuple(hole for hole in self._holes if hole.since <= until and hole.until >= since)
+
+    def _reached(self, begun: datetime, ended: datetime | None) -> Coverage:
         """Funding and interest fall due on full hours only: until the first of them nothing can be
         missing.
         """
@@ -102,14 +130,30 @@ class Coverages:
         return Coverage.MISSING if min(read) <= since else Coverage.PARTIAL
 
     def unread(self) -> tuple[str, ...]:
-        """Until when the log has been read, where that is not far enough."""
-        if self.of_account() is Coverage.COMPLETE:
+        """Until when the log has been read, where that is not far enough, and what is missing in between."""
+        if self._opened is None:
             return ()
+        lost = (*self._holed(self._opened), *self._guessed())
+        if self._reached(self._opened, None) is Coverage.COMPLETE:
+            return lost
         read = [cursor for cursor in self._cursors.values() if cursor is not None]
         if len(read) < len(self._cursors):
-            return ("the venue's log has not been read yet: what it paid and took is not in here",)
+            return (*lost, "the venue's log has not been read yet: what it paid and took is not in here")
         when = f"{min(read):%Y-%m-%d %H:%M} UTC"
-        return (f"the venue's log has been read until {when}: what it paid and took since is not in here",)
+        return (
+            *lost,
+            f"the venue's log has been read until {when}: what it paid and took since is not in here",
+        )
+
+    def _holed(self, opened: datetime) -> Iterator[str]:
+        for hole in self._missed(opened, None):
+            between = f"between {hole.since:%Y-%m-%d %H:%M} and {hole.until:%Y-%m-%d %H:%M} UTC"
+            yield f"a row of {hole.coin} is missing in the venue's log {between}: what it moved is not here"
+
+    def _guessed(self) -> Iterator[str]:
+        for item in self._unpriced():
+            since = f"since {item.since:%Y-%m-%d %H:%M} UTC"
+            yield f"{item.account.value} in {item.coin} {since}: what the coin was worth is not known"
 
     def of_sources(self) -> dict[str, Coverage]:
         """Until when each source has been read, against the last full hour."""

@@ -1,5 +1,5 @@
-"""``report equity``: the curve, and what it says: drawdown, yearly return, Sharpe ratio, exposure, time in
-the market.
+"""``report equity``: the curve, and what it says: time-weighted return and drawdown, Sharpe ratio, exposure,
+time in the market.
 
 Provisional points are shown and marked, and no figure is reckoned from them. Field names are the JSON keys of
 the command line.
@@ -8,15 +8,15 @@ the command line.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
 from fundarb.core import returns
-from fundarb.core.money import ZERO, years
+from fundarb.core.money import ONE, ZERO, years
 from fundarb.core.pnl import max_drawdown
 from fundarb.core.records import PositionRecord
 from fundarb.engine import equity_points as curve
@@ -31,11 +31,17 @@ _FIGURE: Final = Decimal("1e-6")
 _DAY: Final = timedelta(days=1)
 
 
+METHOD: Final = (
+    "time-weighted: gain ÷ (equity before + deposits − withdrawals) between points, chained; yearly is simple"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityRow:
     """One point of the curve, in quote. ``result`` is the equity less all deposits and withdrawals since the
-    first one. ``provisional``: ledger and wallet did not agree at that moment; ``pending`` is what was known
-    to be on its way.
+    first one, ``index`` what one unit of money became since then (time-weighted, see ``core.returns``).
+    ``provisional``: ledger and wallet did not agree at that moment; ``pending`` is what was known to be on
+    its way. ``index`` is None for such a point, and from where a return cannot be measured on.
     """
 
     time: datetime
@@ -43,32 +49,37 @@ class EquityRow:
     result: Decimal
     provisional: bool
     pending: Decimal
+    index: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailyReturn:
-    """What one full day (UTC) brought: ``result`` in quote, ``rate`` as a fraction of the equity at its
-    beginning.
+    """What one full day (UTC) brought: ``result`` in quote, ``rate`` as a fraction, time-weighted. Both are
+    None where the day was not measured: no point at its end or at that of the day before; ``rate`` also where
+    there was nothing to gain it with.
     """
 
     day: str
-    result: Decimal
-    rate: Decimal
+    result: Decimal | None
+    rate: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityReport:
     """``report equity``. Ratios are fractions; None where they cannot be known (``notes`` says why).
 
-    ``max_drawdown`` and ``annual_return`` (simple, of the first equity) are of ``result``, so that a deposit
-    is no gain and a withdrawal no loss. ``sharpe`` is √365 · mean ÷ deviation of the returns of full days
+    ``total_return``, ``annual_return`` (simple: the total over the years) and ``max_drawdown`` (the largest
+    fall of the index from a peak) are time-weighted, so that a deposit or withdrawal is no gain or loss, and
+    makes none larger or smaller. ``sharpe`` is √365 · mean ÷ deviation of the returns of full days
     (UTC), ``sharpe_error`` its standard error, robust against autocorrelation, ``sharpe_long_run`` the ratio
-    with the long-run deviation: see ``core.returns``. ``exposure`` is the mean notional of one leg over the
-    mean equity, ``time_in_market`` the part of the time in which anything was held.
+    with the long-run deviation: see ``core.returns``. ``full_days`` counts those that were measured.
+    ``exposure`` is the mean notional of one leg over the mean equity, ``time_in_market`` the part of the time
+    in which anything was held.
     """
 
     rows: tuple[EquityRow, ...]
     daily: tuple[DailyReturn, ...]
+    total_return: Decimal | None
     max_drawdown: Decimal | None
     sharpe: Decimal | None
     sharpe_error: Decimal | None
@@ -80,11 +91,20 @@ class EquityReport:
     full_days: int
     provisional: int
     notes: tuple[str, ...]
+    method: str = METHOD
+    warnings: tuple[str, ...] = ()
 
 
-def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None, buffer: Decimal) -> EquityReport:
+def equity(
+    store: Store,
+    query: ReportQuery,
+    *,
+    live: EquityPoint | None,
+    buffer: Decimal,
+    warnings: tuple[str, ...] = (),
+) -> EquityReport:
     """The curve over the stored points of the span, from the opening on, and the live point where there is
-    one.
+    one; ``warnings`` say why there is none.
     """
     begun = curve.opening(store)
     found = list(curve.points(store, since=query.since, until=query.until))
@@ -92,30 +112,26 @@ def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None, buffer
         found.insert(0, begun)
     if live is not None and (query.until is None or live.at < query.until):
         found.append(live)
-    rows = _rows(store, found)
+    rows = _indexed(_rows(store, found))
     firm = [row for row in rows if not row.provisional]
-    notes: list[str] = []
     daily = daily_returns(firm)
-    ratio = returns.sharpe([day.rate for day in daily])
-    if ratio is None:
-        notes.append(f"sharpe: needs {returns.FEWEST} full days that differ, there are {len(daily)}")
-    else:
-        notes.append(
-            f"sharpe: returns of {ratio.days} full days, error after Lo (2002) with {ratio.lags} lags "
-            "(Newey and West)"
-        )
+    rates = [day.rate for day in daily if day.rate is not None]
+    ratio = returns.sharpe(rates)
+    notes = [_of_sharpe(ratio, len(rates))]
     span = firm[-1].time - firm[0].time if firm else timedelta()
-    annual = None
-    if span < SHORTEST:
+    whole, annual = _returned(firm), None
+    if firm and whole is None:
+        notes.append("returns: the equity was not above zero all the time, there is no return on nothing")
+    elif span < SHORTEST:
         notes.append("annual_return: less than a day, not annualised")
-    elif firm[0].equity > ZERO:
-        annual = (firm[-1].result - firm[0].result) / firm[0].equity / years(span)
-    fall = max_drawdown(row.result - firm[0].result + firm[0].equity for row in firm)
+    elif whole is not None:
+        annual = whole / years(span)
     exposed, busy = _exposure(store, firm, buffer=buffer)
     return EquityReport(
-        rows=rows,
-        daily=tuple(replace(day, rate=day.rate.quantize(_RATIO)) for day in daily),
-        max_drawdown=_cut(fall),
+        rows=tuple(replace(row, index=_cut(row.index)) for row in rows),
+        daily=tuple(replace(day, rate=_cut(day.rate)) for day in daily),
+        total_return=_cut(whole),
+        max_drawdown=_cut(_fall(firm)),
         sharpe=_cut(ratio.ratio, _FIGURE) if ratio else None,
         sharpe_error=_cut(ratio.error, _FIGURE) if ratio else None,
         sharpe_long_run=_cut(ratio.long_run, _FIGURE) if ratio else None,
@@ -123,10 +139,33 @@ def equity(store: Store, query: ReportQuery, *, live: EquityPoint | None, buffer
         exposure=_cut(exposed),
         time_in_market=_cut(busy),
         days=(years(span) * 365).quantize(_DAYS),
-        full_days=len(daily),
+        full_days=len(rates),
         provisional=len(rows) - len(firm),
         notes=tuple(notes),
+        warnings=warnings,
     )
+
+
+def _of_sharpe(ratio: returns.Sharpe | None, days: int) -> str:
+    """What the Sharpe ratio was made of, or why there is none."""
+    if ratio is None:
+        return f"sharpe: needs {returns.FEWEST} full days that differ, there are {days}"
+    return (
+        f"sharpe: returns of {ratio.days} full days, error after Lo (2002) with {ratio.lags} lags "
+        "(Newey and West)"
+    )
+
+
+def _returned(firm: Sequence[EquityRow]) -> Decimal | None:
+    """The time-weighted return over all points; None without a point or where it cannot be measured."""
+    index = firm[-1].index if firm else None
+    return None if index is None else index - ONE
+
+
+def _fall(firm: Sequence[EquityRow]) -> Decimal | None:
+    """The largest fall of the index; None where part of it cannot be measured: that may hold the largest."""
+    known = [row.index for row in firm if row.index is not None]
+    return max_drawdown(known) if len(known) == len(firm) else None
 
 
 def _cut(value: Decimal | None, step: Decimal = _RATIO) -> Decimal | None:
@@ -153,22 +192,65 @@ def _rows(store: Store, found: Sequence[EquityPoint]) -> tuple[EquityRow, ...]:
     )
 
 
-def daily_returns(rows: Iterable[EquityRow]) -> tuple[DailyReturn, ...]:
-    """The return of each full day (UTC), oldest first: what the result gained from one day's last point to
-    the next one's, over the equity at its beginning. The day in progress, the first one, and days beside one
-    without a point are left out.
-    """
-    last: dict[date, EquityRow] = {}
+def _indexed(rows: Sequence[EquityRow]) -> tuple[EquityRow, ...]:
+    """The rows with what one unit of money became: one at the first firm point, chained from there on."""
+    found, before, index = [], None, None
     for row in rows:
-        last[row.time.astimezone(UTC).date()] = row
-    days = sorted(last)[:-1]
-    found = []
-    for before, day in pairwise(days):
-        start, end = last[before], last[day]
-        if day - before == _DAY and start.equity > ZERO:
-            gain = end.result - start.result
-            found.append(DailyReturn(day=day.isoformat(), result=gain, rate=gain / start.equity))
+        if row.provisional:
+            found.append(row)
+            continue
+        if before is None:
+            index = ONE
+        elif index is not None:
+            factor = _grown(before, row)
+            index = None if factor is None else index * factor
+        before = row
+        found.append(replace(row, index=index))
     return tuple(found)
+
+
+def _grown(before: EquityRow, after: EquityRow) -> Decimal | None:
+    """By which factor money grew between two points that follow one another."""
+    gain = after.result - before.result
+    flow = after.equity - before.equity - gain
+    return returns.growth(before.equity, flow=flow, gain=gain)
+
+
+def daily_returns(rows: Sequence[EquityRow]) -> tuple[DailyReturn, ...]:
+    """The time-weighted return of each full day (UTC), oldest first: from one day's last point to the next
+    one's, the points in between chained. A point at midnight is the last of the day that it ends. The first
+    day and the one in progress are left out.
+    """
+    last = {_day_of(row.time): number for number, row in enumerate(rows)}
+    if not last:
+        return ()
+    first, end = min(last), max(last)
+    if rows[-1].time < datetime.combine(end + _DAY, time(), UTC):
+        end -= _DAY
+    days = (first + _DAY * number for number in range(1, (end - first).days + 1))
+    return tuple(_daily(day, rows, begin=last.get(day - _DAY), end=last.get(day)) for day in days)
+
+
+def _day_of(at: datetime) -> date:
+    """The day (UTC) that a point measures: at midnight the one before."""
+    return (at.astimezone(UTC) - timedelta.resolution).date()
+
+
+def _daily(day: date, rows: Sequence[EquityRow], *, begin: int | None, end: int | None) -> DailyReturn:
+    """One day from the numbers of its points; None where there is none."""
+    if begin is None or end is None:
+        return DailyReturn(day=day.isoformat(), result=None, rate=None)
+    points = rows[begin : end + 1]
+    grown: Decimal | None = ONE
+    for one, two in pairwise(points):
+        factor = _grown(one, two)
+        grown = None if grown is None or factor is None else grown * factor
+    idle = not any(point.equity for point in points)
+    return DailyReturn(
+        day=day.isoformat(),
+        result=points[-1].result - points[0].result,
+        rate=None if grown is None or idle else grown - ONE,
+    )
 
 
 def _exposure(

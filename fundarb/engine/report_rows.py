@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from fundarb.core.instants import iso
 from fundarb.core.money import plain
-from fundarb.core.pnl import Coverage, FeeTotal, Pnl, TieOut, Valuation
+from fundarb.core.pnl import EMPTY, Coverage, FeeTotal, Pnl, TieOut, Valuation
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_time import Stretch
 
@@ -53,8 +53,13 @@ class PnlRow:
     "missing" or all of it pending), ``fees`` and ``interest`` at "missing" as well. ``unrealised``,
     ``basis_pnl`` and ``net`` are None where a price is missing, or a day was not measured.
     ``slippage`` is contained in ``basis_pnl``. ``notional`` is the mean over ``days`` of the quote value of
-    one leg, summed over positions. ``net_apr_on_capital`` is simple, on what was tied up for as long as it
-    was; None where that was less than a day, or nothing (``net_apr_reason``).
+    one leg, summed over positions.
+
+    ``gross = funding + basis_pnl + slippage = net + slippage + fees + interest``: before all costs, at the
+    mids that were decided by. The four yields are simple, of what positions brought (what belongs to none
+    ties up no capital: it is in ``net`` and in no yield), on the notional and on the capital of the time that
+    they were held; None where that was less than a day, or nothing, or the result is not known
+    (``net_apr_reason``, of all four).
     """
 
     key: str
@@ -76,6 +81,10 @@ class PnlRow:
     pending: int
     fees_by_coin: Mapping[str, FeeTotal]
     net_apr_reason: str | None = None
+    gross: Decimal | None
+    gross_apr_on_capital: Decimal | None
+    net_apr_on_notional: Decimal | None
+    gross_apr_on_notional: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +134,8 @@ class Group:
 
     pnl: Pnl
     positions: list[PositionRecord]
+    own: Pnl = EMPTY
+    """The part of it that positions brought: what yields are of."""
     time: Stretch = field(default_factory=Stretch)
     valued: bool = True
     """Whether what is unrealised of it is known."""
@@ -172,6 +183,7 @@ def by_symbol(groups: Mapping[str, Group]) -> dict[str, Group]:
             found[name] = group
             continue
         known.pnl += group.pnl
+        known.own += group.own
         known.positions += group.positions
         known.valued = known.valued and group.valued
         known.time.absorb(group.time)

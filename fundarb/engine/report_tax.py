@@ -7,11 +7,11 @@ they do to cost or proceeds differs between countries. Field names are the JSON 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
@@ -23,22 +23,31 @@ from fundarb.store.database import Store
 from fundarb.store.ledger_sums import TaxEntry
 
 _WORDS: Final = {Account.FUNDING: "funding", Account.INTEREST: "interest", Account.FEES: "fee"}
-_CARRIED: Final = frozenset({Account.EXTERNAL, Account.LOAN})
+_OPENING: Final = "OPENING"
+_ELSEWHERE: Final = (_OPENING, "TRANSFER_IN")
+"""Facts by which coins come that their owner had before: when he got them the books do not know."""
 _PAIRED: Final = ("TRADE", "CONVERT", "CURRENCY", "SPOT_REPAYMENT", "LIQUIDATION")
 _EXCHANGES: Final = ("CONVERT", "CURRENCY", "SPOT_REPAYMENT")
 _BACK: Final = "reversal:"
-METHOD: Final = "lots of the whole account; fees are rows of their own; USDC taken one for one with USDT"
+METHOD: Final = (
+    "lots of the whole account; fees are rows of their own; USDC taken one for one with USDT; "
+    "coins owned before the books or brought from elsewhere have no date, and as cost what they were worth "
+    "when they came"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxRow:
     """One taxable fact, amounts in quote. ``kind``: ``sale`` of coins, ``fee`` and ``interest`` (paid in
     coins: a disposal at their worth; and in any case a row of what was paid), ``perp`` (a contract closed),
-    ``funding``, ``exchange`` (of one quote coin for another), ``suspense`` (coins gone and nobody knows why).
+    ``funding``, ``exchange`` (of one quote coin for another), ``loan`` (coins given back: they bring what
+    the debt was worth when it was made), ``transfer`` (coins carried out of the account: no disposal, so they
+    bring what they cost and stay held), ``suspense`` (coins gone and nobody knows why).
 
     ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). Both are None, never
     zero, where no other row says what the coins brought. ``acquired`` is None for averaged lots and for coins
-    that came before the books. ``expense`` + = paid.
+    that came before the books or from elsewhere, whose cost is their worth when they came. ``expense``
+    + = paid.
     """
 
     time: datetime
@@ -56,19 +65,22 @@ class TaxRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxLot:
-    """Coins still held at the end of the span, at cost."""
+    """Coins still held at the end of the span, at cost. ``outside``: carried out of the account, and still
+    their owner's as far as the books know; coins that come back are lots of their own.
+    """
 
     asset: str
     acquired: datetime | None
     quantity: Decimal
     cost: Decimal
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxReport:
     """``report tax``. ``gains`` is the sum of all known gains less expenses under each method: the difference
-    between them is in ``held``, never lost. ``unknown`` counts the rows whose gain is in no sum because it is
-    not known; ``coverage`` is then ``partial``.
+    between them is in ``held``, never lost, as long as none is unknown. ``unknown`` counts the rows whose
+    gain is in no sum because it is not known; ``coverage`` is then ``partial``.
     """
 
     rows: tuple[TaxRow, ...]
@@ -84,7 +96,23 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
     """The span's disposals and payments, by the lots of everything before it."""
     with store.reading():
         entries = store.ledger.read.tax_entries(until=query.until)
-    made = {each: _Return(each).made(entries) for each in LotMethod}
+        guessed = any(
+            (query.until is None or item.since < query.until)
+            and (query.since is None or item.until >= query.since)
+            for item in store.ledger.unvalued.all()
+        )
+    found = tax_of(entries, query, method=method)
+    return replace(found, coverage=Coverage.PARTIAL) if guessed else found
+
+
+def tax_of(entries: Sequence[TaxEntry], query: ReportQuery, *, method: LotMethod) -> TaxReport:
+    """The same of entries in the order of time, from the first one of the books to the end of the span."""
+    made = {each: _Return(each) for each in LotMethod}
+    for _, moment in groupby(entries, key=lambda item: item.at):
+        for fact in _facts(list(moment)):
+            shares = fact.shares()
+            for each in made.values():
+                each.book(fact, shares)
     rows = {each: [row for row in found.rows if _inside(row, query)] for each, found in made.items()}
     unknown = sum(row.gain is None for row in rows[method])
     return TaxReport(
@@ -111,46 +139,78 @@ class _Return:
     def __init__(self, method: LotMethod) -> None:
         self._method = method
         self._lots: dict[str, Lots] = {}
+        self._outside: list[TaxLot] = []
+        self._debts: dict[str, Lots] = {}
         self.rows: list[TaxRow] = []
 
-    def made(self, entries: Sequence[TaxEntry]) -> _Return:
-        """Fact by fact, in the order of time; the rows of one exchange of coins count as one fact."""
-        for _, moment in groupby(entries, key=lambda item: item.at):
-            for fact in _facts(list(moment)):
-                self._book(fact)
-        return self
-
     def held(self) -> Iterator[TaxLot]:
-        """What is left."""
+        """What is left, in the account and then outside."""
         for asset, lots in sorted(self._lots.items()):
             for lot in lots.held:
                 yield TaxLot(asset=asset, acquired=lot.acquired, quantity=lot.quantity, cost=lot.cost)
+        yield from self._outside
 
-    def _book(self, fact: _Fact) -> None:
-        shares = fact.shares()
+    def book(self, fact: _Fact, shares: Mapping[int, Decimal]) -> None:
+        """The next fact in the order of time; ``shares`` are its own."""
         for item in fact.entries:
             if item.account is Account.WALLET and item.coin not in QUOTE_COINS:
                 self._coins(item, fact.counters.get(id(item)), share=shares.get(id(item)))
             elif item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
-                self._payment(item, known=fact.complete)
+                self._payment(item, fact)
 
     def _coins(self, item: TaxEntry, counter: TaxEntry | None, *, share: Decimal | None) -> None:
         """Coins in or out of the wallet; ``share`` is what the exchange that they belong to says they cost
         or brought.
         """
         lots = self._lots.setdefault(item.coin, Lots(self._method))
+        against = None if counter is None else counter.account
         if item.amount > ZERO:
-            lots.acquire(Lot(item.at, item.amount, item.value if share is None else share))
+            came = None if against is Account.EXTERNAL and item.fact.startswith(_ELSEWHERE) else item.at
+            lots.acquire(Lot(came, item.amount, item.value if share is None else share))
+            if against is Account.LOAN:
+                self._debt(item.coin).acquire(Lot(None, item.amount, item.value))
             return
         sold = lots.dispose(-item.amount)
-        against = None if counter is None else counter.account
-        if against in _CARRIED:
-            return  # carried away, not sold
-        if counter is not None and against in _WORDS:
+        if against is Account.EXTERNAL:
+            if item.fact != _OPENING:  # lent, and gone before the books were opened
+                self._carried(item, sold)
+        elif against is Account.LOAN:
+            self._disposed(item, sold, kind="loan", proceeds=self._repaid(item))
+        elif counter is not None and against in _WORDS:
             self._disposed(item, sold, kind=_WORDS[counter.account], proceeds=counter.value)
         else:
             kind = "suspense" if against is Account.SUSPENSE else "sale"
             self._disposed(item, sold, kind=kind, proceeds=share)
+
+    def _debt(self, coin: str) -> Lots:
+        """What is owed of a coin, at its worth when it was lent: the same under every method."""
+        return self._debts.setdefault(coin, Lots(LotMethod.AVERAGE))
+
+    def _repaid(self, item: TaxEntry) -> Decimal | None:
+        """What coins that go back to their lender bring: the debt that they end. Beyond what the books know
+        of a debt they bring their book value; None where the debt was never valued.
+        """
+        debt, quantity = self._debt(item.coin), -item.amount
+        owed = sum((lot.quantity for lot in debt.held), ZERO)
+        ended = min(owed, quantity)
+        worth = sum((lot.cost for lot in debt.dispose(ended)), ZERO)
+        if ended and not worth:
+            return None
+        return worth + cash(-item.value * (quantity - ended) / quantity)
+
+    def _carried(self, item: TaxEntry, lots: Iterable[Lot]) -> None:
+        """Coins that leave the account with their dates and costs, unsold."""
+        for lot in lots:
+            self._outside.append(
+                TaxLot(
+                    asset=item.coin,
+                    acquired=lot.acquired,
+                    quantity=lot.quantity,
+                    cost=lot.cost,
+                    outside=True,
+                )
+            )
+            self._parted(item, lot, kind="transfer", proceeds=lot.cost)
 
     def _disposed(self, item: TaxEntry, sold: Iterable[Lot], *, kind: str, proceeds: Decimal | None) -> None:
         """A row for each lot; proceeds by quantity."""
@@ -159,31 +219,36 @@ class _Return:
             [None] * len(parts) if proceeds is None else _split(proceeds, [lot.quantity for lot in parts])
         )
         for lot, share in zip(parts, shares, strict=True):
-            self.rows.append(
-                replace(
-                    _row(item, kind),
-                    quantity=lot.quantity,
-                    acquired=lot.acquired,
-                    proceeds=share,
-                    cost=lot.cost,
-                    gain=None if share is None else share - lot.cost,
-                )
-            )
+            self._parted(item, lot, kind=kind, proceeds=share)
 
-    def _payment(self, item: TaxEntry, *, known: bool) -> None:
+    def _parted(self, item: TaxEntry, lot: Lot, *, kind: str, proceeds: Decimal | None) -> None:
+        """A lot that went."""
+        self.rows.append(
+            replace(
+                _row(item, kind),
+                quantity=lot.quantity,
+                acquired=lot.acquired,
+                proceeds=proceeds,
+                cost=lot.cost,
+                gain=None if proceeds is None else proceeds - lot.cost,
+            )
+        )
+
+    def _payment(self, item: TaxEntry, fact: _Fact) -> None:
         """A payment, a result of a contract, or an expense."""
         kind = _WORDS.get(item.account)
         if item.account is Account.FEES:
-            self.rows.append(replace(_row(item, "fee"), expense=item.value))
+            self.rows.append(_row(item, "fee", expense=item.value))
         elif kind is not None:
-            self.rows.append(replace(_row(item, kind), gain=-item.value))
+            self.rows.append(_row(item, kind, gain=-item.value))
         elif item.fact.startswith(_EXCHANGES):
-            self.rows.append(replace(_row(item, "exchange"), gain=-item.value if known else None))
+            self.rows.append(_row(item, "exchange", gain=-item.value if fact.complete else None))
         else:
-            self.rows.append(replace(_row(item, "perp"), gain=-item.value))
+            self.rows.append(_row(item, "perp", gain=-item.value))
 
 
-def _row(item: TaxEntry, kind: str) -> TaxRow:
+def _row(item: TaxEntry, kind: str, *, gain: Decimal | None = ZERO, expense: Decimal = ZERO) -> TaxRow:
+    """A row without coins: a payment or an expense."""
     return TaxRow(
         time=item.at,
         kind=kind,
@@ -192,8 +257,8 @@ def _row(item: TaxEntry, kind: str) -> TaxRow:
         acquired=None,
         proceeds=ZERO,
         cost=ZERO,
-        gain=ZERO,
-        expense=ZERO,
+        gain=gain,
+        expense=expense,
         position_id=item.position_id,
         source_id=item.key,
     )
@@ -204,15 +269,15 @@ class _Fact:
 
     def __init__(self, entries: Sequence[TaxEntry]) -> None:
         """``counters`` says against what each movement of a wallet was booked, by the identity of its
-        entry; a trade of ours has none, its costs being left out.
+        entry: a journal has it right behind, and an amount alone would take a fee for a loss that is as
+        large. A spot trade of ours has none, its costs being left out.
         """
         self.entries = entries
         self.counters = {
             id(item): other
-            for item in entries
+            for item, other in pairwise(entries)
             if item.account is Account.WALLET
-            for other in entries
-            if other.account is not Account.WALLET
+            and other.account is not Account.WALLET
             and (other.key, other.coin, other.amount) == (item.key, item.coin, -item.amount)
         }
         swapped = [item for item in entries if item.account is Account.WALLET and self._swaps(item)]
@@ -240,7 +305,7 @@ class _Fact:
         the other side is missing or has no worth, or coins of several kinds went for one sum.
         """
         found: dict[int, Decimal] = {}
-        for sign in (1, -1):
+        for sign in (1, -1) if self.coins else ():
             side = [item for item in self.coins if item.amount * sign > ZERO]
             others = [item for item in self.coins if item.amount * sign < ZERO]
             worth = self._worth(others, sign=sign)

@@ -26,6 +26,7 @@ SHORTEST: Final = timedelta(days=1)
 """What lasted less is not annualised."""
 TOO_SHORT: Final = "open for less than a day: not annualised"
 NOTHING_HELD: Final = "nothing was held"
+NOT_KNOWN: Final = "the result is not known yet"
 NO_CAPITAL: Final = "nothing was tied up"
 _NOTHING: Final = timedelta()
 
@@ -84,17 +85,21 @@ class Stretch:
         length = self.length
         return self.notional_years / years(length) if length > _NOTHING else None
 
-    def apr(self, net: Decimal | None) -> tuple[Decimal | None, str | None]:
-        """A result over the capital and the time that it took, simple, a fraction; or why there is none."""
-        if net is None:
-            return None, "the result is not known yet"
+    def no_yield(self) -> str | None:
+        """Why a result of this time has no yearly rate; None: it has one."""
         if not self.held:
-            return None, NOTHING_HELD
+            return NOTHING_HELD
         if self.length < SHORTEST:
-            return None, TOO_SHORT
-        if self.capital_years <= ZERO:
-            return None, NO_CAPITAL
-        return net / self.capital_years, None
+            return TOO_SHORT
+        return NO_CAPITAL if self.capital_years <= ZERO else None
+
+    def on_notional(self, result: Decimal) -> Decimal:
+        """A result over the notional and the time that it took, simple, a fraction."""
+        return result / self.notional_years
+
+    def on_capital(self, result: Decimal) -> Decimal:
+        """A result over the capital and the time that it took, simple, a fraction."""
+        return result / self.capital_years
 
 
 class Capitals:

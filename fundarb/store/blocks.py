@@ -6,6 +6,7 @@ weaker.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -79,23 +80,22 @@ class Blocks:
         """Every block that holds at an instant, oldest first."""
         return tuple(block for block in self._records.many(_OLDEST_FIRST) if block.active(now))
 
-    def for_base(self, base: str, now: datetime) -> tuple[Block, ...]:
-        """What forbids opening a coin at an instant: the global blocks and its own."""
-        return tuple(block for block in self.active(now) if block.scope in {GLOBAL_SCOPE, base})
-
     def control(self, now: datetime) -> Control:
-        """HALTED by a halt or any other global block that needs a person; PAUSED by a pause; else RUNNING."""
-        everywhere = [block for block in self.active(now) if block.scope == GLOBAL_SCOPE]
-        kinds = {block.kind for block in everywhere}
-        if BlockKind.HALT in kinds or any(
-            b.needs_person and b.kind is not BlockKind.PAUSE for b in everywhere
-        ):
-            return Control.HALTED
-        return Control.PAUSED if BlockKind.PAUSE in kinds else Control.RUNNING
+        """What the blocks of an instant make of it."""
+        return control_of(self.active(now))
 
     def _put(self, block: Block) -> None:
         self._records.delete(_THIS, block.scope, block.kind)
         self._records.add(block)
+
+
+def control_of(active: Iterable[Block]) -> Control:
+    """HALTED by a halt or any other global block that needs a person; PAUSED by a pause; else RUNNING."""
+    everywhere = [block for block in active if block.scope == GLOBAL_SCOPE]
+    kinds = {block.kind for block in everywhere}
+    if BlockKind.HALT in kinds or any(b.needs_person and b.kind is not BlockKind.PAUSE for b in everywhere):
+        return Control.HALTED
+    return Control.PAUSED if BlockKind.PAUSE in kinds else Control.RUNNING
 
 
 def _stricter(old: Block, new: Block) -> Block:

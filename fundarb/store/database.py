@@ -22,6 +22,7 @@ from fundarb.store.meta import Meta
 from fundarb.store.place import exists, place_of
 from fundarb.store.ports import Place
 from fundarb.store.positions import Positions
+from fundarb.store.prices import CoinPrices
 from fundarb.store.session import Session
 from fundarb.store.snapshots import Snapshots
 from fundarb.store.writer import Writer
@@ -41,11 +42,11 @@ class Store(Session):
         self.positions = Positions(self, self.events)
         self.intents = Intents(self)
         self.executions = Executions(self)
-        self.ledger = Ledger(self, self.meta)
+        self.snapshots = Snapshots(self)
+        self.ledger = Ledger(self, self.meta, prices=CoinPrices(self.snapshots))
         self.blocks = Blocks(self, self.events)
         self.commands = Commands(self)
         self.jobs = Jobs(self)
-        self.snapshots = Snapshots(self)
         self.writer = Writer(self)
 
     @classmethod

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import peewee
 
@@ -159,6 +159,9 @@ class Text(peewee.TextField):
 Integer = peewee.IntegerField
 
 
+_ADD: Final = EXACT.add
+
+
 class ExactSum:
     """The SQL aggregate ``dsum``: adds decimal texts without ever rounding; NULL is skipped."""
 
@@ -169,7 +172,7 @@ class ExactSum:
     def step(self, value: str | int | None) -> None:
         """Add one row."""
         if value is not None:
-            self._total = EXACT.add(self._total, Decimal(value))
+            self._total = _ADD(self._total, Decimal(value))
 
     def finalize(self) -> str:
         """The sum in plain notation."""

@@ -165,15 +165,6 @@ class Intents:
         condition = "WHERE created_at >= ? AND purpose = ?"
         return int(self._records.value("count(*)", condition, instant, Purpose.ENTER))
 
-    def last_wire(self, symbol: str | None = None) -> datetime | None:
-        """When the newest order (of a symbol) was written."""
-        order = "ORDER BY created_at DESC"
-        if symbol is None:
-            found = self._records.one(order)
-        else:
-            found = self._records.one(f"WHERE symbol = ? {order}", symbol)
-        return None if found is None else found.created_at
-
     def between(self, since: datetime, until: datetime) -> tuple[IntentRecord, ...]:
         """The orders written in ``[since, until)``, oldest first."""
         return self._records.many(

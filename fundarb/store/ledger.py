@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 from typing import Final
 
 from fundarb.core.account import Transaction, Wallet
@@ -26,7 +27,7 @@ from fundarb.core.ledger import (
     HoldingKey,
     chained,
 )
-from fundarb.core.money import ZERO, dec, plain
+from fundarb.core.money import CASH_STEP, ZERO, dec, plain
 from fundarb.core.orders import Execution, Leg
 from fundarb.core.postings import (
     DustMove,
@@ -37,6 +38,7 @@ from fundarb.core.postings import (
     holding_key,
     opening_journal,
     reversal_journal,
+    third_coin,
 )
 from fundarb.core.records import PositionRecord
 from fundarb.core.releases import RELEASE_PREFIX, Release, release_journal
@@ -54,7 +56,9 @@ from fundarb.store.ledger_pen import LedgerPen
 from fundarb.store.ledger_read import LedgerReader
 from fundarb.store.ledger_tables import RowState, make_ledger_tables
 from fundarb.store.meta import Meta
+from fundarb.store.prices import CoinPrices
 from fundarb.store.session import Session
+from fundarb.store.unvalued import UnvaluedFacts
 
 _PRICE: Final = "ledger.price."
 _OPENED: Final = "ledger.opened"
@@ -65,9 +69,11 @@ _OPENING_ID: Final = "ledger.opening_id"
 class Ledger:
     """The ledger of one database. Every ``post_…`` is part of the caller's transaction if there is one."""
 
-    def __init__(self, session: Session, meta: Meta) -> None:
+    def __init__(self, session: Session, meta: Meta, *, prices: CoinPrices) -> None:
         """On one session."""
         self._session = session
+        self._prices = prices
+        self.unvalued = UnvaluedFacts(meta)
         self._meta = meta
         self._tables = make_ledger_tables(session.database)
         self._batches = Batches(session)
@@ -124,15 +130,18 @@ class Ledger:
             if self.posted(execution.key):
                 return False
             self._reverse_foreign(execution)
+            coin = third_coin(execution) or ""
             before = self._holdings((holding_key(position, leg), HoldingKey(POOL, execution.fee_coin)))
             fill = Fill(
                 execution=execution,
                 position=position,
                 leg=leg,
                 mid=mid,
-                fee_price=self.price(execution.fee_coin),
+                fee_price=self.price_near(coin, execution.time),
             )
-            self._write(execution_journal(fill, before))
+            booked = execution_journal(fill, before)
+            self._write(booked)
+            self.unvalued.judge(booked.journal, coin, price=fill.fee_price)
         return True
 
     def _reverse_foreign(self, execution: Execution) -> None:
@@ -155,19 +164,18 @@ class Ledger:
         """Book a row of the transaction log that no execution repeats; False if it was booked before.
 
         ``share`` names the position to which a SETTLEMENT belongs, None: nobody's of ours. ``price`` (in
-        quote) values what comes in, in a coin that is not a quote coin; without it the last known price is
-        taken.
+        quote) values what comes in, in a coin that is not a quote coin; without it the price known closest to
+        the row's time is taken, else the last one.
         """
         with self._batches.posting():
             known = self.log.state(row.key)
             if known is not None and known is not RowState.WAITING:
                 return False
             before = self._holdings(self._touched(row, share))
-            self._write(
-                transaction_journal(
-                    row, before, share=share, price=price or price_of(row) or self.price(row.coin)
-                )
-            )
+            price = price or price_of(row) or self.price_near(row.coin, row.time) or self.price(row.coin)
+            booked = transaction_journal(row, before, share=share, price=price)
+            self._write(booked)
+            self.unvalued.judge(booked.journal, row.coin, price=price)
             if known is None:
                 self.log.add(row, RowState.POSTED)
             else:
@@ -176,9 +184,11 @@ class Ledger:
 
     def match_trade(self, row: Transaction, execution_key: str | None) -> Decimal:
         """Match a trade row with the booked execution that it repeats; the difference, which goes to
-        suspense.
+        suspense. What is off only because a fill was booked after a later one moves the short's entry instead
+        and is none.
 
-        ``execution_key`` None: the trade is a stranger's, and its effect is booked from the row, as external.
+        ``execution_key`` None: the trade is a stranger's, and its effect is booked from the row, as the
+        account's own result and fee.
         """
         with self._batches.posting():
             before = self._holdings([HoldingKey(POOL, row.coin)])
@@ -188,10 +198,26 @@ class Ledger:
                 return ZERO
             reader = self.read if self._pen.held_back(execution_key) else self._reader
             posted = reader.wallet_change(execution_key, row.coin)
-            if row.change != posted:
-                self._write(match_journal(row, before, posted=posted))
+            difference = row.change - posted
+            entry = self._entry_out_of_order(execution_key) if abs(difference) > CASH_STEP else None
+            if difference:
+                before |= {} if entry is None else self._holdings([entry])
+                self._write(match_journal(row, before, posted=posted, entry=entry))
             self.log.keep(row, RowState.MATCHED)
-            return row.change - posted
+            return difference if entry is None else ZERO
+
+    def _entry_out_of_order(self, execution_key: str) -> HoldingKey | None:
+        """The short, still open, of a fill that was booked after a later one; None for any other fill. The
+        venue realised it against the average of before, we against one that contains the later fill.
+        """
+        mine = self.read.journal(execution_key)
+        if mine is None or mine.leg is not Leg.PERP or mine.position_id is None:
+            return None
+        key = HoldingKey(mine.position_id, mine.symbol)
+        booked = self.read.journals(since=mine.at, position_id=mine.position_id)
+        before = takewhile(lambda one: one.key != execution_key, booked)
+        late = any(one.at > mine.at and one.symbol == mine.symbol and one.leg is Leg.PERP for one in before)
+        return key if late and self._pen.holding(key).quantity else None
 
     @staticmethod
     def _touched(row: Transaction, share: Share | None) -> tuple[HoldingKey, ...]:
@@ -310,9 +336,20 @@ class Ledger:
         text = self._meta.get(_PRICE + coin) if coin and coin not in QUOTE_COINS else None
         return None if text is None else dec(text)
 
-    def set_price(self, coin: str, price: Decimal) -> None:
-        """Remember what a coin is worth in quote: values fees and rows in coins that are no quote coins."""
+    def price_near(self, coin: str, at: datetime) -> Decimal | None:
+        """What a coin was worth at an instant, as far as a price of within a day is known."""
+        return self._prices.near(coin, at) if coin and coin not in QUOTE_COINS else None
+
+    def set_price(self, coin: str, price: Decimal, *, at: datetime | None = None) -> None:
+        """Remember what a coin is worth in quote, now or at that instant: values fees and rows in coins that
+        are no quote coins.
+        """
         self._meta.set(_PRICE + coin, plain(price))
+        self._prices.note(coin, price, at=at or self._session.clock.now())
+
+    def thin_prices(self, coin: str, before: datetime, *, each: timedelta) -> None:
+        """Of a coin's older prices keep one in each stretch of time."""
+        self._prices.thin(coin, before, each=each)
 
     # -------------------------------------------------------------------------------------------- tables
 

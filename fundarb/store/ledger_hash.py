@@ -9,13 +9,14 @@ everything that the splitting moves around.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.money import ZERO, plain
+from fundarb.core.transactions import MATCH_PREFIX
 from fundarb.store.ports import Database
 from fundarb.store.session import Session
 
@@ -27,7 +28,7 @@ _COINS: Final = frozenset({*_FIRM, Account.WALLET, Account.REALISED, Account.SUS
 """Of coins that are no quote coins these are too."""
 _FACTS: Final = """
     SELECT journal.key, journal.fact, journal.at, journal.symbol, COALESCE(journal.position_id, ''),
-        COALESCE(journal.leg, ''), journal.slippage, entry.account, entry.coin, entry.amount
+        COALESCE(journal.leg, ''), journal.slippage, entry.account, entry.coin, entry.amount, entry.value
     FROM ledger_journals AS journal LEFT JOIN ledger_entries AS entry ON entry.journal_id = journal.id
     ORDER BY journal.key, entry.id
 """
@@ -44,17 +45,17 @@ def _digest(database: Database) -> str:
     split = ZERO
     parts: list[str] = []
     head: tuple[Any, ...] | None = None
-    for *row, slippage, account, coin, amount in database.stream(_FACTS):
+    for *row, slippage, account, coin, amount, value in database.stream(_FACTS):
         fact = (*row, slippage or "")
         if fact != head:
             _put(found, head, parts=parts)
             head, parts = fact, []
         if account is None:
             continue
-        if account in (_FIRM if coin in QUOTE_COINS else _COINS):
+        if Decimal(amount) and account in (_FIRM if coin in QUOTE_COINS else _COINS):
             parts.append(f"{account} {coin} {amount}")
-        elif account in {Account.REALISED, Account.SUSPENSE}:
-            split -= Decimal(amount)
+        if account in {Account.REALISED, Account.SUSPENSE}:
+            split -= Decimal(value)
     _put(found, head, parts=parts)
     for owner, asset, quantity, cost in database.rows(
         "SELECT owner, asset, quantity, cost FROM ledger_holdings ORDER BY owner, asset", ()
@@ -65,7 +66,9 @@ def _digest(database: Database) -> str:
     return found.hexdigest()
 
 
-def _put(found: Any, head: tuple[Any, ...] | None, *, parts: Iterable[str]) -> None:
-    """One fact: what it is, then what it moved."""
-    if head is not None:
+def _put(found: Any, head: tuple[Any, ...] | None, *, parts: Sequence[str]) -> None:
+    """One fact: what it is, then what it moved. A correction that moves the split alone is no fact: whether
+    there is one depends on the order.
+    """
+    if head is not None and (parts or not str(head[0]).startswith(MATCH_PREFIX)):
         found.update(f"{'|'.join(map(str, head))}|{'|'.join(sorted(parts))}\n".encode())

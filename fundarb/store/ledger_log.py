@@ -17,7 +17,7 @@ from typing import Final
 from fundarb.core.account import Transaction
 from fundarb.core.instants import from_ms
 from fundarb.store.ledger_pad import Batches, Pad
-from fundarb.store.ledger_sql import Insert, Lookup, stored
+from fundarb.store.ledger_sql import Insert, Lookup, encoded, stored
 from fundarb.store.ledger_tables import LedgerTables, RowState
 from fundarb.store.records import Records
 from fundarb.store.session import Session
@@ -80,7 +80,7 @@ class TransactionLog:
 
     def add(self, row: Transaction, state: RowState) -> None:
         """Keep a row that was never seen; part of the caller's transaction or batch."""
-        kept = (*map(stored, _values(row)), stored(row.key), state.value)
+        kept = (*encoded(_values(row)), stored(row.key), state.value)
         pad = self._batches.pad
         if pad is None:
             self._insert([kept])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -90,6 +90,12 @@ class LedgerReader(LedgerSums):
             conditions.append(table.position_id == position_id)
         return self._read(*conditions)
 
+    def of_keys(self, keys: Iterable[str]) -> Iterator[Journal]:
+        """The journals of facts by their keys, as far as they are booked; only these are read."""
+        wanted = list(keys)
+        for start in range(0, len(wanted), _PAGE):
+            yield from self._read(self._tables.journals.key.in_(wanted[start : start + _PAGE]))
+
     def _read(self, *conditions: Any) -> Iterator[Journal]:
         journals, entries = self._tables.journals, self._tables.entries
         last = 0
@@ -107,6 +113,8 @@ class LedgerReader(LedgerSums):
                 by_journal.setdefault(row["journal_id"], []).append(_entry(row))
             for head in heads:
                 yield _journal(head, by_journal.get(head["id"], []))
+            if len(heads) < _PAGE:
+                return
 
     def digest(self) -> str:
         """The ledger hash: equal for the same facts, in whatever order they were booked."""

@@ -6,7 +6,7 @@ Money stays exact and checked on its way; nothing here knows what is booked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fundarb.core.instants import to_ms
 from fundarb.core.ledger import Account
+from fundarb.core.market import Category
 from fundarb.core.money import dec, plain
 from fundarb.core.orders import Leg, Side
 from fundarb.store.fields import Text
@@ -53,6 +54,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], Any]]] = {
     Account: str,
     Leg: str,
     Side: str,
+    Category: str,
 }
 
 
@@ -64,6 +66,11 @@ def stored(value: object) -> Any:
     if isinstance(value, StrEnum):
         return value.value
     raise TypeError(f"no column keeps {value!r}")
+
+
+def encoded(values: Iterable[object]) -> tuple[Any, ...]:
+    """Many values as their columns keep them, each as ``stored`` would."""
+    return tuple([(_ENCODERS.get(type(value)) or stored)(value) for value in values])
 
 
 class Insert:

@@ -16,7 +16,6 @@ from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.money import ZERO
 from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.store.fields import Unreadable, readable
-from fundarb.store.records import Records
 from fundarb.store.session import Session
 
 RESULT_ACCOUNTS: Final = (
@@ -30,11 +29,18 @@ RESULT_ACCOUNTS: Final = (
     Account.SUSPENSE,
 )
 _RESULTS: Final = "entry.account IN ({})".format(", ".join(f"'{account}'" for account in RESULT_ACCOUNTS))
-_COINS: Final = "CASE WHEN entry.coin IN ({}) THEN NULL ELSE entry.amount END".format(
+_COINS: Final = "FILTER (WHERE entry.coin NOT IN ({}))".format(
     ", ".join(f"'{coin}'" for coin in sorted(QUOTE_COINS))
 )
-"""The amounts that are not their own value: half of all that would have to be added up."""
+"""The amounts that are not their own value: half of all need not be added up."""
+_TOTALS: Final = "SELECT position_id, account, coin, leg, amount, value FROM ledger_totals AS entry"
 _ACCOUNTS: Final = {account.value: account for account in Account}
+_LEGS: Final = {leg.value: leg for leg in Leg}
+_SIDES: Final = {side.value: side for side in Side}
+_TRADED: Final = (
+    "SELECT position_id, leg, side, quantity, value, time FROM executions "
+    "WHERE position_id IS NOT NULL AND kind != ? ORDER BY time, key"
+)
 _DAY_MS: Final = 86_400_000
 
 
@@ -54,16 +60,19 @@ class Sum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaySum:
-    """What one account gathered in one coin on one day (UTC), which begins at ``day``."""
+    """What one account gathered in one coin on one day (UTC), which begins at ``day``; ``ours``: for
+    positions, else for none.
+    """
 
     day: datetime
+    ours: bool
     account: Account
     coin: str
     amount: Decimal
     value: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Traded:
     """One fill of ours, as far as it says how large a position was."""
 
@@ -97,12 +106,10 @@ class LedgerSums:
     def __init__(self, session: Session) -> None:
         """On one session."""
         self._session = session
-        self._traded = Records(session, session.tables.executions, kind=Traded)
 
     def totals(self) -> tuple[Sum, ...]:
         """What the entries of every account add up to, wallets and costs too; from the running totals."""
-        sql = "SELECT position_id, account, coin, leg, amount, value FROM ledger_totals"
-        return tuple(_sum(row) for row in self._session.database.rows(sql, ()))
+        return tuple(_sum(row) for row in self._session.database.rows(_TOTALS, ()))
 
     def balances(self) -> dict[tuple[Account, str], Decimal]:
         """The trial balance: the sum of all amounts by account and coin; zero balances left out."""
@@ -132,7 +139,8 @@ class LedgerSums:
         ``since``/``until`` cut by the time of the fact, ``booked_after``/``booked_until`` by journal id.
         """
         if since is None and until is None and not booked_after and booked_until is None:
-            return tuple(item for item in self.totals() if item.account in RESULT_ACCOUNTS)
+            found = self._session.database.rows(f"{_TOTALS} WHERE {_RESULTS}", ())
+            return tuple(_sum(row) for row in found)
         conditions, values = _booked(booked_after, booked_until)
         timed, times = _timed(since, until)
         join = "JOIN ledger_journals AS journal ON journal.id = entry.journal_id" if timed else ""
@@ -146,24 +154,25 @@ class LedgerSums:
     def by_day(
         self, *, since: datetime | None = None, until: datetime | None = None, booked_after: int = 0
     ) -> tuple[DaySum, ...]:
-        """Exact sums by the day (UTC) of the fact, account and coin, oldest first."""
+        """Exact sums by the day (UTC) of the fact, account, coin and whether a position's, oldest first."""
         conditions, values = _booked(booked_after, None)
         timed, times = _timed(since, until)
-        key = f"journal.at / {_DAY_MS}, entry.account, entry.coin"
+        key = f"journal.at / {_DAY_MS}, entry.position_id IS NOT NULL, entry.account, entry.coin"
         sql = (
-            f"SELECT {key}, dsum({_COINS}), dsum(entry.value) FROM ledger_entries AS entry "
+            f"SELECT {key}, dsum(entry.amount) {_COINS}, dsum(entry.value) FROM ledger_entries AS entry "
             "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
             f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key} ORDER BY 1"
         )
         return tuple(
             DaySum(
                 day=from_ms(day * _DAY_MS),
+                ours=bool(ours),
                 account=Account(account),
                 coin=coin,
                 amount=Decimal(value if coin in QUOTE_COINS else amount),
                 value=Decimal(value),
             )
-            for day, account, coin, amount, value in self._session.database.rows(sql, [*values, *times])
+            for day, ours, account, coin, amount, value in self._session.database.rows(sql, [*values, *times])
         )
 
     def slippage(
@@ -198,12 +207,34 @@ class LedgerSums:
         rows = self._session.database.rows(sql, [Account.EXTERNAL.value, number])
         return tuple((journal, -Decimal(value)) for journal, value in rows)
 
+    def traded_after(self, number: int, *, until: datetime | None = None) -> dict[str, datetime]:
+        """The positions of which something was traded or let go by journals after one, before ``until``, and
+        when first.
+        """
+        timed, times = _timed(None, until)
+        sql = (
+            "SELECT journal.position_id, min(journal.at) FROM ledger_journals AS journal "
+            "WHERE journal.id > ? AND journal.position_id IS NOT NULL "
+            "AND substr(journal.key, 1, 3) != 'tx:' AND substr(journal.key, 1, 5) != 'dust:' "
+            f"{''.join(f'AND {text} ' for text in timed)}GROUP BY journal.position_id"
+        )
+        rows = self._session.database.rows(sql, [number, *times])
+        return {position: from_ms(at) for position, at in rows}
+
     def traded(self, position_ids: Collection[str]) -> Iterator[Traded]:
         """The fills of these positions, oldest first."""
-        every = "WHERE position_id IS NOT NULL AND kind != ? ORDER BY time, key"
-        for fill in self._traded.many(every, ExecKind.FUNDING):
-            if fill.position_id in position_ids:
-                yield fill
+        rows = self._session.database.rows(_TRADED, [ExecKind.FUNDING.value])
+        with readable("an execution"):
+            for position, leg, side, quantity, value, at in rows:
+                if position in position_ids:
+                    yield Traded(
+                        position,
+                        _LEGS[leg],
+                        _SIDES[side],
+                        Decimal(quantity),
+                        Decimal(value),
+                        from_ms(at),
+                    )
 
     def tax_entries(self, *, until: datetime | None = None) -> tuple[TaxEntry, ...]:
         """Every entry but those that only move costs about, in the order of time; an exchange of coins of
@@ -264,7 +295,7 @@ def _sum(row: Sequence[str]) -> Sum:
             position_id=position_id or None,
             account=_ACCOUNTS[account],
             coin=coin,
-            leg=Leg(leg) if leg else None,
+            leg=_LEGS[leg] if leg else None,
             amount=Decimal(amount),
             value=Decimal(value),
         )

@@ -64,6 +64,10 @@ class Snapshots:
                 bucket,
             )
 
+    def first(self, kind: str, since: datetime) -> Snapshot | None:
+        """The oldest moment of one kind, of those at or after ``since``."""
+        return self._records.one("WHERE kind = ? AND at >= ? ORDER BY at, id", kind, since)
+
     def last(self, kind: str, *, until: datetime | None = None) -> Snapshot | None:
         """The newest moment of one kind, of those before ``until``."""
         if until is None:

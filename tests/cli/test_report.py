@@ -22,8 +22,11 @@ from fundarb.app import App
 from fundarb.cli.report_view import render
 from fundarb.cli.session import Session
 from fundarb.clock import VirtualClock
+from fundarb.core.lots import LotMethod
+from fundarb.core.pnl import Coverage
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import PnlReport, ReportQuery
+from fundarb.engine.report_tax import TaxReport
 from tests.cli.conftest import Shell, golden
 from tests.engine.month import collect, reporter, snapshot
 from tests.engine.world import World, make_world
@@ -101,6 +104,11 @@ def test_each_grouping(say: Say, by: str) -> None:
     golden(f"report-pnl-{by}-80.txt", say("pnl", "--by", by))
 
 
+def test_a_wide_screen_shows_gross_and_both_bases(say: Say) -> None:
+    """On 180 columns: gross beside net, and the yields on notional beside those on capital."""
+    golden("report-pnl-180.txt", say("pnl", width=180))
+
+
 def test_a_plot_is_drawn_with_dots(say: Say) -> None:
     """The curve stands above its figures and fits the screen."""
     golden("report-equity-plot-80.txt", say("equity", "--plot"))
@@ -138,6 +146,15 @@ def test_times_may_name_their_zone(say: Say) -> None:
     assert say("funding", "--since", "2026-01-08T10:00+02:00") == utc
     here = datetime(2026, 1, 8, 8, tzinfo=UTC).astimezone().replace(tzinfo=None).isoformat()
     assert say("funding", "--since", f"{here} local") == utc
+
+
+def test_a_time_of_two_zones_is_refused() -> None:
+    """``local`` after an offset or a Z contradicts it: exit 2, naming what was written."""
+    shell = Shell(VirtualClock(datetime(2026, 1, 8, tzinfo=UTC)))
+    for text in ("2026-01-07T00:00+02:00 local", "2026-01-07T00:00Z local"):
+        refused = shell("report", "funding", "--since", text, FUNDARB_HOME="/nowhere")
+        assert refused.exit_code == 2
+        assert f"'{text}' names two zones" in " ".join(refused.stderr.split())
 
 
 # ---------------------------------------------------------------------------------------------------- HTML
@@ -180,6 +197,53 @@ def test_a_page_says_what_a_person_is_warned_of(say: Say, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Reporter, "pnl", warned)
     assert '<p class="note">BTC: closed by &lt;hand&gt;</p>' in say("pnl", "--format", "html")
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one sale it is not known what it brought."""
+    told = Reporter.tax
+
+    def forgetful(self: Reporter, query: ReportQuery, method: LotMethod = LotMethod.FIFO) -> TaxReport:
+        found = told(self, query, method)
+        number = next(number for number, row in enumerate(found.rows) if row.kind == "sale")
+        row = replace(found.rows[number], proceeds=None, gain=None)
+        rows = (*found.rows[:number], row, *found.rows[number + 1 :])
+        return replace(found, rows=rows, unknown=1, coverage=Coverage.PARTIAL)
+
+    monkeypatch.setattr(Reporter, "tax", forgetful)
+
+
+@pytest.mark.usefixtures("unknown")
+def test_a_tax_report_with_an_unknown_gain_in_each_form(say: Say) -> None:
+    """A sale of unknown proceeds is a dash, an empty cell, a null; the curve goes on without it, and how many
+    there are is said.
+    """
+    table, drawn = say("tax"), say("tax", "--plot")
+    assert "1 disposal of unknown proceeds: in no sum" in table
+    assert drawn.endswith(table)
+    assert drawn.splitlines()[0].split()[0] == "23.62"
+    assert re.search(r"sale +BTC .* – ", table)
+    (sold, _) = (line for line in say("tax", "--format", "csv").splitlines() if ",sale," in line)
+    assert sold.split(",")[5] == sold.split(",")[7] == ""
+    page = json.loads(say("tax", "--format", "html").split('id="data">')[1].split("</script>")[0])
+    (sale, _) = (row for row in page["rows"] if row[1] == "sale")
+    assert (sale[5], sale[7]) == (None, None)
+    assert ["disposals of unknown proceeds, in no sum", "1"] in page["figures"]
+    values = page["charts"][0]["series"][0]["values"]
+    assert (len(values), values[-1]) == (len(page["rows"]), "23.621616")
+    assert None not in values
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium, which .ci/run installs")
+@pytest.mark.usefixtures("unknown")
+def test_an_unknown_gain_in_a_browser(say: Say, tmp_path: Path) -> None:
+    """The page with a null among its figures is drawn and filled as any other."""
+    target = tmp_path / "report.html"
+    say("tax", "--format", "html", "-o", str(target))
+    found = browsed(target, tmp_path / "profile")
+    assert 'data-ready="47"' in found
+    assert found.count("<canvas") == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -187,6 +187,30 @@ def test_fee_in_a_third_coin_is_disposed_of_at_cost() -> None:
     assert holdings[MNT] == Holding(D(8), D(4))
 
 
+@pytest.mark.parametrize(
+    ("leg", "side", "coin"),
+    [(Leg.SPOT, Side.BUY, "MNT"), (Leg.PERP, Side.SELL, "MNT"), (Leg.SPOT, Side.SELL, "BTC")],
+)
+def test_what_a_fee_coin_gained_is_the_accounts(leg: Leg, side: Side, coin: str) -> None:
+    """What coins of the pool gained until they paid a fee is the account's result, not the position's; the
+    position bears the fee at its worth.
+    """
+    pool = HoldingKey(POOL, coin)
+    holdings: Holdings = {pool: Holding(D(10), D(5)), SPOT: Holding(D(1), D(50000))}
+    made = execution(leg, side, "0.01", "50000", fee=D("0.001"), fee_coin=coin)
+    journal = book(holdings, leg, made, fee_price=D(50000))
+    owners = {
+        entry.account: (entry.position_id, entry.leg, entry.value)
+        for entry in journal.entries
+        if entry.coin == coin and entry.account in {Account.FEES, Account.REALISED}
+    }
+    assert owners == {
+        Account.FEES: (journal.position_id, leg, D(50)),
+        Account.REALISED: (None, None, D("-49.9995")),
+    }
+    assert journal.position_id is not None
+
+
 def test_fee_in_a_third_coin_without_a_price_is_valued_at_cost() -> None:
     """Without a price the expense is what the coins had cost, and nothing is gained."""
     holdings: Holdings = {MNT: Holding(D(10), D(5))}

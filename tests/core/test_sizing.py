@@ -482,6 +482,15 @@ def test_clip_targets_go_evenly_either_way(start: int, target: int, clip: int) -
     assert not steps or max(map(abs, steps)) - min(map(abs, steps)) <= 1
 
 
+@given(start=st.decimals("0", "500", places=2), clip=st.integers(1, 100))
+def test_clip_targets_of_an_odd_size_are_whole_steps(start: Decimal, clip: int) -> None:
+    """The venue has changed its steps: each clip is a whole number of them, and less than one is left."""
+    targets = clip_targets(COIN, start, target=D(0), clip=D(clip))
+    steps = [before - after for before, after in pairwise((start, *targets))]
+    assert all(0 < step <= clip and not step % COIN.perp.qty_step for step in steps)
+    assert 0 <= (targets[-1] if targets else start) < COIN.perp.qty_step
+
+
 @given(of=frames(), max_clip=st.decimals("0.01", "5000", places=2))
 def test_a_clip_is_never_worth_more_than_its_limit(of: Frame, max_clip: Decimal) -> None:
     """Rounding and the base fee included, on either leg."""

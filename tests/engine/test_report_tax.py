@@ -12,7 +12,7 @@ import pytest
 
 from fundarb.core.ledger import Account
 from fundarb.core.lots import LotMethod
-from fundarb.core.market import Category
+from fundarb.core.market import Category, Level
 from fundarb.core.orders import Side
 from fundarb.core.pnl import Coverage
 from fundarb.engine.collect import Collector
@@ -188,6 +188,60 @@ def test_interest_in_coins_counts_once(world: World) -> None:
     assert disposed.proceeds == -(paid.gain or D(0)) == D(50)
     assert found.gains["average"] == before - disposed.cost
     assert found.coverage is Coverage.COMPLETE
+
+
+def test_coins_from_elsewhere_have_no_date(world: World) -> None:
+    """Coins brought from elsewhere: when their owner got them is not known, so no date is shown, and what
+    they are said to cost is named. What was bought has its date.
+    """
+    world.venue.world.transfer("BTC", D("0.2"))
+    world.clock.sleep(HOUR)
+    opened(world)
+    world.venue.world.transfer("BTC", D("0.1"))
+    world.clock.sleep(HOUR)
+    collect(world)
+    found = reporter(world).tax(EVERYTHING)
+    first, *bought, last = found.held
+    assert (first.acquired, last.acquired, last.quantity) == (None, None, D("0.1"))
+    assert all(lot.acquired is not None for lot in bought)
+    assert bought
+    assert "no date" in found.method
+
+
+def test_coins_carried_away_are_still_held(world: World) -> None:
+    """A transfer out sells nothing: no gain, and the lot is held outside with its own date and cost."""
+    opened(world)
+    world.venue.world.transfer("BTC", D("0.1"))
+    collect(world)
+    world.venue.world.transfer("BTC", D("-0.05"))
+    world.clock.sleep(HOUR)
+    collect(world)
+    found = reporter(world).tax(EVERYTHING)
+    gone = [row for row in found.rows if row.kind == "transfer"]
+    away = [lot for lot in found.held if lot.outside]
+    assert [(lot.acquired, lot.quantity, lot.cost) for lot in away] == [
+        (row.acquired, row.quantity, row.cost) for row in gone
+    ]
+    assert sum(lot.quantity for lot in away) == D("0.05")
+    assert {row.gain for row in gone} == {D(0)}
+    assert (found.unknown, found.coverage) == (0, Coverage.COMPLETE)
+
+
+def test_a_loss_as_large_as_its_fee_is_a_result(world: World) -> None:
+    """A contract that loses 2.50 and pays 2.50 for it has two rows, and the export is the books."""
+    world.venue.world.fees(Category.LINEAR, taker=D("0.0005"))
+    for bid, side in ((D(49975), Side.SELL), (D("49999.9"), Side.BUY)):
+        bids, asks = (Level(bid, D(10)),), (Level(bid + D("0.1"), D(10)),)
+        world.venue.world.book(Category.LINEAR, "BTCUSDT", bids=bids, asks=asks)
+        world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=side, quantity=D("0.1"))
+        world.clock.sleep(HOUR)
+    collect(world)
+    found = reporter(world).tax(EVERYTHING)
+    assert [row.gain for row in found.rows if row.kind == "perp" and row.gain] == [D("-2.5")]
+    assert [row.expense for row in found.rows if row.kind == "fee"][-1] == D("2.5")
+    sums = world.writer.store.ledger.read.sums()
+    booked = -sum((item.value for item in sums if item.account is not Account.EXTERNAL), D(0))
+    assert set(found.gains.values()) == {booked}
 
 
 def test_a_strangers_contract_is_a_result(world: World) -> None:

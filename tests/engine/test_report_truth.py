@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from fundarb.core.market import Category
-from fundarb.core.orders import Side
+from fundarb.core.orders import Leg, Side
 from fundarb.core.pnl import Coverage
 from fundarb.engine import equity_points
 from fundarb.engine.audit_money import _identity
@@ -20,7 +21,8 @@ from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import ACCOUNT_ROW, By, ReportQuery
 from fundarb.engine.report_time import TOO_SHORT
-from tests.engine.world import World
+from tests.engine.month import market
+from tests.engine.world import World, make_world
 
 D = Decimal
 HOUR = timedelta(hours=1)
@@ -41,10 +43,15 @@ def point(world: World) -> EquityPoint:
 
 
 def lived(world: World, days: int) -> None:
-    """Days pass, with the books kept."""
+    """Days pass, with the books kept and a point of the curve at each midnight, as a daemon keeps them."""
     for _ in range(days):
-        world.clock.sleep(DAY)
-        world.writer.collector.collect()
+        later = world.clock.now() + DAY
+        midnight = later.replace(hour=0, minute=0, second=0, microsecond=0)
+        for until in (midnight, later):
+            world.clock.sleep(until - world.clock.now())
+            world.writer.collector.collect()
+            if until == midnight:
+                point(world)
 
 
 def test_a_partial_close_does_not_change_what_was_tied_up(world: World) -> None:
@@ -68,11 +75,6 @@ def test_a_partial_close_does_not_change_what_was_tied_up(world: World) -> None:
     assert D(5_400) < row.notional < D(5_600)
 
 
-def _but_prices(said: tuple[str, ...]) -> tuple[str, ...]:
-    """Warnings, without the one that a day has no point of the curve."""
-    return tuple(text for text in said if "were not measured" not in text)
-
-
 @pytest.mark.parametrize("choice", [Choice.REHEDGE, Choice.ADOPT, Choice.IGNORE])
 @pytest.mark.parametrize("by", [By.POSITION, By.DAY])
 def test_a_leg_closed_by_hand_is_not_complete_until_it_is_answered(
@@ -90,13 +92,13 @@ def test_a_leg_closed_by_hand_is_not_complete_until_it_is_answered(
     report = reporter(world).pnl(query)
     ours = [row for row in report.rows if row.base == "BTC"]
     assert {row.coverage for row in (*ours, report.total)} == {Coverage.PARTIAL}
-    (said,) = _but_prices(report.warnings)
+    (said,) = report.warnings
     assert "perp_size:BTCUSDT" in said
     world.writer.decider.decide("perp_size:BTCUSDT", choice)
     after = reporter(world).pnl(query)
     settled = choice is not Choice.IGNORE
     assert (after.total.coverage is Coverage.COMPLETE) == settled
-    assert (_but_prices(after.warnings) == ()) == settled
+    assert (after.warnings == ()) == settled
 
 
 def test_an_order_in_doubt_leaves_its_position_incomplete(world: World) -> None:
@@ -123,14 +125,14 @@ def test_less_than_a_day_is_not_annualised(world: World) -> None:
 
 @pytest.mark.parametrize("by", list(By))
 def test_a_span_in_the_future_is_empty(world: World, by: By) -> None:
-    """Nothing happened in it: no result, nothing explained, the equity at its beginning that at its end."""
+    """Nothing happened in it: no result; and there are no two moments whose equity could be compared."""
     world.writer.trader.open("BTC", D(10_000))
     lived(world, 1)
     report = reporter(world).pnl(ReportQuery(by=by, since=world.clock.now() + DAY))
     assert [row.net for row in report.rows if row.net] == []
     tie_out = report.tie_out
-    assert (report.total.net, tie_out.explained, tie_out.unexplained) == (D(0), D(0), D(0))
-    assert tie_out.equity_start == tie_out.equity_end
+    assert (report.total.net, report.total.coverage, report.warnings) == (D(0), Coverage.COMPLETE, ())
+    assert (tie_out.equity_start, tie_out.explained, tie_out.unexplained) == (None, None, None)
 
 
 def test_a_leg_sold_by_hand_is_in_the_rows(world: World) -> None:
@@ -209,3 +211,37 @@ def test_what_waits_in_the_log_is_pending(world: World) -> None:
     tie_out = reporter(world).pnl(EVERYTHING).tie_out
     assert (tie_out.pending, tie_out.unexplained) == (D(0), D(0))
     assert tie_out.explained == loose.gap
+
+
+def test_what_the_fee_coin_gained_is_the_accounts_result(tmp_path: Path) -> None:
+    """Fees paid in MNT that came at 0.8 and are worth 1.2 when they are spent: the position bears them at 1.2
+    and realises what its own legs did; the gain of 0.4 a coin is in the account's row. The sum ties out.
+    """
+    world = make_world(tmp_path / "mnt.sqlite3", feed=market())
+    world.writer.store.ledger.set_price("MNT", D("0.8"))
+    world.venue.world.transfer("MNT", D(500))
+    world.writer.collector.collect()
+    world.feed.prices["MNTUSDT"] = D("1.2")
+    point(world)
+    for category in (Category.SPOT, Category.LINEAR):
+        world.venue.world.fees(category, mnt=True)
+    world.writer.trader.open("BTC", D(4_000))
+    world.clock.sleep(HOUR)
+    world.writer.trader.close("BTC")
+    world.writer.collector.collect()
+    report = reporter(world).pnl(EVERYTHING)
+    (row, account) = sorted(report.rows, key=lambda item: item.key == ACCOUNT_ROW)
+    fills = reporter(world).trades(EVERYTHING)
+    spent = sum((fill.fee for fill in fills), D(0))
+    assert {fill.fee_coin for fill in fills} == {"MNT"}
+    assert spent > 3
+    assert row.fees is not None
+    assert abs(row.fees - spent * D("1.2")) < D("1e-6")
+    gained = {Leg.SPOT: D(0), Leg.PERP: D(0)}
+    for fill in fills:
+        gained[fill.leg] -= fill.side.sign * fill.value
+    assert abs(row.realised - sum(gained.values())) < D("0.01")
+    assert row.realised == sum((fill.realised for fill in fills), D(0))
+    assert abs(account.realised - spent * D("0.4")) < D("1e-6")
+    assert report.tie_out.unexplained == 0
+    world.close()

@@ -90,14 +90,6 @@ def test_clearing_is_an_event_only_if_something_held(store: Store) -> None:
     assert kinds(store) == ["block_set", "block_cleared", "block_set"]
 
 
-def test_a_coin_is_blocked_by_its_own_and_by_global_blocks(store: Store) -> None:
-    """Another coin's block is nobody else's business."""
-    store.blocks.set(block(scope="BTC"))
-    store.blocks.set(block(scope="ETH"))
-    store.blocks.set(block(BlockKind.STALE_DATA, GLOBAL_SCOPE))
-    assert {item.scope for item in store.blocks.for_base("BTC", START)} == {"BTC", GLOBAL_SCOPE}
-
-
 @pytest.mark.parametrize(
     ("blocks", "control"),
     [
