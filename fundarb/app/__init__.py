@@ -66,6 +66,10 @@ class App:
         """The clock of the venue: a sandbox on virtual time is its own, all else goes by the machine's."""
         return venues.venue_clock(self.settings, self._machine)
 
+    def end_of_time(self) -> datetime | None:
+        """Where the venue's time ends: a sandbox that replays a recording ends with it; None: it goes on."""
+        return venues.end_of_time(self.clock)
+
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side."""
@@ -141,17 +145,17 @@ class App:
         return reading.reporter(self.settings, clock, away=self.away)
 
     def known_clock(self) -> Clock:
-        """The venue's clock; where a sandbox has gone away with its time, one that stands at the last instant
-        of our books, and ``away`` says why.
+        """The venue's clock; where a sandbox has gone away with its time, or does not tell it, one that
+        stands at the last instant of our books, and ``away`` says why.
         """
         from fundarb.app import reading
 
         try:
-            return self.clock
+            self.clock.now()
         except Unavailable as error:
             self.away = str(error)
             self.clock = reading.last_instant(self.settings, self._machine)
-            return self.clock
+        return self.clock
 
     # ------------------------------------------------------------------------------------------- trading
 

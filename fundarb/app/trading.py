@@ -14,23 +14,33 @@ from decimal import Decimal
 from fundarb.app.writer import Writer, leftovers, planning, writing
 from fundarb.clock import Clock
 from fundarb.config import Settings
+from fundarb.core import risk
 from fundarb.core.reasons import Reason, Refused
+from fundarb.core.records import BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine import documents, unfinished
 from fundarb.engine.answers import Answer
 from fundarb.engine.commands import Arguments, plan_close, recovered, refused, traded
+from fundarb.engine.control import call_off_opens
+from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.handover import Handover, Way
 from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.place import place_of
+
+_HALTED = f"block_{BlockKind.HALT}"
 
 
 def open_planned(settings: Settings, clock: Clock, *, base: str, notional: Decimal, add: bool) -> Answer:
     """What an open would do; sends and writes nothing."""
     with planning(settings, clock) as trader:
         plan = trader.plan_open(base, notional, add=add)
-    if isinstance(plan, Refused):
-        return refused(plan)
+    halted = HaltFile(settings.home).seen(())
+    reasons = plan.reasons if isinstance(plan, Refused) else ()
+    if halted and not any(reason.code == _HALTED for reason in reasons):
+        reasons = (*reasons, *risk.blocks(halted, base, now=clock.now()))
+    if reasons or isinstance(plan, Refused):
+        return refused(Refused(reasons, plan.warnings))
     return Answer(data=documents.plan(plan), warnings=plan.warnings)
 
 
@@ -76,10 +86,11 @@ def executed(
             raise KeyboardInterrupt
         if name == "open" and writer.found is not None and writer.found.unread is not None:
             raise writer.found.unread
+        before = (*call_off_opens(writer.store, name, arguments=arguments), *recovered(writer.found))
         answer = _closed_already(writer, name, arguments=arguments) or writer.executor.execute(
             name, arguments
         )
-        return replace(answer, warnings=(*recovered(writer.found), *answer.warnings))
+        return replace(answer, warnings=(*before, *answer.warnings))
 
 
 def _closed_already(writer: Writer, name: str, *, arguments: Arguments) -> Answer | None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fundarb.app.one_job import runner
 from fundarb.app.reading import NOTHING_YET, looking, require_same_place, untraded
 from fundarb.app.recovery import recovered
 from fundarb.app.truth import hang_up, venue_truth
@@ -20,13 +22,13 @@ from fundarb.clock import Clock
 from fundarb.config import JobSpec, Settings, load_jobs, secrets_of
 from fundarb.config.secrets import stored_forms
 from fundarb.config.templates import template
-from fundarb.core.events import JobFinished, RecordedEvent, kinds
+from fundarb.core.events import RecordedEvent, kinds
 from fundarb.engine.account_view import AccountView
 from fundarb.engine.answers import Answer
 from fundarb.engine.audit import Audit, examine
 from fundarb.engine.audit_book import BookRules
 from fundarb.engine.commands import Arguments
-from fundarb.engine.control import Control
+from fundarb.engine.control import Control, call_off_opens
 from fundarb.engine.desk import ONE_READ
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, holder_of
@@ -38,7 +40,7 @@ from fundarb.engine.scan import Scanner
 from fundarb.engine.shelf import FundingShelf
 from fundarb.engine.status import JobStatus, Status, job_statuses, status
 from fundarb.engine.timetable import Timetable, published
-from fundarb.errors import ConfigError, FundarbError, Locked, Problem, StateUnavailable, Unavailable
+from fundarb.errors import ConfigError, FundarbError, Locked, StateUnavailable, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.lock import WriterLock
 from fundarb.store.place import place_of
@@ -111,7 +113,7 @@ def office_of(
         executor=writer.executor,
         reconcile=writer.reconciler.run,
         halt_file=halt_file,
-        more={"jobs_run": _runner(writer.store, jobs, specs=specs)},
+        more={"jobs_run": runner(writer.store, jobs, specs=specs)},
     )
     return Office(
         desk=writer.desk,
@@ -123,33 +125,6 @@ def office_of(
         halt_file=halt_file,
         notifier=notifier or Silent(),
     )
-
-
-def _runner(store: Store, jobs: Jobs, *, specs: tuple[JobSpec, ...]) -> Callable[[Arguments], Answer]:
-    """The command ``jobs run NAME``: one run now, recorded like any other."""
-
-    def run(arguments: Arguments) -> Answer:
-        name = str(arguments.get("name", ""))
-        spec = next((item for item in specs if item.name == name), None)
-        if spec is None:
-            raise unknown_job(name, specs)
-        number = store.jobs.started(spec.name, store.clock.now())
-        try:
-            report = jobs.run(spec.run, spec.args)
-        except FundarbError as error:
-            store.jobs.finished(number, "failed", message=f"{error.kind}: {error}", at=store.clock.now())
-            raise
-        store.jobs.finished(number, report.result, message=report.message, at=store.clock.now())
-        store.events.record(JobFinished(job=spec.name, result=report.result, message=report.message))
-        return Answer(data={"name": spec.name, "result": report.result, "message": report.message})
-
-    return run
-
-
-def unknown_job(name: str, specs: tuple[JobSpec, ...]) -> ConfigError:
-    """There is no such job; which there are."""
-    known = ", ".join(spec.name for spec in specs)
-    return ConfigError(Problem("jobs", f"there is no job {name!r}", f"one of {known}"))
 
 
 # -------------------------------------------------------------------------------- for the drivers
@@ -237,7 +212,9 @@ def command(
         try:
             if name == "jobs_run" and writer.found is not None and writer.found.unread is not None:
                 raise writer.found.unread
-            return office_of(settings, writer).commands.execute(name, arguments)
+            before = call_off_opens(writer.store, name, arguments=arguments)
+            answer = office_of(settings, writer).commands.execute(name, arguments)
+            return replace(answer, warnings=(*before, *answer.warnings))
         finally:
             hang_up(writer.exchange)
 
@@ -338,7 +315,9 @@ def book_rules(settings: Settings) -> BookRules:
 def run_status(app: App, upcoming: Upcoming) -> Status:
     """How the bot is; ``upcoming`` tells when the jobs are due. Without a database it is off and healthy."""
     with looking(app.settings, app.any_clock()) as store:
-        return status(store, _jobs(app, store, upcoming=upcoming), machine=app.machine.now())
+        jobs = _jobs(app, store, upcoming=upcoming)
+        halt_file = HaltFile(app.settings.home)
+        return status(store, jobs, machine=app.machine.now(), halt_file=halt_file)
 
 
 def list_jobs(app: App, upcoming: Upcoming) -> tuple[JobStatus, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -111,3 +112,10 @@ def venue_clock(settings: Settings, clock: Clock) -> Clock:
         return SandboxClock(settings.venue_url, machine=clock)
     except ConfigError:
         return clock
+
+
+def end_of_time(clock: Clock) -> datetime | None:
+    """Where a venue's time ends: a sandbox that replays a recording ends with it; None: it goes on."""
+    from fundarb.exchange.sandbox_clock import SandboxClock
+
+    return clock.until() if isinstance(clock, SandboxClock) else None

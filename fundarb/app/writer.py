@@ -44,11 +44,12 @@ from fundarb.engine.hedge import Hedger
 from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.legs import Legs
 from fundarb.engine.market import MarketView
+from fundarb.engine.meanwhile import Meanwhile
 from fundarb.engine.ports import Exchange, Ids
 from fundarb.engine.preflight import Preflight
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import let_in, look_out, shut_out
+from fundarb.engine.shut_out import let_in, look_out, met, shut_out
 from fundarb.engine.trade import Trader
 from fundarb.errors import (
     ConfigError,
@@ -248,6 +249,7 @@ def _traders(desk: Desk, collector: Collector) -> _Traders:
     resolver = Resolver(desk, collector)
     fees = FeeBook(desk.exchange, desk.clock)
     hedger = Hedger(desk, resolver=resolver, fees=fees)
+    resolver.meanwhile = Meanwhile(desk, collector=collector, hedger=hedger).look
     preflight = Preflight(desk, fees)
     trader = Trader(
         desk,
@@ -304,6 +306,7 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
         decider=decider,
         positions=lambda: tuple(item.position_id for item in desk.store.positions.active()),
         elsewhere=partial(opened_elsewhere, desk),
+        met=partial(met, desk),
     )
     return Writer(
         store=desk.store,

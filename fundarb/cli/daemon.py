@@ -180,7 +180,7 @@ def _world(session: Session, wish: Wish, *, stack: ExitStack) -> Settings:
 
 def _live_through(session: Session, settings: Settings, *, wish: Wish, signals: Signals) -> dict[str, Any]:
     from fundarb.app import build, unattended
-    from fundarb.daemon.simulate import MergedClock, Simulation
+    from fundarb.daemon.simulate import MergedClock, Simulation, within
 
     machine = session.clock
     program = build(settings, clock=machine)
@@ -190,6 +190,7 @@ def _live_through(session: Session, settings: Settings, *, wish: Wish, signals: 
         )
     clock = MergedClock(program.clock)
     begin = clock.now()
+    within(program.end_of_time(), start=begin, duration=wish.duration)
     with (
         closing(program),
         unattended.office(settings, clock, seed=wish.seed) as office,

@@ -81,7 +81,7 @@ def _render(session: Session, month: Month) -> None:
 
     out = session.out
     out.print(f"Open after {month.days} days", style="bold")
-    positions.render(session, month.positions)
+    positions.render(session, month.positions, now=month.equity.rows[-1].time)
     out.print("\nProfit and loss by position (USDT)", style="bold")
     report_view.pnl(session, month.pnl)
     out.print("\nFunding by symbol", style="bold")

@@ -85,7 +85,8 @@ def span(duration: timedelta) -> str:
         count, rest = divmod(duration, size)
         if count and not rest:
             return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{Decimal(duration // timedelta(milliseconds=1)) / 1000:f} seconds"
+    seconds = Decimal(duration // timedelta(milliseconds=1)) / 1000
+    return f"{seconds:f} second{'' if seconds == 1 else 's'}"
 
 
 def days(duration: timedelta | None) -> str:

@@ -1,4 +1,5 @@
-"""SIGTERM to a command is Ctrl-C: the same answer, the same exit code, whoever ends it.
+"""SIGTERM to a command is Ctrl-C: the same answer, the same exit code, whoever ends it; and once there is an
+answer, it stays.
 
 Owns nothing but the handler. A trade and a daemon put handlers of their own on top, which finish the step
 under way; what is left is a command that has not yet begun one, or only reads. Light on purpose: ``--help``
@@ -24,3 +25,12 @@ def terminated_is_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def answered() -> None:
+    """The answer is given and the process about to end: a signal that comes now changes nothing of it. The
+    interpreter takes its own handlers down long before itself, but leaves what is ignored alone.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

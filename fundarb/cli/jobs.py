@@ -101,10 +101,11 @@ def run(
 
     def act(program: App) -> Outcome[Any]:
         from fundarb.app import unattended
+        from fundarb.app.one_job import unknown_job
 
         specs = unattended.known_jobs(program)
         if all(spec.name != name for spec in specs):
-            raise unattended.unknown_job(name, specs)
+            raise unknown_job(name, specs)
         return outcome_of(
             unattended.command(
                 program,

@@ -21,7 +21,7 @@ from fundarb.cli import failure
 from fundarb.cli.common import JsonFlag, session_of
 from fundarb.cli.document import Envelope, Failure
 from fundarb.cli.exits import Exit
-from fundarb.cli.interrupts import terminated_is_interrupted
+from fundarb.cli.interrupts import answered, terminated_is_interrupted
 from fundarb.cli.registry import COMMANDS, Entry
 from fundarb.cli.session import Options, Session
 from fundarb.cli.terminal import silence_stdout
@@ -39,16 +39,16 @@ class LazyGroup(TyperGroup):
         self._entries = {entry.name: entry for entry in COMMANDS}
         self.commands = cast("Any", dict.fromkeys(self._entries))
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the interface gives it
         """All names in the order of the registry."""
         return list(self._entries)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the interface gives it
         """The command itself, imported now; None for an unknown name."""
         entry = self._entries.get(cmd_name)
         return None if entry is None else load(entry)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the interface gives it
         """The list of commands in the help, from the registry alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(entry.name, entry.summary) for entry in COMMANDS])
@@ -145,26 +145,39 @@ def _root(
 
 
 def main(args: Sequence[str] | None = None, *, session: Session | None = None) -> int:
-    """Run one command line and return the exit code; everything that can go wrong ends here."""
+    """Run one command line and return the exit code; everything that can go wrong ends here. Without
+    ``args`` it is the command line of this process, which ends with it.
+    """
     given = list(sys.argv[1:] if args is None else args)
     session = session or Session()
     # Known before parsing, so that a command line that cannot be parsed is answered in JSON too.
     session.options.json = session.options.json or "--json" in given[: [*given, "--"].index("--")]
     try:
-        with terminated_is_interrupted():
-            code = typer.main.get_command(cli).main(
-                given, prog_name="fundarb", standalone_mode=False, obj=session
-            )
-            sys.stdout.flush()
-    except BrokenPipeError:
-        silence_stdout()
-        return Exit.DONE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost frame
-        return _failed(session, error)
+        try:
+            code = _called(given, session)
+        except BrokenPipeError:
+            silence_stdout()
+            return Exit.DONE
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost frame
+            return _failed(session, error)
+        finally:
+            session.close()
+        unsaid = code == Exit.INTERRUPTED and not session.answered
+        return _failed(session, KeyboardInterrupt()) if unsaid else code
+    except KeyboardInterrupt:  # another one, while the first was being answered
+        return Exit.INTERRUPTED
     finally:
-        session.close()
-    if code == Exit.INTERRUPTED and not session.answered:
-        return _failed(session, KeyboardInterrupt())
+        if args is None:
+            answered()
+
+
+def _called(given: Sequence[str], session: Session) -> int:
+    """The command line, parsed and run; its exit code."""
+    with terminated_is_interrupted():
+        code = typer.main.get_command(cli).main(
+            given, prog_name="fundarb", standalone_mode=False, obj=session
+        )
+        sys.stdout.flush()
     return int(code or Exit.DONE)
 
 

@@ -41,6 +41,8 @@ def instant(text: str) -> datetime:
             f"{text!r} is not a time; write it like 2026-11-22, 2026-11-22T15:00 or 2026-11-22T15:00:00Z"
         )
         raise typer.BadParameter(message) from error
+    if found.tzinfo and words != text:
+        raise typer.BadParameter(f"{text!r} names two zones; leave out `local`, or the other one")
     # without a zone astimezone() takes the machine's own
     return found.astimezone(UTC) if found.tzinfo or words != text else found.replace(tzinfo=UTC)
 

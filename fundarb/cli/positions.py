@@ -43,7 +43,7 @@ def positions(ctx: typer.Context, _json: JsonFlag = False) -> int:
     return run_command(ctx, "positions", action=act, render=show)
 
 
-def render(session: Session, found: tuple[PositionView, ...], *, now: datetime | None = None) -> None:
+def render(session: Session, found: tuple[PositionView, ...], *, now: datetime) -> None:
     """One line a position, more figures where there is room; the sum below. ``now`` is the venue's time."""
     from fundarb.cli.money_view import amount
     from fundarb.cli.tables import fitted
@@ -74,7 +74,7 @@ def _funding(row: PositionView) -> Cell:
     return Text.assemble(cell(row.funding_received), f" +{row.funding_pending} due")
 
 
-def _columns(now: datetime | None) -> tuple[Column[PositionView], ...]:
+def _columns(now: datetime) -> tuple[Column[PositionView], ...]:
     """In the order of reading; what goes first on a narrow screen has the largest ``spare``."""
     from fundarb.cli import figures as fig
     from fundarb.cli.money_view import amount, cell, plain_quantity
@@ -83,7 +83,7 @@ def _columns(now: datetime | None) -> tuple[Column[PositionView], ...]:
 
     def settles(row: PositionView) -> str:
         coming = row.next_funding_time
-        return fig.countdown(None if now is None or coming is None else coming - now)
+        return fig.countdown(None if coming is None else coming - now)
 
     def liquidation(row: PositionView) -> str:
         away = row.liquidation_distance

@@ -66,13 +66,12 @@ def footer(result: ScanResult) -> tuple[str, ...]:
     counts = result.counts
     shown = sum(not item.reasons for item in result.opportunities)
     more = f" ({shown} shown)" if shown < counts.eligible else ""
-    naive = any(item.forecast is not None and item.forecast.kind == "naive" for item in result.opportunities)
+    items = result.opportunities or tuple(near.opportunity for near in result.nearest)
     found = f"{counts.eligible} eligible{more} of {counts.paired} pairs and {counts.listed} contracts"
     lines = [f"{found}; {result.requests} requests"]
-    if naive:
+    if any(item.forecast is not None and item.forecast.kind == "naive" for item in items):
         lines.append("Expected rate: half of the running one where no history is kept.")
-    near = () if result.opportunities else (near.opportunity for near in result.nearest)
-    if any(item.needs_book for item in (*result.opportunities, *near)):
+    if any(item.needs_book for item in items):
         lines.append("≤ ≥ order books not read: at best prices, whose size is below the notional.")
     return tuple(lines)
 

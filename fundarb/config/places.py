@@ -17,6 +17,7 @@ from fundarb.config.schema import FIXED_HOSTS, SANDBOX_URL, FileSettings, VenueN
 from fundarb.errors import Problem
 
 APP = "fundarb"
+_BEFORE_HOST = re.compile(r"([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 def home_folder(given: str | None, cwd: Path) -> Path:
@@ -49,7 +50,8 @@ def venue_address(settings: FileSettings, given: str | None, *, where: str) -> t
     parts = split_url(given)
     problem = _address_problem(parts)
     if problem:
-        return SANDBOX_URL, [Problem(where, f"{given!r} {problem}", f"use an address like {SANDBOX_URL}")]
+        shown = bare_address(given)
+        return SANDBOX_URL, [Problem(where, f"{shown!r} {problem}", f"use an address like {SANDBOX_URL}")]
     return f"{parts.scheme}://{parts.netloc}", []
 
 
@@ -124,9 +126,17 @@ def password_of(url: str) -> str | None:
     return parts.password or words.get("password")
 
 
+def bare_address(text: str) -> str:
+    """A refused address as a message may show it, malformed or not: without what stands before its host or in
+    its query.
+    """
+    host, mark, _ = _BEFORE_HOST.sub(r"\1***@", text).partition("?")
+    return f"{host}{mark}***" if mark else host
+
+
 def masked_url(url: str) -> str:
     """A URL without its password."""
     password = password_of(url)
     if not password:
-        return url
+        return url if split_url(url).scheme else bare_address(url)
     return re.sub(rf"(:|[?&]password=){re.escape(password)}(?=@|&|$)", r"\1***", url)

@@ -33,7 +33,7 @@ class Signals:
         if self.first:
             whom()
 
-    def take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the interface gives it
         """A signal arrived."""
         if self.first:
             os._exit(_INTERRUPTED)

@@ -16,12 +16,14 @@ from typing import Any
 
 from fundarb.clock import Clock
 from fundarb.config import JobSpec, Trigger
+from fundarb.config.kinds import spoken
+from fundarb.core.instants import iso
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.queue import COMMANDS, Item, JobQueue, Priority, priority_of
 from fundarb.daemon.triggers import FundingSchedule, next_time, trigger_of
 from fundarb.daemon.worker import RECOVERY
 from fundarb.engine.office import Office
-from fundarb.errors import FundarbError, Unavailable
+from fundarb.errors import ConfigError, FundarbError, Problem, Unavailable
 from fundarb.store.lock import WriterLock
 
 _FUNDING = frozenset({Trigger.BEFORE_FUNDING, Trigger.AFTER_FUNDING})
@@ -30,6 +32,20 @@ _IDLE_WHEN_FLAT = frozenset({"watch", "close_when_due"})
 _HEARTBEAT = timedelta(seconds=1)
 _LOOK_OUTSIDE = timedelta(milliseconds=200)
 _RECOVERIES = 12
+
+
+def within(until: datetime | None, *, start: datetime, duration: timedelta) -> None:
+    """``ConfigError`` if the stretch to be lived through ends behind ``until``, where the venue's recording
+    ends: what comes after it, nobody knows. None: its time does not end.
+    """
+    if until is None or start + duration <= until:
+        return
+    left = until - start
+    longest = f"--simulate {spoken(left)} at most from there" if left else "nothing is left from there"
+    problem = f"{spoken(duration)} from {iso(start)} ends behind the recording, which ends at {iso(until)}"
+    raise ConfigError(
+        Problem("--simulate", problem, f"{longest}; or begin at {iso(until - duration)} at the latest")
+    )
 
 
 class MergedClock:

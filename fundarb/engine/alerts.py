@@ -19,9 +19,11 @@ from fundarb.store.database import Store
 
 NAKED: Final = ("unhedged", "hedge_without_market", "correction_refused")
 """Incidents of a position that end when its legs are together again."""
+IN_DOUBT: Final = "uncertain_order"
+"""Orders of a position are in doubt: one incident, however many they are, until it comes to rest."""
 _REMIND: Final = timedelta(days=1)
 _REMIND_SOON: Final = timedelta(hours=1)
-_PRESSING: Final = frozenset({*NAKED, "uncertain_order", "ban", "key"})
+_PRESSING: Final = frozenset({*NAKED, IN_DOUBT, "ban", "key"})
 """Told again every hour while they last: something is naked, or could not be hedged if it were."""
 _LEVELS: Final = frozenset({"margin", "adl_rank", "borrowed", "usdt_depegged"})
 """A figure that stands at a limit crosses it many times: told once an hour at most, whatever it does."""

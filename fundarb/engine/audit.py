@@ -62,6 +62,9 @@ def examine(
                 checks.append(_checked(number, name, found=list(look(facts)), facts=facts))
             except NotJudged as why:
                 not_judged[number] = f"{name}: {why}"
+        coarse = money.lots_unknown(facts)
+        if coarse:
+            not_judged["6 lot"] = coarse
     return Audit(checks=tuple(checks), not_judged=dict(sorted(not_judged.items(), key=_by_number)))
 
 

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from fundarb.core import sizing
 from fundarb.core.ledger import Account, Journal
-from fundarb.core.market import Category
+from fundarb.core.market import Category, Pair
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Execution, Leg, parse_link_id
 from fundarb.core.records import IntentRecord, PositionRecord
@@ -22,8 +23,12 @@ from fundarb.core.releases import RELEASE_PREFIX
 from fundarb.engine.booking import quantities
 from fundarb.store.database import Store
 
-_DUST = Decimal(10)
-"""Quote value below which an imbalance counts as one lot: no venue lets less than about this be traded."""
+UNKNOWN_LOT: Final = Decimal(10)
+"""Quote value that counts as one lot where the pair's steps are not known."""
+_MOVED: Final = Decimal("1.05")
+"""A lot is judged by the mids of its moment and looked at here by the price of the last fill: they may be so
+far apart, and a lot that is a least value changes with the price.
+"""
 _DUST_PREFIX = "dust:"
 _FIRST, _LAST = 0, 1000
 """Places among orders of one moment (which are numbered from 1 to 999) of what no order of ours did; a fill
@@ -46,14 +51,23 @@ class BookRules:
     per_posting: Decimal = Decimal("1e-8")
     lease: timedelta = timedelta(seconds=2)
 
-    def neutral(self, position: PositionRecord) -> bool:
-        """Whether a position is within the drift limit or one lot."""
+    def neutral(self, position: PositionRecord, pair: Pair | None) -> bool:
+        """Whether a position is within the drift limit or one lot of its pair (``one_lot``)."""
         short = position.contracts * position.multiplier
         delta = abs(position.spot_owned - short)
         if delta <= self.drift_limit * max(position.spot_owned, short):
             return True
         known = position.decision_spot_mid or position.decision_perp_mid / position.multiplier
-        return bool(known) and delta * known <= _DUST
+        return bool(known) and delta <= one_lot(pair, known)
+
+
+def one_lot(pair: Pair | None, price: Decimal) -> Decimal:
+    """Coins that even the finer leg of a pair cannot correct at a coin's ``price`` in quote; of a pair that
+    is not known (None), what is worth ``UNKNOWN_LOT``.
+    """
+    if pair is None:
+        return UNKNOWN_LOT / price
+    return _MOVED * sizing.lot(pair, spot_price=price, perp_price=price * pair.multiplier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +156,8 @@ class Walk:
     contracts: Decimal
 
 
-def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules) -> Walk:
-    """Replay a position's moves, which come in order."""
+def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules, pair: Pair | None) -> Walk:
+    """Replay a position's moves, which come in order; ``pair`` says what one lot is."""
     owned = short = naked = price = ZERO
     naked_at = since = None
     stretches, taken = [], ""
@@ -155,8 +169,7 @@ def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules) -
         if delta * price > naked:
             naked, naked_at = delta * price, move.at
         size = max(owned, short * position.multiplier)
-        open_side = delta > rules.drift_limit * size and delta * price > _DUST
-        if open_side:
+        if delta > rules.drift_limit * size and price and delta > one_lot(pair, price):
             since = since or move.at
         elif since is not None:
             stretches.append(Stretch(since, move.at))

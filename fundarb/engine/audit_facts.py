@@ -14,10 +14,12 @@ from functools import cached_property
 from typing import Any
 
 from fundarb.core.account import PositionReport, Wallet
+from fundarb.core.market import Pair
 from fundarb.core.orders import Execution, OrderReport, Purpose
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
-from fundarb.engine.audit_book import OUTCOMES, BookRules, Move, Stretch, doubts, moves
+from fundarb.engine.audit_book import OUTCOMES, BookRules, Move, Stretch, Walk, doubts, moves, walk
+from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.naked import REACHING, names
 from fundarb.store.database import Store
 
@@ -99,6 +101,22 @@ class Facts:
         """What moved each position's book, oldest first."""
         return {
             item.position_id: moves(self.store, item, executions=self.executions[item.position_id])
+            for item in self.positions
+        }
+
+    @cached_property
+    def pairs(self) -> Mapping[str, Pair | None]:
+        """The steps of each position's instruments as its writer kept them; None where none did."""
+        kept = KeptPairs(self.store)
+        return {item.position_id: kept.of(item) for item in self.positions}
+
+    @cached_property
+    def walks(self) -> Mapping[str, Walk]:
+        """Each position's book, replayed."""
+        return {
+            item.position_id: walk(
+                item, self.books[item.position_id], rules=self.rules, pair=self.pairs[item.position_id]
+            )
             for item in self.positions
         }
 

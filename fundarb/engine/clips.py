@@ -42,13 +42,15 @@ _MOMENT = timedelta(seconds=1)
 class Progress:
     """How far a walk through the clips came; ``reasons`` say why it stopped early, empty when it did not.
 
-    ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``naked_since``
+    ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``too_small`` says
+    which legs of the last clip of an exit were no order that the venue takes. ``naked_since``
     (monotonic) is when the first leg of the clip under way had traded, or a doubt about it ended: from then
     on a shortfall is known.
     """
 
     reasons: list[Reason] = field(default_factory=list)
     notes: list[Reason] = field(default_factory=list)
+    too_small: list[Reason] = field(default_factory=list)
     uncertain: bool = False
     naked_since: timedelta | None = None
 
@@ -175,6 +177,9 @@ class ClipDesk:
             progress.uncertain = True
             message = f"{found.intent.link_id} may or may not exist: {found.intent.message or 'no answer'}"
             progress.reasons.append(Reason("uncertain_order", message))
+            if self.desk.stop.requested:
+                text = "stopped on request; the next start finds out what became of the order"
+                progress.reasons.append(Reason(INTERRUPTED, text))
         return found
 
     def correct(

@@ -14,6 +14,7 @@ from fundarb.core.money import ONE, dec, parse_ratio, plain
 from fundarb.core.reasons import Reason, Refused
 from fundarb.engine import documents
 from fundarb.engine.answers import Answer
+from fundarb.engine.clips import INTERRUPTED
 from fundarb.engine.compare import Choice, Mismatch
 from fundarb.engine.decide import Decider, outcome
 from fundarb.engine.outcome import Reached, TradeResult
@@ -21,6 +22,7 @@ from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.trade import Trader
 from fundarb.errors import (
     ConfigError,
+    FundarbError,
     Locked,
     OtherAccount,
     OutcomeUncertain,
@@ -51,7 +53,7 @@ def traded(result: TradeResult) -> Answer:
         return Answer(data=data, warnings=result.warnings)
     codes = {reason.code for reason in result.reasons}
     kind = _KINDS[result.reached]
-    if kind != "outcome_uncertain" and "interrupted" in codes:
+    if kind != "outcome_uncertain" and INTERRUPTED in codes:
         kind = "interrupted"
     elif kind == "refused" and "market_unavailable" in codes:
         kind = "unavailable"
@@ -108,15 +110,17 @@ class Executor:
         decider: Decider,
         positions: Callable[[], tuple[str, ...]],
         elsewhere: Callable[[ReconcileResult], tuple[Reason, ...]],
+        met: Callable[[FundarbError], object],
     ) -> None:
         """``positions`` gives the ids of all open positions, for ``close --all``; ``elsewhere`` what a person
-        should know about positions that are not in our books.
+        should know about positions that are not in our books; ``met`` is told of every failure.
         """
         self._trader = trader
         self._reconciler = reconciler
         self._decider = decider
         self._positions = positions
         self._elsewhere = elsewhere
+        self._met = met
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "open": self._open,
             "close": self._close,
@@ -136,7 +140,7 @@ class Executor:
         except OtherAccount:
             raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain, Locked) as error:
-            return Answer.of_error(error)
+            return self._failed(error)
 
     def _open(self, arguments: Arguments) -> Answer:
         notional = dec(str(arguments["notional"]))
@@ -163,7 +167,7 @@ class Executor:
         results: list[Answer] = []
         for name in names:
             results.append(self._guarded(name, emergency=emergency))
-            if results[-1].kind == "interrupted":
+            if any(reason.code == INTERRUPTED for reason in results[-1].reasons):
                 break
         worst = max(results, key=lambda item: item.exit_code, default=Answer())
         wrong = [item for item in results if item.failed]
@@ -176,11 +180,18 @@ class Executor:
 
     def _guarded(self, name: str, *, emergency: bool) -> Answer:
         try:
+            if self._trader.is_over(name):  # while another one's order was waited for
+                return traded(self._trader.ended(name))
             return self._close_one(name, ONE, emergency=emergency)
         except OtherAccount:
             raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain) as error:
-            return Answer.of_error(error)
+            return self._failed(error)
+
+    def _failed(self, error: FundarbError) -> Answer:
+        """What a failure means; one that shuts us out is told here, whether or not a watch comes."""
+        self._met(error)
+        return Answer.of_error(error)
 
     def _reconcile(self, arguments: Arguments) -> Answer:
         repair = True if arguments.get("repair", False) else None

@@ -7,6 +7,7 @@ Pausing and halting are blocks and nothing else: no opens; hedging, reducing and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -75,14 +76,38 @@ def end_leftovers(store: Store, now: datetime) -> int:
         ended += 1
     for record in store.commands.waiting():
         if record.name not in CONTROLS and now - record.created_at > _LIFETIME:
-            _expire(store, record)
+            _expire(store, record, why="nobody took it in time")
             ended += 1
     return ended
 
 
-def _expire(store: Store, record: CommandRecord) -> None:
+def call_off_opens(store: Store, name: str, *, arguments: Arguments) -> tuple[Reason, ...]:
+    """Before a command is executed by its author: an emergency calls off the opens of what it closes that
+    still wait for a writer, and says so. (A daemon takes rows in turn: with it none that waits is older.)
+    """
+    if name != "flatten" and not (name == "close" and arguments.get("emergency", False)):
+        return ()
+    coin, called_off = _coin_of(store, str(arguments.get("name", ""))), []
+    for record in store.commands.waiting():
+        base = str(json.loads(record.arguments).get("base", "")).upper()
+        if record.name == "open" and coin in {"", base}:
+            _expire(store, record, why="an emergency came in between")
+            text = f"command {record.id} (open {base}) still waited for a writer: it is not executed any more"
+            called_off.append(Reason("called_off", text))
+    return tuple(called_off)
+
+
+def _coin_of(store: Store, name: str) -> str:
+    """The coin of a position's id or of its own name; empty: every coin."""
+    if not name.startswith("p-"):
+        return name.upper()
+    held = (item.base for item in store.positions.active() if item.position_id == name)
+    return next(held, name)
+
+
+def _expire(store: Store, record: CommandRecord, *, why: str) -> None:
     """An order to trade that nobody took in time is never executed, and says so."""
-    answer = Answer.of_error(Unavailable("nobody took it in time; it was not executed: give it again"))
+    answer = Answer.of_error(Unavailable(f"{why}; it was not executed: give it again"))
     with store.transaction():
         store.commands.expire(record.id, exit_code=answer.exit_code, result=answer.text())
         store.events.record(

@@ -59,6 +59,7 @@ class Corrector:
         self._orders = OrderDesk(desk)
         self._fees = fees
         self._blind: set[str] = set()
+        self._less: set[str] = set()
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
@@ -121,6 +122,10 @@ class Corrector:
             return None
         return placed
 
+    def found_less(self, position: PositionRecord) -> bool:
+        """Whether the venue held less than the last correction of a position was to reduce."""
+        return position.position_id in self._less
+
     def cure(self, placed: Placed) -> Cure | None:
         """What may help an order that the venue refused, None for one that it took; steps and minimums that
         are not its own any more are read again at once.
@@ -140,6 +145,7 @@ class Corrector:
         again for contracts or coins that somebody else has taken. Where it cannot be read, the venue is the
         judge.
         """
+        self._less.discard(position.position_id)
         if order.adds:
             return order
         exchange, step = self._desk.exchange, pair.spot.qty_step
@@ -155,6 +161,8 @@ class Corrector:
         except Unavailable:
             return order
         quantity = min(order.quantity, there)
+        if quantity < order.quantity:
+            self._less.add(position.position_id)
         return replace(order, quantity=quantity) if quantity > ZERO else None
 
     def band(self, position: PositionRecord) -> Decimal:

@@ -26,6 +26,11 @@ MISSES = 3
 ONE_READ = 3
 """The last look at an order in doubt may take so many times the patience of a hedge: it is to be a proof."""
 
+LAST_LOOKS = timedelta(seconds=3)
+"""So long an order in doubt is still looked for when the process is to end, and until its lease is over: what
+follows (the other leg is reduced, the last words are written) must have room within twenty seconds.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeRules:
@@ -72,9 +77,22 @@ class Writer(Protocol):
 
 @dataclass(slots=True)
 class StopRequest:
-    """Somebody wants the process to end: no further clip is begun, the one under way is finished."""
+    """Somebody wants the process to end: no further clip is begun, the one under way is finished, and an
+    order whose fate stays unknown is left to the next start.
+    """
 
     requested: bool = False
+    _seen: timedelta | None = None
+
+    def seen(self, now: timedelta) -> timedelta | None:
+        """When (monotonic) the work first saw the request, which a signal makes without asking for the time;
+        None while there is none.
+        """
+        if not self.requested:
+            self._seen = None
+        elif self._seen is None:
+            self._seen = now
+        return self._seen
 
 
 def _nothing() -> None:

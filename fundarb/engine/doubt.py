@@ -3,25 +3,33 @@ other leg is reduced to what the venue really holds.
 
 Before the lease of the order has ended nothing new is sent for the coin. After it only reductions are, sized
 from the venue's position and wallet and never from what we believe; and never on the leg whose own order is
-in doubt. The doubt itself stays until evidence ends it.
+in doubt. The doubt itself stays until evidence ends it; the way it is taken then is down: what was given back
+because of a doubt is not bought again, or a venue that is slow would be traded to and fro for ever.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from typing import Final
 
 from fundarb.core import sizing
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Purpose
 from fundarb.core.position import Book
-from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.records import Goal, IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
+from fundarb.engine.compare import Choice
 from fundarb.engine.corrections import Corrector
 from fundarb.engine.desk import ONE_READ, Desk
 from fundarb.engine.lifecycle import settle
+from fundarb.engine.orders import Placed
+from fundarb.engine.repair import Repairer
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.unwinds import count_unwind
 from fundarb.errors import Unavailable
+
+_GROWING: Final = frozenset({Goal.OPEN, Goal.ADD})
 
 
 class Doubts:
@@ -32,6 +40,7 @@ class Doubts:
         self._desk = desk
         self._corrector = corrector
         self._resolver = resolver
+        self._repairer = Repairer(desk)
 
     def resolved(self, intent: IntentRecord) -> IntentRecord:
         """What became of an order, within ``t_recover`` and one read. Still UNCERTAIN: the alert is raised
@@ -66,20 +75,28 @@ class Doubts:
         return tuple(intent for intent in rows if not intent.state.terminal)
 
     def _reduce(self, position_id: str) -> None:
-        """Ever wider caps until nothing is naked, or nothing helps."""
-        desk, corrector = self._desk, self._corrector
-        position = desk.store.positions.get(position_id)
-        for cap in (*desk.rules.unwind_caps, corrector.band(position)):
-            position = desk.store.positions.get(position_id)
-            sight = corrector.look(position)
-            doubts = self._open(position)
-            order = sizing.trim(sight.frame, self._really(position, doubts))
-            if order is None or order.leg in {intent.leg for intent in doubts}:
-                return
-            placed = corrector.send(position, order, sight=sight, purpose=Purpose.UNWIND, cap=cap)
-            settle(desk, position_id)
+        """Ever wider caps until nothing is naked, or nothing helps; what was sent is an unwind."""
+        desk, sent = self._desk, False
+        for cap in (*desk.rules.unwind_caps, self._corrector.band(desk.store.positions.get(position_id))):
+            placed = self._reduce_once(desk.store.positions.get(position_id), cap=cap)
+            sent = sent or placed is not None
             if placed is None or placed.uncertain:
-                return
+                break
+        if sent:
+            position = desk.store.positions.get(position_id)
+            count_unwind(desk, position, reason="an order of the other leg is in doubt")
+
+    def _reduce_once(self, position: PositionRecord, *, cap: Decimal) -> Placed | None:
+        """One reduction at a price cap, the way down written first; None if none is needed or would help."""
+        sight, doubts = self._corrector.look(position), self._open(position)
+        order = sizing.trim(sight.frame, self._really(position, doubts))
+        if order is None or order.leg in {intent.leg for intent in doubts}:
+            return None
+        if position.goal in _GROWING:
+            position = self._repairer.aim(position.position_id, Choice.UNWIND, contracts=position.contracts)
+        placed = self._corrector.send(position, order, sight=sight, purpose=Purpose.UNWIND, cap=cap)
+        settle(self._desk, position.position_id)
+        return placed
 
     def _really(self, position: PositionRecord, doubts: tuple[IntentRecord, ...]) -> Book:
         """Our book with what the venue shows of the orders in doubt: what moved in the account and nothing

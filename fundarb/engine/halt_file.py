@@ -6,6 +6,7 @@ it does not resume.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
@@ -34,27 +35,37 @@ class HaltFile:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.touch(mode=0o600, exist_ok=True)
 
+    def seen(self, active: tuple[Block, ...]) -> tuple[Block, ...]:
+        """The blocks that hold, with the one that the file stands for until a writer has written it down."""
+        if any(block.scope == GLOBAL_SCOPE and block.kind is BlockKind.HALT for block in active):
+            return active
+        try:
+            made = self.path.stat().st_mtime_ns // 1_000_000_000
+        except OSError:
+            return active
+        since = datetime.fromtimestamp(made, UTC)
+        return (*active, _halt(self._reason(), since))
+
+    def _reason(self) -> str:
+        return f"asked for by the file {self.path}: remove it, then resume"
+
     def obey(self, store: Store) -> bool:
         """Turn the file into the halt block; True if it is there. Without the file nothing changes."""
         if not self.present():
             return False
         held = store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT)
         if held is None or not held.needs_person:
-            set_halt(store, f"asked for by the file {self.path}: remove it, then resume")
+            set_halt(store, self._reason())
         return True
 
 
 def set_halt(store: Store, reason: str) -> None:
     """No opens until a person has looked and resumed."""
-    store.blocks.set(
-        Block(
-            scope=GLOBAL_SCOPE,
-            kind=BlockKind.HALT,
-            reason=reason,
-            since=store.clock.now(),
-            needs_person=True,
-        )
-    )
+    store.blocks.set(_halt(reason, store.clock.now()))
+
+
+def _halt(reason: str, since: datetime) -> Block:
+    return Block(scope=GLOBAL_SCOPE, kind=BlockKind.HALT, reason=reason, since=since, needs_person=True)
 
 
 def set_pause(store: Store, reason: str) -> None:

@@ -15,27 +15,27 @@ from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.core import sizing
-from fundarb.core.events import PositionUnwound
 from fundarb.core.market import Book as OrderBook
 from fundarb.core.market import Pair
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Purpose
 from fundarb.core.position import Book
-from fundarb.core.records import Block, BlockKind, Goal, IntentRecord, PositionRecord
+from fundarb.core.records import Goal, IntentRecord, PositionRecord
 from fundarb.core.refusals import Cure, judged
-from fundarb.core.risk import UNWINDS_REMEMBERED, cool_down, freezes
 from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
-from fundarb.engine.alerts import count_recent, halt
+from fundarb.engine.alerts import halt
 from fundarb.engine.corrections import Corrector, OutOfSight, Sight
 from fundarb.engine.desk import Desk
 from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.unwinds import count_unwind
 from fundarb.errors import Unavailable
 
 _HOUR = timedelta(hours=1)
+_NOT_MENDED = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
 _NO_TIME = timedelta()
 _FIRST_PAUSE = timedelta(milliseconds=100)
 """After a refusal for the moment; doubled each time."""
@@ -76,6 +76,7 @@ class Hedger:
         self._desk = desk
         self._corrector = Corrector(desk, fees)
         self._doubts = Doubts(desk, corrector=self._corrector, resolver=resolver)
+        self._resolver = resolver
         self._failed: dict[str, _Failed] = {}
         self._trying = ""
         """The position of which one order is to show whether the venue can be reached again."""
@@ -114,10 +115,12 @@ class Hedger:
             position, unwound = self._bring_together(
                 position, grow=grow, deadline=deadline, take_back=take_back
             )
+            position, more = self._catch_up(position, grow=grow)
+            unwound = unwound or more
         except OutOfSight:
             position, blind = desk.store.positions.get(position_id), True
         if unwound:
-            self._cool_down(position)
+            count_unwind(desk, position, reason="a leg could not be hedged in time")
         self._remember(position, away=blind or self._unheard(position, first))
         if position.state is PositionState.EXPOSED:
             self._call_for_help(position)
@@ -140,6 +143,21 @@ class Hedger:
             if take_back and unwound:
                 position = self._take_back(position)
         return position, unwound
+
+    def _catch_up(self, position: PositionRecord, *, grow: bool) -> tuple[PositionRecord, bool]:
+        """Where the venue holds less than our book, somebody else has traded: what its rows tell of it is
+        booked before a person is called, and the book as it is then brought together.
+        """
+        if position.state is not PositionState.EXPOSED or not self._corrector.found_less(position):
+            return position, False
+        before = Book(position.spot_owned, position.contracts)
+        self._resolver.catch_up()
+        position = settle(self._desk, position.position_id)
+        if before == Book(position.spot_owned, position.contracts) or not self._out(position):
+            return position, False
+        grow = grow and position.goal in {Goal.OPEN, Goal.ADD}
+        deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
+        return self._bring_together(position, grow=grow, deadline=deadline, take_back=False)
 
     def _rests(self, position: PositionRecord) -> bool:
         """Whether a repair would come to nothing as several did a short time ago: the same orders would only
@@ -167,16 +185,19 @@ class Hedger:
         return bool(sent) and not any(map(_heard, sent))
 
     def _remember(self, position: PositionRecord, *, away: bool) -> None:
-        """Count repairs that the venue refused; from the fourth on each waits twice as long as before. One
-        that did not reach it counts for nothing: the next is due as soon as it answers.
+        """Count repairs that the venue refused, or of which nobody knows what became of them; from the fourth
+        on each waits twice as long as before. One that did not reach it counts for nothing: the next is due
+        as soon as it answers.
         """
-        if position.state is not PositionState.EXPOSED:
+        if position.state not in _NOT_MENDED:
             self._failed.pop(position.position_id, None)
             return
-        before = self._failed.get(position.position_id)
+        before, now = self._failed.get(position.position_id), self._desk.clock.monotonic()
+        if before is not None and now - before.again > _HOUR:  # the doubt of then ended well
+            before = None
         times = 0 if away else 1 if before is None else before.times + 1
         rest = _NO_TIME if times <= _FREE else _RESTS[min(times - _FREE, len(_RESTS)) - 1]
-        again = self._desk.clock.monotonic() + (_LONGEST_REST if away else rest)
+        again = now + (_LONGEST_REST if away else rest)
         if away and before is not None and self._trying == position.position_id:
             again = before.again
         self._failed[position.position_id] = _Failed(times, again, away)
@@ -300,36 +321,6 @@ class Hedger:
             if position.state is not PositionState.EXPOSED or step.cure is Cure.NONE:
                 break
         return position
-
-    def _cool_down(self, position: PositionRecord) -> None:
-        """Forbid new entries in this coin for a while; the while doubles with each unwind that is
-        remembered, and too many within an hour freeze the coin.
-        """
-        store, rules, now = self._desk.store, self._desk.rules, self._desk.clock.now()
-        with store.transaction():
-            lately = 1 + count_recent(store, "position_unwound", base=position.base, within=_HOUR)
-            all_told = 1 + count_recent(
-                store, "position_unwound", base=position.base, within=UNWINDS_REMEMBERED
-            )
-            store.events.record(
-                PositionUnwound(
-                    position_id=position.position_id,
-                    base=position.base,
-                    reason="a leg could not be hedged in time",
-                    unwinds_in_hour=lately,
-                )
-            )
-            frozen = freezes(lately, rules.limits)
-            store.blocks.set(
-                Block(
-                    scope=position.base,
-                    kind=BlockKind.FREEZE if frozen else BlockKind.COOL_DOWN,
-                    reason=f"{lately} unwinds within an hour, {all_told} within a day",
-                    since=now,
-                    until=None if frozen else now + cool_down(all_told, rules.limits),
-                    needs_person=frozen,
-                )
-            )
 
     def _call_for_help(self, position: PositionRecord) -> None:
         """Every rung failed: no opens at all until a person has looked; hedging goes on."""

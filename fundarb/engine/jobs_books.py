@@ -52,7 +52,7 @@ class CollectFunding:
         """Through the desk's collector."""
         self._parts = parts
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Collect once; ``Unavailable`` if the venue does not show everything."""
         wallet = self._parts.account.wallet()
         result = self._parts.collector.collect()
@@ -140,7 +140,7 @@ class Snapshot:
         """Through the desk's venue."""
         self._parts = parts
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Measure and keep. What another job of this moment has just read is not read again, unless a balance
         moved: then everything is booked first and read anew, so that a point and the books are of one moment.
         """
@@ -164,7 +164,7 @@ class Digest:
         """From the desk's store alone."""
         self._parts = parts
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Sum up the last full day (UTC)."""
         store = self._parts.desk.store
         now = store.clock.now()
@@ -192,7 +192,7 @@ class Backup:
         """Into the folder of the parts."""
         self._parts = parts
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Copy; ``Unavailable`` if that fails: a full backup disk is no reason to stop trading."""
         store, folder = self._parts.desk.store, self._parts.backups
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ class History:
         """Onto the shelf of the parts."""
         self._parts = parts
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Read what was settled since the last time."""
         quotes = self._parts.desk.market.refresh().perp.values()
         ranked = sorted(quotes, key=lambda quote: (-quote.open_interest_notional, quote.symbol))

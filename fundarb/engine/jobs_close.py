@@ -60,7 +60,7 @@ class CloseWhenDue:
             horizon=parts.rules.horizon, min_hold=parts.rules.min_hold, confirm=parts.rules.exit_confirm
         )
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Judge every hedged position once; ``Unavailable`` if the market cannot be read."""
         desk = self._parts.desk
         held = [item for item in desk.store.positions.active() if item.state is PositionState.HEDGED]
@@ -71,21 +71,27 @@ class CloseWhenDue:
         self._parts.shelf.refresh({symbol: rate for symbol, rate in running.items() if rate is not None})
         done: list[str] = []
         missed: list[str] = []
+        result = "ok"
         for position in held:
             period = running[position.perp_symbol]
-            if desk.stop.requested or period is None:
+            now = desk.store.positions.get(
+                position.position_id
+            )  # another one's order may have been waited for
+            if desk.stop.requested or period is None or now.state is not PositionState.HEDGED:
                 continue
             decision = self._decide(position, period)
             save_memory(desk.store, position.position_id, memory=decision.memory)
             try:
                 if decision.leave and not self._waits(position, decision, period=period):
-                    done.append(self._close(position, decision))
+                    closed, text = self._close(position, decision)
+                    done.append(text)
+                    result = result if closed else "incomplete"
             except Unavailable as error:  # one market that cannot be read keeps no other from being left
                 missed.append(f"{position.base}: {error}")
         if missed:
             raise Unavailable("; ".join([*done, *missed]))
         if done:
-            return JobReport(message="; ".join(done), notable=True)
+            return JobReport(result=result, message="; ".join(done), notable=True)
         return JobReport(result="nothing", message=f"{len(held)} positions are kept")
 
     def _decide(self, position: PositionRecord, running: FundingRate) -> ExitDecision:
@@ -119,8 +125,8 @@ class CloseWhenDue:
             return True
         return now - datetime.fromisoformat(since) < self._rules.confirm * period.interval
 
-    def _close(self, position: PositionRecord, decision: ExitDecision) -> str:
-        """Carry a decision out; what the position is now."""
+    def _close(self, position: PositionRecord, decision: ExitDecision) -> tuple[bool, str]:
+        """Carry a decision out; whether it is, and what the position is now."""
         desk = self._parts.desk
         reason = decision.reason.message
         desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=reason))
@@ -129,7 +135,7 @@ class CloseWhenDue:
         if not missing:
             save_memory(desk.store, position.position_id, memory=ExitMemory())
             desk.store.meta.delete(_WAITING + position.position_id)
-        return left(desk.store, position, missing=missing, code=NOT_CLOSED, done="closed")
+        return not missing, left(desk.store, position, missing=missing, code=NOT_CLOSED, done="closed")
 
 
 def _running(snapshot: MarketSnapshot, position: PositionRecord) -> FundingRate | None:

@@ -79,7 +79,7 @@ class ScanAndOpen:
         self._snapshot = Snapshot(parts)
         self._switching = Switching(parts)
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Scan and open; ``Unavailable`` if the market cannot be read. ``incomplete``: orders were sent and
         nothing is held of them.
         """

@@ -25,6 +25,7 @@ from fundarb.engine.alerts import alert_once, alert_over, was_told
 from fundarb.engine.jobs import IDLE, JobParts, JobReport, lift
 from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
+from fundarb.engine.reconcile import REASON
 from fundarb.engine.safety import AT_ONCE
 from fundarb.engine.shut_out import is_shut_out, let_in, look_out, shut_out
 from fundarb.engine.stillness import Stillness
@@ -57,7 +58,7 @@ class Watch:
         self._walked = False
         """Whether what is naked was worked on in this run."""
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002
+    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """One look; ``Unavailable`` if account or market cannot be read, and then nothing may be opened."""
         desk, account = self._parts.desk, self._parts.account
         look_out(desk.store, desk.exchange)
@@ -113,7 +114,21 @@ class Watch:
         lift(self._parts.desk.store, BlockKind.STALE_DATA)
         if self._done:
             return JobReport(result="acted", message="; ".join(self._done), notable=True)
-        return JobReport(message="all is in order")
+        return self._frozen() or JobReport(message="all is in order")
+
+    def _frozen(self) -> JobReport | None:
+        """What stands still among what is held: a difference that waits for its answer above all. It was told
+        when it came; None: nothing does.
+        """
+        store = self._parts.desk.store
+        held = {position.base for position in store.positions.active()}
+        active = store.blocks.active(self._parts.desk.clock.now())
+        frozen = [block for block in active if block.kind is BlockKind.FREEZE and block.scope in held]
+        if not frozen:
+            return None
+        differs = any(block.reason.startswith(REASON) for block in frozen)
+        text = "; ".join(f"{block.scope} is frozen: {block.reason}" for block in frozen)
+        return JobReport(result="mismatch" if differs else "frozen", message=text)
 
     @contextmanager
     def _check(self, what: str) -> Iterator[None]:

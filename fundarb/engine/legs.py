@@ -24,10 +24,12 @@ from fundarb.core.states import IntentState
 from fundarb.crash import Point, reached
 from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
 from fundarb.engine.desk import Desk
+from fundarb.engine.exit_goals import arrived, below_step, next_goal, targets, what_is_left
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure
 from fundarb.engine.orders import Placed
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import unread
 from fundarb.errors import Unavailable
 
 __all__ = ["Legs", "Progress"]
@@ -129,8 +131,7 @@ class Legs:
         for _ in range(1 + self._desk.rules.top_ups):
             if not self._enter_clip(position_id, target, progress=progress):
                 absent += 1
-                if absent == _ABSENT_TRIES:
-                    progress.reasons.append(Reason("order_absent", "the venue twice never had the order"))
+                if _given_up(absent, progress):
                     return
                 continue
             if self._reached(position_id, target) or not self._clips.goes_on(position_id, progress):
@@ -158,7 +159,7 @@ class Legs:
         try:
             scene = self._entry_scene(position)
         except Unavailable as error:
-            progress.reasons.append(Reason("market_unavailable", str(error)))
+            progress.reasons.append(unread(self._desk, error))
             return True
         progress.reasons += self._against_entry(scene)
         if progress.reasons or self._clips.interrupted(progress):
@@ -230,30 +231,38 @@ class Legs:
         self, position_id: str, keep: Decimal, *, clip: Decimal, cap: Decimal, urgent: bool = False
     ) -> Progress:
         """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
-        cap (fraction); a step that filled in part is continued within bounds. ``urgent``: even on books that
-        stand still.
+        cap (fraction); a step that filled in part is continued within bounds, one whose order never existed
+        is tried again. ``urgent``: even on books that stand still.
         """
-        progress = Progress()
+        progress, absent = Progress(), 0
         position = self._desk.store.positions.get(position_id)
-        tries = len(self._targets(position, keep, clip=clip)) + self._desk.rules.top_ups
+        pair = self._desk.market.pair_of(position)
+        tries = len(targets(pair, position, keep=keep, clip=clip)) + self._desk.rules.top_ups
         for _ in range(tries):
             if self._clips.interrupted(progress):
                 break
             before = (position.contracts, position.spot_owned)
-            goal = self._targets(position, keep, clip=clip)[0]
-            scene = self._exit_scene(position, cap, urgent=urgent, progress=progress)
-            if scene is not None:
-                self._exit_clip(position, goal, scene=scene, progress=progress)
+            scene = self._exit_scene(position, keep, cap=cap, urgent=urgent, progress=progress)
+            if scene is not None and not self._exit_clip(
+                position,
+                next_goal(scene.frame, position, keep=keep, clip=clip),
+                scene=scene,
+                progress=progress,
+            ):
+                absent += 1
+                if _given_up(absent, progress):
+                    break
+                continue
             position = self._desk.store.positions.get(position_id)
             stuck = (position.contracts, position.spot_owned) == before
             if stuck and scene is not None and self._clips.cured(progress):
                 continue
-            if stuck or _arrived(position, keep) or not self._clips.goes_on(position_id, progress):
+            if stuck or arrived(position, keep) or not self._clips.goes_on(position_id, progress):
                 break
-        if _arrived(position, keep):
+        if arrived(position, keep):
             self._clips.interrupted(progress)
         elif not progress.stopped:
-            progress.reasons.append(_what_is_left(position, keep))
+            progress.reasons += [what_is_left(position, keep), *progress.too_small]
         return progress
 
     def notes(self, position: PositionRecord) -> tuple[Reason, ...]:
@@ -266,53 +275,55 @@ class Legs:
         """Book what the venue did to the account by itself, if it can be read now."""
         self._clips.resolver.catch_up()
 
-    def _targets(self, position: PositionRecord, keep: Decimal, *, clip: Decimal) -> tuple[Decimal, ...]:
-        """The cumulative contract targets from here to ``keep``; at least one."""
-        if position.contracts <= keep:
-            return (keep,)
-        pair = self._desk.market.pair_of(position)
-        return sizing.clip_targets(pair, position.contracts, target=keep, clip=clip)
-
     def _exit_scene(
-        self, position: PositionRecord, cap: Decimal, *, urgent: bool, progress: Progress
+        self, position: PositionRecord, keep: Decimal, *, cap: Decimal, urgent: bool, progress: Progress
     ) -> Scene | None:
         """The market as a clip of an exit finds it; None, with the reasons, if nothing may be sold by it."""
+        left = below_step(self._desk.market.pair_of(position), position, keep=keep)
+        if left is not None:
+            progress.reasons.append(left)
+            return None
         try:
             scene = self._clips.scene(position, cap)
             still = () if urgent else self._clips.still(scene)
         except Unavailable as error:
-            still, scene = (Reason("market_unavailable", str(error)),), None
+            still, scene = (unread(self._desk, error),), None
         progress.reasons += still
         return None if still else scene
 
     def _exit_clip(
         self, position: PositionRecord, keep: Decimal, *, scene: Scene, progress: Progress
-    ) -> None:
-        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up."""
+    ) -> bool:
+        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up. False if
+        its first order turned out never to have existed, so that it may be tried again.
+        """
         position_id = position.position_id
         try:
             sizes = self._sizes(position)
         except Unavailable as error:
-            progress.reasons.append(Reason("market_unavailable", str(error)))
-            return
+            progress.reasons.append(unread(self._desk, error))
+            return True
         progress.notes[:] = sizes.notes(position)
         first = self._stubborn.get(position_id) or scene.thin(opening=False)
         placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
             if placed.uncertain:
-                return
+                return True
+            if placed.intent.state is IntentState.ABSENT:
+                return False
             scene = self._clips.again(position, scene)
         if not nothing_to_send(placed) and (isinstance(placed, Refused) or not placed.filled):
             progress.reasons += why_not(placed)
             if self._nothing_there(placed):
                 self._clips.correct(position_id, progress, grow=False)
-            return
+            return True
         reached(Point.LEGS_BETWEEN)
         progress.naked_since = self._desk.clock.monotonic()
         position = self._desk.store.positions.get(position_id)
         rest = ZERO if keep == ZERO and self._dust(position, scene) else None
         second = self._reduce(position, rest, leg=first.other, scene=scene, sizes=sizes)
+        progress.too_small[:] = [*_too_small(placed), *_too_small(second)]
         if isinstance(second, Placed) and second.uncertain:
             second = self._clips.resolved(second, progress)
         self._nothing_there(second)
@@ -320,6 +331,7 @@ class Legs:
         self._stubborn.pop(position_id, None)
         if any(reason.code == TAKEN_BACK for reason in progress.reasons):
             self._stubborn[position_id] = first.other
+        return True
 
     def _dust(self, position: PositionRecord, scene: Scene) -> bool:
         """Whether the coins that are left are no order any more: then no contract stays to cover them."""
@@ -365,15 +377,14 @@ class Legs:
         return self._clips.send(position, wanted, scene=scene)
 
 
-def _arrived(position: PositionRecord, keep: Decimal) -> bool:
-    """Whether an exit is where it was to go: nothing left, or no more contracts than are kept."""
-    return position.state.final or (keep > ZERO and position.contracts <= keep)
+def _too_small(outcome: Placed | Refused) -> tuple[Reason, ...]:
+    """Why a leg of a clip was no order."""
+    return why_not(outcome) if nothing_to_send(outcome) else ()
 
 
-def _what_is_left(position: PositionRecord, keep: Decimal) -> Reason:
-    """An exit that ended short of its target says so."""
-    message = (
-        f"{plain(position.contracts)} {position.perp_symbol} and {plain(position.spot_owned)} "
-        f"{position.base} are still held; {plain(keep)} contracts were to stay"
-    )
-    return Reason("partly_closed", message)
+def _given_up(absent: int, progress: Progress) -> bool:
+    """Whether a clip's first order did not exist too often; the walk then says so."""
+    if absent < _ABSENT_TRIES:
+        return False
+    progress.reasons.append(Reason("order_absent", "the venue twice never had the order"))
+    return True

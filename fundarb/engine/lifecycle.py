@@ -19,7 +19,7 @@ from fundarb.core.postings import holding_key
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import POSITION, PositionState, PositionTrigger, advance
 from fundarb.crash import Point, reached
-from fundarb.engine.alerts import NAKED, alert_over
+from fundarb.engine.alerts import IN_DOUBT, NAKED, alert_over
 from fundarb.engine.desk import Desk
 from fundarb.engine.naked import tell_if_long
 from fundarb.errors import Unavailable
@@ -133,7 +133,7 @@ def settle(desk: Desk, position_id: str) -> PositionRecord:
 def _at_rest(desk: Desk, position: PositionRecord) -> PositionRecord:
     """The book has come to rest: what was naked for too long on the way is told, and is over."""
     tell_if_long(desk, position)
-    alert_over(desk.store, NAKED, subject=position.position_id)
+    alert_over(desk.store, (*NAKED, IN_DOUBT), subject=position.position_id)
     return position
 
 
@@ -168,12 +168,13 @@ def rest(desk: Desk, position_id: str) -> PositionRecord:
 
 
 def _notional_held(desk: Desk, position: PositionRecord) -> Decimal:
-    """Quote value of one leg of what is held, at the prices of its entry."""
-    target = position.target_contracts
-    if position.goal in {Goal.OPEN, Goal.ADD}:
-        complete = position.contracts >= target
-        return position.notional if complete else cash(position.notional * position.contracts / target)
+    """Quote value of one leg of what is held: at the decision price where all of it was decided on one, else
+    at the average of its entries.
+    """
+    held, target = position.contracts, position.target_contracts
+    if position.goal in {Goal.OPEN, Goal.ADD} and held == target:
+        return position.notional
+    if position.goal is Goal.OPEN:
+        return cash(position.notional * held / target)
     average = desk.store.ledger.read.holding(holding_key(position, Leg.PERP)).average
-    return (
-        position.notional if average is None else min(position.notional, cash(position.contracts * average))
-    )
+    return position.notional if average is None else min(position.notional, cash(held * average))

@@ -74,6 +74,11 @@ class MarketView:
         quote = self._snapshot.spot.get(symbol) if self._snapshot is not None else None
         return quote.mid if quote is not None else self._book_mid(Category.SPOT, symbol)
 
+    def coin(self, coin: str) -> tuple[Decimal, datetime] | None:
+        """What a coin was worth in USDT when quotes were read last, and when that was; None if never seen."""
+        quote = self._snapshot.spot.get(f"{coin}USDT") if self._snapshot is not None else None
+        return None if quote is None or self._snapshot is None else (quote.mid, self._snapshot.spot_as_of)
+
     def _book_mid(self, category: Category, symbol: str) -> Decimal | None:
         seen = self._books.get((category, symbol))
         return None if seen is None else seen[0].mid

@@ -17,6 +17,7 @@ from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
 from fundarb.engine.audit_book import OUTCOMES, BookRules, Stretch, doubts, too_long, trades, walk
 from fundarb.engine.desk import Desk, TradeRules
+from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.store.database import Store
 
 CODE: Final = "naked_long"
@@ -30,7 +31,8 @@ def tell_if_long(desk: Desk, position: PositionRecord) -> None:
     was told since it began.
     """
     store, rules = desk.store, _rules(desk.rules)
-    found = walk(position, trades(position, store.executions.of_position(position.position_id)), rules=rules)
+    moves = trades(position, store.executions.of_position(position.position_id))
+    found = walk(position, moves, rules=rules, pair=KeptPairs(store).of(position))
 
     def unknown() -> tuple[Stretch, ...]:
         rows = store.intents.of_position(position.position_id)

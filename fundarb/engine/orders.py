@@ -16,6 +16,7 @@ from decimal import Decimal
 from fundarb.core.events import OrderAnswered, UnknownAnswer
 from fundarb.core.money import ZERO, derived, plain
 from fundarb.core.orders import Execution, Leg, OrderReport, Outcome, WriteAnswer, link_id
+from fundarb.core.postings import third_coin
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import IntentRecord
 from fundarb.core.states import IntentState, IntentTrigger, PositionState, PositionTrigger
@@ -24,6 +25,7 @@ from fundarb.engine.alerts import halt
 from fundarb.engine.desk import Desk
 from fundarb.engine.guard import Draft, intent_refusals
 from fundarb.engine.late import book_own
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
 _BUSY = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
@@ -71,6 +73,8 @@ class OrderDesk:
             if finished is not None:
                 return Placed(finished)
         intent = self._record(intent, answer)
+        if answer.outcome is not Outcome.ACCEPTED:
+            met(self._desk, Unavailable(answer.message, code=answer.code))
         if intent.state is IntentState.WORKING:
             intent = self.follow(intent, self._desk.clock.monotonic() + self._desk.rules.t_hedge)
         elif answer.outcome is Outcome.EXISTS:
@@ -219,7 +223,8 @@ class OrderDesk:
         try:
             with self._desk.hurried(waited):
                 executions, report = self._read(intent)
-        except Unavailable:
+        except Unavailable as error:
+            met(self._desk, error)
             return None
         filled = traded(executions)
         over = filled == intent.quantity
@@ -246,8 +251,14 @@ class OrderDesk:
         return executions, report
 
     def book(self, intent: IntentRecord, executions: tuple[Execution, ...]) -> None:
-        """Book executions of one of our orders; those already known have no effect."""
+        """Book executions of one of our orders; those already known have no effect. What a third coin that
+        pays their fees is worth is known from the quotes of the decision.
+        """
         for execution in executions:
+            coin = third_coin(execution)
+            seen = None if coin is None else self._desk.market.coin(coin)
+            if coin is not None and seen is not None:
+                self._desk.store.ledger.set_price(coin, seen[0], at=seen[1])
             book_own(self._desk.store, execution, intent=intent)
 
     def finish(

@@ -37,12 +37,14 @@ from fundarb.engine.remembered import TOLD, Remembered
 from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.safety import Safe, Safety
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
 _RECENT = timedelta(days=1)
 _ENDED = timedelta(days=30)
 """How long a finished position is looked at: it must hold nothing."""
-_REASON = "reconcile: "
+REASON = "reconcile: "
+"""How the reason of each block begins that a difference set."""
 _TOLD_ELSEWHERE = frozenset({"unhedged", "uncertain_order"})
 """The hedger and the resolver tell of these themselves."""
 _RATES = 1
@@ -149,6 +151,7 @@ class Reconciler:
         """The venue did not show everything: nothing is decided from it. What our own books say is naked or
         in doubt is told all the same.
         """
+        met(self._desk, error)
         mismatches = tuple(self._own_differences())
         for item in mismatches:
             self._alert(item)
@@ -164,7 +167,7 @@ class Reconciler:
         """For a writer that begins to work on books that could not be compared: nothing is opened until a
         walk comes to its end, which lifts it.
         """
-        reason, now = f"{_REASON}books and venue could not be compared", self._desk.clock.now()
+        reason, now = f"{REASON}books and venue could not be compared", self._desk.clock.now()
         self._desk.store.blocks.set(
             Block(scope=GLOBAL_SCOPE, kind=BlockKind.FREEZE, reason=reason, since=now)
         )
@@ -268,7 +271,7 @@ class Reconciler:
             if held is None or not held.needs_person or not held.active(now):
                 store.blocks.set(block)
         for block in store.blocks.active(now):
-            ours = block.reason.startswith(_REASON) and not block.needs_person
+            ours = block.reason.startswith(REASON) and not block.needs_person
             if ours and (block.scope, block.kind) not in wanted:
                 store.blocks.clear(block.scope, block.kind)
         if not store.intents.open():  # an order in doubt hides what it may explain
@@ -299,10 +302,11 @@ class Reconciler:
         """An alert, unless whoever worked on the same incident before has raised it."""
         if item.note_only or was_told(self._desk.store, "link_id_taken", subject=item.symbol):
             return
-        subject, text = item.subject or item.symbol, f"{item.kind} of {item.symbol}: {item.action}"
+        text = f"{item.kind} of {item.symbol}: {item.action}"
         if item.kind in _TOLD_ELSEWHERE:
-            alert_once(self._desk.store, item.kind, subject=subject, message=text)
+            alert_once(self._desk.store, item.kind, subject=item.position_id, message=text)
         else:
+            subject = item.subject or item.symbol
             self._desk.store.events.record(AlertRaised(code=item.kind, subject=subject, message=text))
 
     def _checked(self, facts: VenueFacts) -> Checked:
@@ -323,12 +327,12 @@ def _block(item: Mismatch, now: datetime) -> Block | None:
         return Block(
             scope=GLOBAL_SCOPE,
             kind=BlockKind.HALT,
-            reason=_REASON + item.action,
+            reason=REASON + item.action,
             since=now,
             needs_person=True,
         )
     if item.note_only or not item.base or item.kind == "unhedged":
         return None
-    reason = f"{_REASON}{item.kind} of {item.symbol}"
+    reason = f"{REASON}{item.kind} of {item.symbol}"
     scope = GLOBAL_SCOPE if item.base in QUOTE_COINS else item.base  # every entry spends it
     return Block(scope=scope, kind=BlockKind.FREEZE, reason=reason, since=now)

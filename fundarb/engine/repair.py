@@ -1,6 +1,7 @@
 """Repairs: bringing a position's book to what really happened to it, and naming the way it goes from there.
 
-What the venue took is booked always. What a hand closed or sold is booked by policy or by a person's answer.
+What the venue took is booked always. What a hand closed or sold is booked by policy, by a person's answer or
+by a close of all that is left, and a person is told of it by whoever finds it first.
 Each booking stands in one transaction with the goal that follows from it (grow back, or reduce), so that
 whoever is killed here goes on in the same direction. Strangers' contracts and coins beyond ours are never
 touched; nothing here sends an order: that is the hedger's, once the book is true.
@@ -8,12 +9,15 @@ touched; nothing here sends an order: that is the hedger's, once the book is tru
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from fundarb.core.account import Transaction
-from fundarb.core.events import MismatchRepaired
+from fundarb.core.events import AlertRaised, MismatchRepaired
 from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP, ZERO, cash, floor_to, plain
 from fundarb.core.orders import Execution, Leg
@@ -30,6 +34,14 @@ from fundarb.store.ledger_tables import RowState
 
 _SETTLED = frozenset({PositionState.HEDGED, PositionState.EXPOSED})
 _NOT_A_LOSS = frozenset({RowState.MATCHED, RowState.WAITING, RowState.OPENING})
+_BY_HAND: Final = frozenset({"perp_size", "foreign_position", "spot_short"})
+"""The kinds of differences, and codes of alerts, about a leg that a hand has traded."""
+_WAY: Final[Mapping[Choice, str]] = {
+    Choice.ADOPT: "the other leg is reduced to match",
+    Choice.REHEDGE: "the missing leg is restored",
+    Choice.UNWIND: "the other leg is reduced to match",
+}
+_ALL: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +156,10 @@ class Repairer:
         with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
             position = store.positions.get(position_id)
             self._release(position, outflow.by_hand, outflow=outflow, choice=choice)
-            text = f"{plain(outflow.by_hand)} {position.base} gone by hand: {choice}"
-            return self._done("spot_short", position.base, action=text, position_id=position_id)
+            text = f"{plain(outflow.by_hand)} {position.base} gone by hand"
+            self._tell(position, "spot_short", text=f"{text}: {_WAY[choice]}", since=outflow.at)
+            action = f"{text}: {choice}"
+            return self._done("spot_short", position.base, action=action, position_id=position_id)
 
     def traded_by_hand(self, position_id: str, why: Explained, *, choice: Choice) -> Repair:
         """Contracts of ours were closed (or added) by hand: the fills become ours, and the way that the
@@ -159,8 +173,20 @@ class Repairer:
                 book_execution(store, row, position=position, leg=Leg.PERP, forced=True)
             self.aim(position_id, choice, contracts=before.contracts)
             total = sum((row.side.sign * row.quantity for row in why.fills), ZERO)
-            text = f"{plain(total)} {before.perp_symbol} traded by hand: {choice}"
-            return self._done("perp_size", before.perp_symbol, action=text, position_id=position_id)
+            text = f"{plain(total)} {before.perp_symbol} traded by hand"
+            self._tell(before, "perp_size", text=f"{text}: {_WAY[choice]}", since=why.fills[-1].time)
+            action = f"{text}: {choice}"
+            return self._done("perp_size", before.perp_symbol, action=action, position_id=position_id)
+
+    def _tell(self, position: PositionRecord, code: str, *, text: str, since: datetime | None) -> None:
+        """A leg was naked until now: a person is told, unless a walk has told of it ``since`` it went."""
+        store = self._desk.store
+        symbol = position.base if code == "spot_short" else position.perp_symbol
+        rows = store.events.after(0, _ALL, kind="alert_raised", since=since)
+        told = [json.loads(row.payload) for row in rows]
+        if not any(one["code"] in _BY_HAND and one["subject"] == symbol for one in told):
+            message = f"{position.base}: {text}"
+            store.events.record(AlertRaised(code=code, subject=symbol, message=message))
 
     def _release(
         self, position: PositionRecord, quantity: Decimal, *, outflow: Outflow, choice: Choice

@@ -11,7 +11,7 @@ acknowledged is never ABSENT. Time alone proves nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,23 +23,31 @@ from fundarb.core.orders import Execution, Leg, Outcome
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, IntentTrigger
 from fundarb.crash import Point
-from fundarb.engine.alerts import alert_once, halt, was_told
+from fundarb.engine.alerts import IN_DOUBT, alert_once, halt, was_told
 from fundarb.engine.beside import Beside
 from fundarb.engine.collect import Collector
-from fundarb.engine.desk import MISS_SPAN, MISSES, Desk
+from fundarb.engine.desk import LAST_LOOKS, MISS_SPAN, MISSES, Desk
 from fundarb.engine.orders import OrderDesk, same_order
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
 _PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=5)
 _ADMISSION_GRACE = timedelta(seconds=1)
 _JUST_AFTER = timedelta(milliseconds=20)
+_SAFELY_AFTER = timedelta(milliseconds=250)
+_GLANCE = timedelta(seconds=1)
+"""While it waits, the resolver looks so often whether the process is to end."""
 _LOOK_BACK = 500
 """Answers among which that of an order in doubt is looked for."""
 _LISTED = timedelta(hours=12)
 """So long every order is surely listed: the venue forgets fully cancelled ones after a day."""
 _FORGOTTEN = timedelta(hours=25)
 """After so long an order that is in no list has traded nothing: only such orders are forgotten."""
+
+
+def _nothing() -> None:
+    """Nobody else is looked after."""
 
 
 @dataclass(slots=True)
@@ -60,6 +68,9 @@ class Resolver:
         self._collector = collector
         self._misses: dict[str, _Misses] = {}
         self._answered = False
+        self._waiting = False
+        self.meanwhile: Callable[[], None] = _nothing
+        """What is done between two look-ups (``meanwhile.Meanwhile``, which needs us to be there first)."""
 
     def resolve(self, intent: IntentRecord, *, patience: timedelta) -> IntentRecord:
         """Ask until the order is known or ``patience`` (monotonic) is over; the intent as it stands then.
@@ -81,19 +92,21 @@ class Resolver:
 
     def _until(self, intents: tuple[IntentRecord, ...], *, patience: timedelta) -> tuple[IntentRecord, ...]:
         """Rounds of look-ups until all is known or patience is over; a venue that answers nothing at all is
-        given up after ``t_recover``.
+        given up after ``t_recover``, a process that is to end gives up soon. Within a wait nobody waits for
+        another doubt.
         """
         found, pause = list(intents), _PAUSE
+        patience = timedelta() if self._waiting else patience
         try:
             began = self._desk.clock.monotonic()
             self._answered = False
             while self._round(found):
                 waited = self._desk.clock.monotonic() - began
                 limit = patience if self._answered else min(patience, self._desk.rules.t_recover)
-                wait = min([pause, *self._next_proofs(found)])
-                if waited + wait > limit:
+                wait = min([pause, *self._next_proofs(found), *self._last_looks(found)])
+                if waited + wait > limit or wait <= timedelta():
                     break
-                self._desk.clock.sleep(wait)
+                self._wait(wait)
                 pause = min(pause + _PAUSE, _LONGEST_PAUSE)
         except Unavailable:  # a virtual clock that went away with its venue
             pass
@@ -101,6 +114,33 @@ class Resolver:
             if intent.state is IntentState.UNCERTAIN and (patience or self._overdue(intent)):
                 self._tell(intent)
         return tuple(found)
+
+    def _wait(self, pause: timedelta) -> None:
+        """Until the next round; the other positions are looked after in the time."""
+        until, answered, self._waiting = self._desk.clock.monotonic() + pause, self._answered, True
+        try:
+            self.meanwhile()
+        finally:
+            self._answered, self._waiting = answered, False
+        self._sleep(until)
+
+    def _sleep(self, until: timedelta) -> None:
+        """Wait for an instant (monotonic), or for the first request to stop."""
+        clock, stop = self._desk.clock, self._desk.stop
+        before = stop.requested
+        while (left := until - clock.monotonic()) > timedelta() and stop.requested is before:
+            clock.sleep(min(left, _GLANCE))
+
+    def _last_looks(self, intents: list[IntentRecord]) -> Iterator[timedelta]:
+        """How much longer is looked for where the process is to end: a little, and until every lease is over,
+        for then the other leg can be reduced to what the venue holds.
+        """
+        now = self._desk.clock.monotonic()
+        seen = self._desk.stop.seen(now)
+        if seen is not None:
+            waiting = (item for item in intents if item.state is IntentState.UNCERTAIN)
+            leases = (self._lease_left(item) + _SAFELY_AFTER for item in waiting)
+            yield max(seen + LAST_LOOKS - now, *leases)
 
     def _overdue(self, intent: IntentRecord) -> bool:
         """Whether an order is in doubt for longer than one may be: nobody has to have waited for it."""
@@ -111,14 +151,18 @@ class Resolver:
         enough. A leg that is naked does not wait for a round that comes a little later.
         """
         now = self._desk.clock.monotonic()
-        venue = self._desk.clock.now() + (self._desk.exchange.clock_offset or timedelta())
         for intent in intents:
             if intent.state is not IntentState.UNCERTAIN:
                 continue
             misses = self._misses.get(intent.link_id)
-            proof = self._lease_end(intent) - venue if misses is None else misses.first + MISS_SPAN - now
+            proof = self._lease_left(intent) if misses is None else misses.first + MISS_SPAN - now
             if proof > timedelta():
                 yield proof + _JUST_AFTER
+
+    def _lease_left(self, intent: IntentRecord) -> timedelta:
+        """How long the venue may still admit the request, as we know its clock; negative: it is over."""
+        venue = self._desk.clock.now() + (self._desk.exchange.clock_offset or timedelta())
+        return self._lease_end(intent) - venue
 
     def _round(self, found: list[IntentRecord]) -> bool:
         """Look every uncertain order up once; whether one is still uncertain."""
@@ -132,7 +176,7 @@ class Resolver:
             return
         message = f"{intent.link_id} is still UNCERTAIN: {intent.message or 'no answer'}"
         with suppress(Unavailable):
-            alert_once(self._desk.store, "uncertain_order", subject=intent.link_id, message=message)
+            alert_once(self._desk.store, IN_DOUBT, subject=intent.position_id, message=message)
 
     def _once(self, intent: IntentRecord) -> IntentRecord:
         """One round of look-ups."""
@@ -150,7 +194,8 @@ class Resolver:
             if not expired or self._lists_lag(intent):
                 return intent
             return self._missed(intent)
-        except Unavailable:
+        except Unavailable as error:
+            met(self._desk, error)
             self._misses.pop(intent.link_id, None)
             return intent
 

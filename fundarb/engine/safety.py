@@ -106,7 +106,10 @@ class Safety:
     def _repair(self, *, cover: bool) -> Iterable[Repair]:
         """A naked leg is hedged or unwound, always."""
         store = self._desk.store
-        for position in store.positions.active():
+        for held in store.positions.active():
+            position = store.positions.get(
+                held.position_id
+            )  # a doubt of another one may have been waited for
             if position.state is PositionState.UNCERTAIN and cover:
                 with suppress(Unavailable):
                     self._hedger.repair(position.position_id)

@@ -56,7 +56,7 @@ class SettledRates(Protocol):
 class NoHistory:
     """Nothing is kept: every forecast is naive."""
 
-    def cached(self, symbols: Collection[str]) -> Mapping[str, tuple[SettledFunding, ...]]:  # noqa: ARG002
+    def cached(self, symbols: Collection[str]) -> Mapping[str, tuple[SettledFunding, ...]]:  # noqa: ARG002 - the interface gives it
         """Nothing."""
         return {}
 

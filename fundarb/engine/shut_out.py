@@ -6,12 +6,15 @@ succeeds ends it. Owns the blocks ``ban`` and ``key``; sends nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
+from fundarb.core.reasons import Reason
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.refusals import KEY_CODES
 from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.engine.answers import in_words
+from fundarb.engine.desk import Desk
 from fundarb.engine.ports import Exchange
 from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store
@@ -32,9 +35,25 @@ def shut_out(store: Store, error: BaseException) -> bool:
     return True
 
 
+def met(desk: Desk, error: FundarbError) -> None:
+    """Something failed in the middle of work, perhaps because we are shut out; a failure that was passed on
+    in other words does not say so, but the adapter knows of a ban.
+    """
+    if not shut_out(desk.store, error):
+        look_out(desk.store, desk.exchange)
+
+
+def unread(desk: Desk, error: Unavailable) -> Reason:
+    """Why a trade cannot go on: something could not be read."""
+    met(desk, error)
+    return Reason("market_unavailable", str(error))
+
+
 def look_out(store: Store, exchange: Exchange) -> None:
-    """A ban that somebody met who could do without an answer."""
-    until = exchange.banned_until
+    """A ban that somebody met who could do without an answer. Never a failure of its own."""
+    until = None
+    with suppress(Unavailable):  # a virtual clock that went away with its venue
+        until = exchange.banned_until
     if until is not None:
         reason = f"no request is sent until {until:%H:%M:%S} UTC: the venue's IP limit was hit"
         _shut(store, BlockKind.BAN, reason=reason, until=until)

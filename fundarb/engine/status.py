@@ -18,10 +18,11 @@ from fundarb.core.reasons import Reason
 from fundarb.core.records import Block, BlockKind, WriterRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.collect import read_until
+from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.handover import HEARTBEAT_LIMIT, Holder, holder_of
 from fundarb.engine.opening import SOURCES
 from fundarb.engine.unfinished import asked, lasting, unfinished
-from fundarb.store.blocks import Control
+from fundarb.store.blocks import Control, control_of
 from fundarb.store.database import Store
 
 _OLD = timedelta(minutes=15)
@@ -130,9 +131,9 @@ def job_statuses(
     return tuple(found)
 
 
-def status(store: Store, jobs: tuple[JobStatus, ...], *, machine: datetime) -> Status:
+def status(store: Store, jobs: tuple[JobStatus, ...], *, machine: datetime, halt_file: HaltFile) -> Status:
     """Read it all at one moment; ``machine`` is that moment by the machine's clock, which signs of life and
-    the age of commands go by.
+    the age of commands go by. The file HALT halts whether or not anybody has written it down yet.
     """
     with store.reading():
         now = store.clock.now()
@@ -140,9 +141,9 @@ def status(store: Store, jobs: tuple[JobStatus, ...], *, machine: datetime) -> S
         writer = _writer(store.writer.read(), holder, now=machine)
         watching = holder is Holder.DAEMON
         sources = tuple(_source(store, name, now=now, watching=watching) for name in SOURCES)
-        blocks = store.blocks.active(now)
+        blocks = halt_file.seen(store.blocks.active(now))
         made = Status(
-            control=store.blocks.control(now),
+            control=control_of(blocks),
             activity=_activity(store, holder),
             writer=writer,
             sources=sources,

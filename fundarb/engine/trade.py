@@ -15,7 +15,7 @@ from decimal import Decimal
 from fundarb.core import risk, sizing
 from fundarb.core.market import MarketSnapshot, Pair
 from fundarb.core.minimums import sellable_again
-from fundarb.core.money import ONE, ZERO, plain
+from fundarb.core.money import ONE, ZERO, cash, plain
 from fundarb.core.pairing import QUOTE, Pairing, pair_market
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
@@ -31,6 +31,8 @@ from fundarb.engine.lifecycle import rest, settle
 from fundarb.engine.outcome import TradeResult, trade_result
 from fundarb.engine.outlook import Outlook
 from fundarb.engine.preflight import Preflight, Yield
+from fundarb.engine.second_look import SecondLook
+from fundarb.engine.shut_out import met, unread
 from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 
 
@@ -38,7 +40,9 @@ from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 class OpenPlan:
     """An approved entry: what will be bought and shorted, in which clips, and what it was decided on.
 
-    ``dust`` is what earlier positions left of the coin; it is used first. ``outlook`` is the margin after it.
+    ``notional`` is what is really bought and shorted: one leg at the decision price, after rounding to the
+    venue's steps; never more than what was asked for. ``dust`` is what earlier positions left of the coin; it
+    is used first. ``outlook`` is the margin after it.
     """
 
     pair: Pair
@@ -61,6 +65,7 @@ class Trader:
         self._desk = desk
         self._legs = legs
         self._closer = Closer(desk, legs=legs, hedger=hedger)
+        self._second = SecondLook(desk, legs=legs, hedger=hedger)
         self._preflight = preflight
 
     def plan_open(
@@ -101,6 +106,7 @@ class Trader:
         try:
             self._desk.exchange.prepare_symbol(plan.pair.perp.symbol, self._leverage(plan.pair))
         except Rejected as error:
+            met(self._desk, error)
             return Refused((Reason("symbol_not_ready", str(error)),))
         first = self._next_order(plan.position)
         position_id = self._write_plan(plan).position_id
@@ -118,7 +124,7 @@ class Trader:
         Refused where the venue holds less than our books say and none of its rows tells why; ``emergency``
         closes what is really there all the same, at wider prices and whatever the quotes look like.
         """
-        if self._is_over(name):
+        if self.is_over(name):
             return Refused((Reason("not_open", f"{name} is over: nothing is held"),))
         closer, position = self._closer, self.find(name)
         first = self._next_order(position)
@@ -151,7 +157,7 @@ class Trader:
         with suppress(Unavailable), self._desk.hurried():
             yield
 
-    def _is_over(self, name: str) -> bool:
+    def is_over(self, name: str) -> bool:
         """Whether this is the id of a position that has ended."""
         try:
             return self._desk.store.positions.get(name).state.final
@@ -220,7 +226,7 @@ class Trader:
             return Refused(tuple(reasons), verdict.warnings)
         return OpenPlan(
             pair=pair,
-            notional=notional,
+            notional=cash(entry.perp_value),
             entry=entry,
             spot_mid=spot.mid,
             perp_mid=perp.mid,
@@ -297,7 +303,8 @@ class Trader:
         try:
             progress = walk()
         except Unavailable as error:
-            progress = Progress([Reason("market_unavailable", str(error))])
+            progress = Progress([unread(self._desk, error)])
+        self._second.look(position_id, progress, first=first)
         return self._finish(position_id, progress, first=first)
 
     def _finish(self, position_id: str, progress: Progress, *, first: int) -> TradeResult:
@@ -305,7 +312,7 @@ class Trader:
             settle(self._desk, position_id)
             rest(self._desk, position_id)
         except Unavailable as error:
-            progress.reasons.append(Reason("market_unavailable", str(error)))
+            progress.reasons.append(unread(self._desk, error))
         return trade_result(self._desk, position_id, progress=progress, first=first)
 
 

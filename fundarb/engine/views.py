@@ -4,7 +4,7 @@ command line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -26,12 +26,16 @@ from fundarb.engine.ports import MarketData, Trading
 from fundarb.engine.unfinished import unfinished
 from fundarb.store.database import Store
 
+_DUST = Decimal("1e-8")
+"""The smallest amount that the venue books."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionView:
     """One open position. Quantities in base units, amounts in quote, ratios as fractions; None: cannot be
-    known now. ``delta`` and ``drift`` are not while an order's end is not: ``in_flight`` names such orders.
-    ``venue_contracts`` is what the venue holds in the symbol.
+    known now. ``delta`` and ``drift`` are not while an order's end is not (``in_flight`` names such orders),
+    or while the venue holds something else: ``venue_contracts`` in the symbol, ``venue_coins`` of the base
+    coin.
 
     ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
     prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
@@ -68,6 +72,7 @@ class PositionView:
     perp_symbol: str
     in_flight: tuple[str, ...] = ()
     venue_contracts: Decimal | None = None
+    venue_coins: Decimal | None = None
     liquidation_price_bare: Decimal | None = None
 
 
@@ -79,6 +84,7 @@ class _Market:
     perp: PerpQuote | None
     pair: Pair | None
     report: PositionReport | None
+    coins: Decimal
     bare: Decimal | None
 
 
@@ -89,10 +95,11 @@ def position_views(store: Store, market: MarketData, *, trading: Trading) -> tup
         return ()
     snapshot, listed = market.snapshot(), market.instruments()
     reports = {report.symbol: report for report in trading.positions()}
-    bare = bare_prices(trading.wallet(), positions, reports=reports)
+    wallet = trading.wallet()
+    bare = bare_prices(wallet, positions, reports=reports)
     with store.reading():
         results = sum_pnl(store.ledger.read.sums())
-        return tuple(
+        views = tuple(
             _view(
                 store,
                 position,
@@ -101,12 +108,50 @@ def position_views(store: Store, market: MarketData, *, trading: Trading) -> tup
                     perp=snapshot.perp.get(position.perp_symbol),
                     pair=_pair(position, listed),
                     report=reports.get(position.perp_symbol),
+                    coins=wallet.owned(position.base),
                     bare=bare.get(position.position_id),
                 ),
                 pnl=results.get(position.position_id, EMPTY),
             )
             for position in positions
         )
+    wrong = {place.name for place in _places(views) if place.differs}
+    return tuple(
+        replace(view, delta=None, drift=None) if wrong & {view.base, view.perp_symbol} else view
+        for view in views
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A symbol (contracts) or a coin of our positions: what our books hold there, and what the venue does."""
+
+    name: str
+    leg: Leg
+    ours: Decimal
+    theirs: Decimal
+
+    def __str__(self) -> str:
+        """As a message names it."""
+        return self.name if self.leg is Leg.PERP else f"coins of {self.name}"
+
+    @property
+    def differs(self) -> bool:
+        """Whether the books are not the venue's; coins beyond ours are somebody else's business."""
+        return self.theirs != self.ours if self.leg is Leg.PERP else self.theirs < self.ours - _DUST
+
+
+def _places(views: tuple[PositionView, ...]) -> tuple[_Place, ...]:
+    """Every place of these positions of which the venue's side is known, once."""
+    ours: dict[tuple[str, Leg], Decimal] = {}
+    theirs: dict[tuple[str, Leg], Decimal | None] = {}
+    for view in views:
+        for key, size, found in (
+            ((view.perp_symbol, Leg.PERP), view.perp_quantity, view.venue_contracts),
+            ((view.base, Leg.SPOT), view.spot_quantity, view.venue_coins),
+        ):
+            ours[key], theirs[key] = ours.get(key, ZERO) + size, found
+    return tuple(_Place(*key, ours[key], found) for key, found in theirs.items() if found is not None)
 
 
 def _pair(position: PositionRecord, listed: Instruments) -> Pair | None:
@@ -166,6 +211,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         perp_symbol=position.perp_symbol,
         in_flight=flying,
         venue_contracts=seen.report.size if seen.report is not None else ZERO,
+        venue_coins=seen.coins,
         liquidation_price_bare=derived(seen.bare) if seen.bare is not None else None,
     )
 
@@ -178,19 +224,14 @@ def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...
         for item in unfinished(store)
     ]
     flying = {name for view in views for name in view.in_flight}
-    ours: dict[str, Decimal] = {}
-    theirs: dict[str, Decimal | None] = {}
-    for view in views:
-        ours[view.perp_symbol] = ours.get(view.perp_symbol, ZERO) + view.perp_quantity
-        theirs[view.perp_symbol] = view.venue_contracts
     found += [
         Reason(
             "venue_differs",
-            f"{symbol}: our books say {plain(ours[symbol])}, the venue {plain(size)}: "
+            f"{place}: our books say {plain(place.ours)}, the venue {plain(place.theirs)}: "
             "`fundarb reconcile` tells why",
         )
-        for symbol, size in theirs.items()
-        if size is not None and size != ours[symbol] and not flying
+        for place in _places(views)
+        if place.differs and not flying
     ]
     return tuple(found)
 

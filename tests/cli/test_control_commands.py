@@ -78,6 +78,27 @@ def test_halt_degrades(shell: Shell) -> None:
     assert shell.json("status")["error"]["kind"] == "degraded"
 
 
+def test_the_file_halts_before_anybody_has_looked(shell: Shell) -> None:
+    """The file HALT stands for itself: HALTED, degraded, and a block that names it, with and without a
+    database; a halt that is already written down is shown once.
+    """
+    shell("status")
+    home_of(shell).mkdir(parents=True)
+    file = home_of(shell) / "HALT"
+    file.touch()
+    for asked_first in (False, True):
+        if asked_first:
+            shell("pause")
+        found = shell.json("status")
+        assert found["error"]["kind"] == "degraded"
+        assert found["data"]["control"] == "HALTED"
+        (block,) = [item for item in found["data"]["blocks"] if item["kind"] == "halt"]
+        assert str(file) in block["reason"]
+    shell("halt", "--reason", "something is odd")
+    blocks = shell.json("status")["data"]["blocks"]
+    assert [item["reason"] for item in blocks if item["kind"] == "halt"] == ["something is odd"]
+
+
 def test_events_in_words_and_by_kind(shell: Shell) -> None:
     """The audit trail on lines, by kind and since a time."""
     shell("pause", "--reason", "holidays")

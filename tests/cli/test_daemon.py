@@ -23,7 +23,10 @@ from fundarb.app.worlds import START
 from fundarb.cli.main import cli
 from fundarb.cli.session import Session
 from fundarb.clock import SystemClock
+from fundarb.core.instants import iso
 from fundarb.sandbox.server import Running, start_in_thread
+from tests.markets.recording import START as RECORDED
+from tests.markets.recording import record
 
 pytestmark = pytest.mark.xdist_group("daemon")
 
@@ -369,6 +372,21 @@ def test_a_real_clock_cannot_be_simulated(place: Place) -> None:
 def test_a_wrong_wish_is_refused(place: Place, words: tuple[str, ...]) -> None:
     """Durations, times and options that do not go together: exit 2 before anything starts."""
     assert place.run("daemon", *words).exit_code == 2
+
+
+def test_a_replay_is_not_lived_beyond_its_end(tmp_path: Path) -> None:
+    """An hour is recorded: two hours of it are refused before anything is traded, one hour is lived whole."""
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    words = ("--replay", str(record(folder)), "--start", iso(RECORDED))
+    refused = anywhere(tmp_path / "home", "daemon", "--simulate", "2h", *words)
+    assert refused.exit_code == 2
+    message = json.loads(refused.stdout)["error"]["message"]
+    assert "ends at 2025-05-01T01:00:00Z" in message
+    assert "--simulate 1h at most" in message
+    lived = anywhere(tmp_path / "home", "daemon", "--simulate", "1h", *words)
+    assert lived.exit_code == 0, lived.stderr
+    assert json.loads(lived.stdout)["data"]["until"] == "2025-05-01T01:00:00Z"
 
 
 def test_a_replay_of_real_prices_is_lived_through(tmp_path: Path, shared_dir: Path) -> None:

@@ -29,6 +29,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     running.stop()
 
 
+@pytest.mark.proof
 def test_a_second_simulation_draws_other_ids(place: Place) -> None:
     """Simulated, closed and simulated again, on one database and with one seed: no position and no order has
     the id of an earlier one, and the books are clean.

@@ -20,6 +20,23 @@ def test_countdowns_use_two_units(seconds: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(days=30), "30 days"),
+        (timedelta(hours=36), "36 hours"),
+        (timedelta(minutes=1), "1 minute"),
+        (timedelta(seconds=90), "90 seconds"),
+        (timedelta(seconds=1), "1 second"),
+        (timedelta(milliseconds=1500), "1.5 seconds"),
+        (timedelta(milliseconds=500), "0.5 seconds"),
+    ],
+)
+def test_spans_are_in_the_unit_they_fill(duration: timedelta, text: str) -> None:
+    """One of a unit is singular."""
+    assert figures.span(duration) == text
+
+
+@pytest.mark.parametrize(
     ("amount", "text"),
     [
         ("0", "0"),

@@ -153,9 +153,9 @@ def cells(place: Path, way: Way, outcome: str, *, hits: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize(("way", "outcome"), QUICK, ids=lambda item: getattr(item, "name", item))
-def test_a_kill_at_any_point_loses_nothing(way: Way, outcome: str, place: Path) -> None:
+def test_a_kill_at_any_point_loses_nothing(way: Way, outcome: str, tmp_path: Path) -> None:
     """Killed at each point that this way passes, the next start finds every order and ends hedged or flat."""
-    found = cells(place, way, outcome, hits=1)
+    found = cells(tmp_path, way, outcome, hits=1)
     assert found["deaths"] > 4
     assert found["orders"]
 
@@ -163,23 +163,23 @@ def test_a_kill_at_any_point_loses_nothing(way: Way, outcome: str, place: Path) 
 @pytest.mark.proof
 @pytest.mark.parametrize(("way", "outcome"), CASES, ids=lambda item: getattr(item, "name", item))
 def test_a_kill_at_any_passing_loses_nothing(
-    way: Way, outcome: str, place: Path, request: pytest.FixtureRequest
+    way: Way, outcome: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """The same at the first three passings of each point, on every way, whatever became of the order."""
-    found = cells(place, way, outcome, hits=3)
+    found = cells(tmp_path, way, outcome, hits=3)
     wrong = ", ".join(f"{name} {found[name]}" for name in ("twice", "naked", "unexplained"))
     text = f"{way.name}, {outcome}: {found['orders']} orders: {wrong}"
     request.node.user_properties += [("deaths", found["deaths"]), ("measured", text)]
 
 
-def test_every_named_point_is_on_some_way(place: Path) -> None:
+def test_every_named_point_is_on_some_way(tmp_path: Path) -> None:
     """A crash point that no way of the matrix passes would prove nothing: each of the registry is passed."""
     passed: set[str] = set()
     points = {point.value for point in Point}
     cases = sorted(CASES, key=lambda case: (case[0].name not in RICH, case[1] != "lost"))
     for number, (way, outcome) in enumerate(cases):
-        (place / str(number)).mkdir()
-        passed |= set(traced(prepared(place / str(number) / "base", way, outcome), way))
+        (tmp_path / str(number)).mkdir()
+        passed |= set(traced(prepared(tmp_path / str(number) / "base", way, outcome), way))
         if points <= passed:
             break
     assert points <= passed, points - passed

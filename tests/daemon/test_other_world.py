@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from fundarb.app import unattended, worlds
+from fundarb.app import reading, unattended, worlds
 from fundarb.app.sandboxes import SandboxPlan, sandbox_options
 from fundarb.app.truth import hang_up
 from fundarb.app.writer import introduce
 from fundarb.clock import SystemClock
 from fundarb.engine.guard import GateSlot
 from fundarb.engine.office import Office
+from fundarb.engine.report_rows import ReportQuery
 from fundarb.errors import OtherAccount
 from fundarb.sandbox.server import Running, start_in_thread
 from tests.engine.world import make_world
@@ -43,6 +44,23 @@ def door() -> Iterator[Door]:
     made = Door(start_in_thread(sandbox_options(SandboxPlan(port=0, seed=1))))
     yield made
     made.running.stop()
+
+
+def test_a_report_does_not_end_by_the_clock_of_another_world(door: Door, tmp_path: Path) -> None:
+    """A report over books that the venue refuses to own ends where the books do, whatever time it is there;
+    over its own it ends now.
+    """
+    settings = worlds.settings_in(door.running.url, tmp_path / "home")
+    with unattended.office(settings, SystemClock()) as office:
+        office.recover()
+    with reading.reading(settings, SystemClock()) as store:
+        last = store.events.last(1)[-1].at
+    with reading.reporter(settings, SystemClock()) as ours:
+        assert ours.at > last
+    door.another(2)
+    with reading.reporter(settings, SystemClock()) as foreign:
+        assert foreign.at == last
+        assert any("belongs to account" in text for text in foreign.pnl(ReportQuery()).warnings)
 
 
 @pytest.fixture

@@ -177,6 +177,49 @@ def test_every_time_we_are_shut_out_is_told_at_once(
     living.close()
 
 
+@pytest.mark.parametrize("code", [10003, 10005])
+@pytest.mark.parametrize("when", ["before", "at an order", "at an order alone"])
+@pytest.mark.parametrize("command", ["open", "add", "close", "part", "emergency", "reconcile"])
+def test_a_key_that_dies_in_a_command_is_told_by_the_command(
+    tmp_path: Path, command: str, when: str, code: int
+) -> None:
+    """The venue takes the key no more, before a command or at its first order, for reads too or for orders
+    alone: one alert and the block by the time it ends; no watch has to come.
+    """
+    living = make_living(tmp_path) if command == "open" else held(tmp_path)
+    away = Away(living, lambda: VenueRefused("dead", code=code), reads=when != "at an order alone")
+    if when == "before":
+        away.at(timedelta(), 600 * SECOND)
+    else:
+        away.from_next_create = 600 * SECOND
+    asked: dict[str, dict[str, str | bool]] = {
+        "open": {"base": "BTC", "notional": "4000"},
+        "add": {"base": "BTC", "notional": "400", "add": True},
+        "close": {"name": "BTC"},
+        "part": {"name": "BTC", "fraction": "50%"},
+        "emergency": {"name": "BTC", "emergency": True},
+        "reconcile": {},
+    }
+    name = {"add": "open", "part": "close", "emergency": "close"}.get(command, command)
+    if command == "reconcile" and when != "before":  # a leg to be hedged is its first order
+        living.venue.world.adl("BTCUSDT", D("0.4"))
+    answer = living.writer.executor.execute(name, asked[command])
+    assert answer.exit_code in {3, 4, 5, 6, 8}, answer
+    assert [code for code, _ in alerts(living)].count("key") == 1
+    assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.KEY) is not None
+    living.close()
+
+
+def test_a_key_that_is_dead_for_a_job_run_by_hand_is_told(tmp_path: Path) -> None:
+    """``jobs run``: told by the run itself."""
+    living = held(tmp_path)
+    name = living.office.specs[0].name
+    Away(living, dead_key).at(timedelta(), 60 * SECOND)
+    assert living.office.commands.execute("jobs_run", {"name": name}).exit_code == 4
+    assert [code for code, _ in alerts(living)] == ["key"]
+    living.close()
+
+
 def test_a_ban_with_nothing_held_ends_when_the_venue_answers(tmp_path: Path) -> None:
     """Whoever holds nothing asks nothing, but for whether a ban is over."""
     living = make_living(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,10 @@ from fundarb.config import JobSpec, Trigger
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.daemon.month import JOBS
-from fundarb.daemon.simulate import MergedClock
+from fundarb.daemon.simulate import MergedClock, within
 from fundarb.engine.halt_file import set_pause
 from fundarb.engine.jobs import JobReport
-from fundarb.errors import InvariantBroken, StateUnavailable, Unavailable
+from fundarb.errors import ConfigError, InvariantBroken, StateUnavailable, Unavailable
 from fundarb.exchange.local import VenueClock
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 from tests.venue.toy import ToyFeed
@@ -53,6 +53,25 @@ def test_a_day_is_traded_and_ties_out(living: Living) -> None:
     assert len(living.store.events.after(0, 1000, kind="funding_paid")) == 3
     assert [check.details for check in living.audit() if not check.ok] == []
     assert living.clock.now() - living.venue.started >= DAY
+
+
+def test_a_life_that_ends_behind_the_recording_is_refused() -> None:
+    """Up to its end, to the instant, or where nothing ends, it may go; beyond it the refusal names the end,
+    the longest duration and the latest start, in words that can be typed.
+    """
+    start = datetime(2025, 8, 8, 20, tzinfo=UTC)
+    end = start + timedelta(hours=19, minutes=25)
+    within(None, start=start, duration=2 * DAY)
+    within(end, start=start, duration=end - start)
+    with pytest.raises(ConfigError) as refused:
+        within(end, start=start, duration=2 * DAY)
+    assert str(refused.value) == (
+        "--simulate: 2d from 2025-08-08T20:00:00Z ends behind the recording, "
+        "which ends at 2025-08-09T15:25:00Z; --simulate 1165m at most from there; "
+        "or begin at 2025-08-07T15:25:00Z at the latest"
+    )
+    with pytest.raises(ConfigError, match="nothing is left from there"):
+        within(end, start=end, duration=SECOND)
 
 
 def test_the_same_life_twice_is_the_same(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_venue_that_dies_between_the_legs(stage: Stage, closing: bool) -> None
     assert ran.code == 5, ran.out
     assert ran.envelope["error"]["kind"] == "outcome_uncertain"
     assert "reconcile" in ran.envelope["error"]["message"]
+    assert ran.data, ran.out
     assert ran.data["state"] in {"UNCERTAIN", "CHANGING", "OPENING", "REPAIRING"}
     away = stage.json("reconcile")
     assert away.code == 4

@@ -110,6 +110,13 @@ def test_a_life_on_the_screen(stage: Stage, width: int) -> None:
 def test_the_keys_of_the_contract(stage: Stage) -> None:
     """Every key that scripts rely on, with decimals in plain notation and times in UTC."""
     plan = stage.open("BTC", "400", "--dry-run")
+    (stage.home / "HALT").touch()
+    halted = stage.open("BTC", "400", "--dry-run")
+    assert (halted.code, [reason["code"] for reason in halted.envelope["error"]["reasons"]]) == (
+        3,
+        ["block_halt"],
+    )
+    (stage.home / "HALT").unlink()
     assert set(plan.data) == TRADE
     assert (plan.data["state"], plan.data["orders"]) == ("PLANNED", [])
     opened = stage.open()

@@ -82,25 +82,25 @@ def killed(stage: Stage, repo_root: Path, deed: Deed, *, ident: str, hit: int, d
     finished(stage, deed)
 
 
-@pytest.mark.parametrize(("deed", "hit"), grid(9, DEEDS, (1, 2)))
+@pytest.mark.parametrize(("deed", "hit"), grid(17, DEEDS, (1, 2)))
 def test_b01_killed_after_the_intent(stage: Stage, repo_root: Path, deed: Deed, hit: int) -> None:
     """B01: the intent is committed, nothing was sent: ABSENT after its lease, or an aborted plan."""
     killed(stage, repo_root, deed, ident="b01", hit=hit)
 
 
-@pytest.mark.parametrize(("deed", "hit"), grid(9, DEEDS, (1, 2)))
+@pytest.mark.parametrize(("deed", "hit"), grid(17, DEEDS, (1, 2)))
 def test_b02_killed_after_the_send(stage: Stage, repo_root: Path, deed: Deed, hit: int) -> None:
     """B02: sent, the answer never read: adopted by its link id."""
     killed(stage, repo_root, deed, ident="b02", hit=hit)
 
 
-@pytest.mark.parametrize(("deed", "hit"), grid(9, DEEDS, (1, 2)))
+@pytest.mark.parametrize(("deed", "hit"), grid(17, DEEDS, (1, 2)))
 def test_b03_killed_before_the_answer_is_written(stage: Stage, repo_root: Path, deed: Deed, hit: int) -> None:
     """B03: acknowledged, and not yet written down."""
     killed(stage, repo_root, deed, ident="b03", hit=hit)
 
 
-@pytest.mark.parametrize(("deed", "hit"), grid(7, DEEDS, (1, 2)))
+@pytest.mark.parametrize(("deed", "hit"), grid(13, DEEDS, (1, 2)))
 def test_b04_killed_between_the_legs(stage: Stage, repo_root: Path, deed: Deed, hit: int) -> None:
     """B04: one leg done, the other never sent: the next start makes it neutral."""
     killed(stage, repo_root, deed, ident="b04", hit=hit)
@@ -122,7 +122,7 @@ def test_b04_dead_for_a_while(stage: Stage, repo_root: Path, deed: Deed, dead: s
     assert stage.alerts() == told
 
 
-@pytest.mark.parametrize(("deed", "hit"), grid(9, DEEDS, (1, 2)))
+@pytest.mark.parametrize(("deed", "hit"), grid(17, DEEDS, (1, 2)))
 def test_b05_killed_in_the_middle_of_the_ledger(stage: Stage, repo_root: Path, deed: Deed, hit: int) -> None:
     """B05: between a journal and its entries: nothing of it, and all of it at the next start."""
     killed(stage, repo_root, deed, ident="b05", hit=hit)
@@ -176,7 +176,7 @@ class FullDisk:
         self._real(database)
 
 
-@pytest.mark.parametrize(("deed", "number"), grid(19, DEEDS, range(1, 40)))
+@pytest.mark.parametrize(("deed", "number"), grid(37, DEEDS, range(1, 40)))
 def test_g01_a_disk_that_is_full(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, deed: Deed, number: int
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fundarb.core.records import BlockKind
 from fundarb.sandbox.options import ClockKind, SandboxOptions
-from tests.e2e.deeds import DEEDS, EMERGENCY, ENTRY, EXIT, NTH, Deed, finished, grid
+from tests.e2e.deeds import DEEDS, EMERGENCY, ENTRY, EXIT, NTH, PART, Deed, due, finished, grid
 from tests.e2e.stage import CREATE, LOT, Stage
 
 LISTS = {
@@ -109,7 +109,7 @@ def test_f01_a_ban_is_kept_for_ten_minutes(stage: Stage) -> None:
     stage.healed("ban")
 
 
-@pytest.mark.parametrize(("deed", "nth"), grid(13, DEEDS, NTH))
+@pytest.mark.parametrize(("deed", "nth"), grid(25, DEEDS, NTH))
 def test_f01_a_ban_in_the_middle(stage: Stage, deed: Deed, nth: int) -> None:
     """F01: banned on any leg of any clip: silent for ten minutes, told if a leg is naked; when the ban is
     over the hedge is the first thing done.
@@ -185,7 +185,7 @@ def test_f03_on_the_real_clock(tmp_path: Path, ms: int) -> None:
 @pytest.mark.parametrize("deed", [ENTRY, EXIT], ids=str)
 def test_f03_a_clock_that_jumps_in_the_middle(stage: Stage, deed: Deed, ms: int) -> None:
     """F03: the clock jumps between the legs: a refusal by 10002 is definite, the clock is measured again, and
-    the other leg follows.
+    the other leg follows; nothing is naked for long, nothing in doubt, so nobody is told anything.
     """
     deed.prepare(stage)
     stage.fault("delay", ms=300)
@@ -200,53 +200,54 @@ def test_f03_a_clock_that_jumps_in_the_middle(stage: Stage, deed: Deed, ms: int)
     thread.start()
     ran = deed.do(stage)
     thread.join()
-    assert ran.code in {0, 5, 8}, ran.out
+    assert ran.code == 0, ran.out
+    assert due(stage) == []
     stage.world("skew", ms=0)
     stage.advance("1m")
     assert stage.json("reconcile").code == 0
-    told = stage.alerts()
-    assert len(told) == len(set(told)), told
-    if deed.flat and stage.short():
-        assert deed.do(stage).code == 0
-    stage.healed(*told)
-    assert abs(stage.coins() - stage.short()) <= 2 * LOT
+    finished(stage, deed)
 
 
-@pytest.mark.parametrize(("deed", "name", "kind"), grid(11, DEEDS, LISTS, ("html", "empty", "null")))
+@pytest.mark.parametrize(("deed", "name", "kind"), grid(21, DEEDS, LISTS, ("html", "empty", "null")))
 def test_f11_garbage_in_the_middle_of_a_deed(stage: Stage, deed: Deed, name: str, kind: str) -> None:
     """F11: a list is garbage from the first order on: nothing is decided from it, both legs are equal once it
-    is healed, a naked one is told.
+    is healed. An order whose fills nobody shows is in doubt: exit 5, told once; nothing else is told.
     """
     deed.prepare(stage)
     stage.fault("delay", ms=1, match={"nth": 1})
     stage.fault("body", kind=kind, match={"path": LISTS[name], "nth": 3, "times": 0})
     ran = deed.do(stage)
-    assert ran.code in {0, 4, 5, 8}, ran.out
-    told = stage.alerts()
-    assert len(told) == len(set(told)) <= 2, told
+    doubted = name == "executions" and deed in {EXIT, EMERGENCY, PART}
+    assert ran.code in ({5} if doubted else {0, 4}), ran.out
+    told = ["uncertain_order"] if doubted else []
+    assert stage.alerts() == told
     stage.heal()
     stage.advance("1m")
     assert stage.json("reconcile").code == 0
     if deed.flat and stage.short():
         assert deed.do(stage).code == 0
-    told = stage.alerts()
-    assert len(told) <= 2, told
     stage.healed(*told)
     assert abs(stage.coins() - stage.short()) <= 2 * LOT
 
 
-@pytest.mark.parametrize("verb", ["loop_cursor", "drop_rows"])
-@pytest.mark.parametrize("name", ["positions", "executions"])
-def test_f12_pages_while_a_deed_runs(stage: Stage, name: str, verb: str) -> None:
-    """F12: a cursor that loops, a row missing, while a position is closed: complete, or refused; never more
-    sold than there is.
+@pytest.mark.parametrize(
+    ("name", "verb", "code", "told"),
+    [
+        ("positions", "loop_cursor", 0, []),
+        ("positions", "drop_rows", 3, ["perp_size"]),
+        ("executions", "loop_cursor", 0, []),
+        ("executions", "drop_rows", 5, ["uncertain_order"]),
+    ],
+)
+def test_f12_pages_while_a_deed_runs(stage: Stage, name: str, verb: str, code: int, told: list[str]) -> None:
+    """F12: a cursor that loops, a row missing, while a position is closed: complete, or refused, or in doubt,
+    and then told once; never more sold than there is.
     """
     EXIT.prepare(stage)
     stage.fault(verb, match={"path": LISTS[name], "times": 0})
     ran = EXIT.do(stage)
-    assert ran.code in {0, 3, 4, 5, 8}, ran.out
-    told = stage.alerts()
-    assert len(told) == len(set(told)), told
+    assert ran.code == code, ran.out
+    assert stage.alerts() == told
     stage.heal()
     stage.json("reconcile")
     if stage.short():

@@ -117,6 +117,9 @@ def test_a_life_with_a_death_in_it(stage: ServerStage) -> None:
     report = stage.json("report")
     assert report.code == 0
     assert report.data["total"]["net"].startswith("-")
+    by_day = stage.json("report", "pnl", "--by", "day")
+    assert by_day.data["total"]["fees_by_coin"] == report.data["total"]["fees_by_coin"]
+    assert by_day.data["total"]["net"] == report.data["total"]["net"]
     assert not stage.database.exists()
     assert not list(stage.home.glob("*.db*"))
 

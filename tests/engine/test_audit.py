@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from fundarb.core.account import Wallet
+from fundarb.core.market import Category
 from fundarb.core.orders import Leg, OrderReport, OrderStatus, Side
 from fundarb.core.records import PositionRecord
 from fundarb.engine.audit import AuditCheck, VenueOrder, VenueTruth, audit, examine
 from fundarb.engine.audit_book import BookRules, moves, walk
+from fundarb.engine.compare import Choice
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 
 D = Decimal
@@ -209,7 +211,7 @@ def test_6_the_walk_measures_what_was_naked(living: Living) -> None:
     """Between the legs of a clip the first leg's value is naked, for the time until the second: here none."""
     held = position_of(living)
     rows = living.store.executions.of_position(held.position_id)
-    found = walk(held, moves(living.store, held, executions=rows), rules=RULES)
+    found = walk(held, moves(living.store, held, executions=rows), rules=RULES, pair=None)
     assert D(990) < found.naked < D(1010)
     assert sum((stretch.lasted for stretch in found.stretches), timedelta()) == timedelta()
 
@@ -230,6 +232,23 @@ def test_7_a_book_that_is_not_its_executions(living: Living) -> None:
 def test_7_another_size_at_the_venue(living: Living) -> None:
     """The venue holds other contracts than our books."""
     assert "the venue holds 0" in broken(living, truth(living, positions=()))["7"]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_7_leaves_a_strangers_contracts_to_the_stranger(living: Living, answered: bool) -> None:
+    """H05: somebody sells contracts in a symbol of ours, before a person has said "leave it" and after: once
+    the fill is known they are not ours to miss. What he buys closes ours at the venue and is a difference.
+    """
+    living.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.005"))
+    assert "7" in broken(living, truth(living))
+    living.writer.reconciler.run()
+    if answered:
+        living.writer.decider.decide("foreign_position:BTCUSDT", Choice.IGNORE)
+        assert living.writer.reconciler.run().clean
+    assert "7" not in broken(living, truth(living))
+    living.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=D("0.007"))
+    living.writer.reconciler.run()
+    assert "the venue holds" in broken(living, truth(living))["7"]
 
 
 def test_12_a_fact_that_is_not_booked(living: Living) -> None:

@@ -436,3 +436,22 @@ def test_a_lost_answer_in_a_part_of_a_close(world: World) -> None:
     assert abs(result.position.contracts - before / 2) <= D("0.001")
     assert {order.leg for order in result.orders} == set(Leg)
     consistent(world)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_close_whose_first_order_never_existed_tries_again(world: World, lost: int) -> None:
+    """A01 on the way out: the first order of a clip is proved absent, and sent once more under a new number
+    as an entry's is; after the second the close says so, and everything is still held.
+    """
+    opened(world, "4000")
+    sent = len(world.venue.all_orders())
+    world.exchange.lose(*[Loss.REQUEST] * lost)
+    result = closed(world)
+    if lost == 1:
+        assert (result.reached, result.position.state) == (Reached.DONE, PositionState.CLOSED), result.reasons
+    else:
+        assert "order_absent" in {reason.code for reason in result.reasons}
+        assert (result.reached, result.position.state) == (Reached.INCOMPLETE, PositionState.HEDGED)
+        assert len(world.venue.all_orders()) == sent
+        assert closed(world).position.state is PositionState.CLOSED
+    consistent(world)

@@ -17,12 +17,15 @@ from fundarb.core.account import Transaction
 from fundarb.core.ledger import Account
 from fundarb.core.market import Category
 from fundarb.core.orders import Execution, Leg, Side
+from fundarb.core.pnl import Coverage
 from fundarb.core.records import PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.booking import book_execution
 from fundarb.engine.collect import OVERLAP, Collector, CollectResult, read_until
 from fundarb.engine.funding import GRACE
 from fundarb.engine.outcome import TradeResult
+from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import ReportQuery
 from fundarb.errors import Unavailable
 from fundarb.store.ledger_tables import RowState
 from tests.engine.world import World
@@ -351,6 +354,48 @@ def test_a_hole_in_the_chain_is_found_and_filled(world: World, bent: Bent, colle
     found = collector.collect()
     assert (found.transactions, found.chain_breaks) == (1, ())
     require_tied(world)
+
+
+@pytest.mark.parametrize("hours", [5, 20, 60])
+def test_a_row_missed_after_days_down_is_looked_for(
+    world: World, bent: Bent, collector: Collector, hours: int
+) -> None:
+    """Two days down, and the first reading lacks a row of the first of them: it is read again for a day from
+    when that was seen, and once a day after that. Until it shows no report is complete.
+    """
+    collector.collect()
+    world.clock.sleep(HOUR)
+    world.venue.world.transfer("USDT", D(777))
+    world.clock.sleep(48 * HOUR)
+    world.venue.world.transfer("USDT", D(5))
+    bent.rows = lambda rows: [row for row in rows if row.change != D(777)]
+    for _ in range(0, hours, 5):
+        world.clock.sleep(5 * HOUR)
+        collector.collect()
+        found = Reporter(world.writer.store, world.clock).pnl(ReportQuery())
+        assert found.total.coverage is Coverage.PARTIAL
+        assert any("a row of USDT is missing" in text for text in found.warnings)
+    bent.rows = lambda rows: rows
+    if hours > 24:
+        world.clock.sleep(24 * HOUR)
+    collector.collect()
+    require_tied(world)
+    assert len(events(world, "alert_raised")) == 1
+    found = Reporter(world.writer.store, world.clock).pnl(ReportQuery())
+    assert (found.total.coverage, found.warnings) == (Coverage.COMPLETE, ())
+
+
+def test_a_hole_of_an_older_version_is_judged_anew(world: World, collector: Collector) -> None:
+    """It was kept as two moments without a coin: it is read back to, and forgotten as the chain is whole."""
+    store = world.writer.store
+    moment = world.clock.now() - HOUR
+    store.meta.set("collect.gap", f"{moment.isoformat()} {world.clock.now().isoformat()}")
+    assert Reporter(store, world.clock).pnl(ReportQuery()).total.coverage is Coverage.PARTIAL
+    world.venue.world.transfer("USDT", D(5))
+    world.clock.sleep(HOUR)
+    collector.collect()
+    assert Reporter(store, world.clock).pnl(ReportQuery()).total.coverage is Coverage.COMPLETE
+    assert events(world, "alert_raised") == []
 
 
 def test_a_failed_reading_books_nothing(world: World, bent: Bent, collector: Collector) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from fundarb.engine.answers import EXIT_CODES, KEY_TROUBLE, Answer
 from fundarb.engine.control import end_leftovers
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, finish, holder_of, way_of
+from fundarb.engine.jobs import JobReport
 from fundarb.engine.status import Status, job_statuses, status
 from fundarb.engine.unfinished import lasting
 from fundarb.errors import (
@@ -35,6 +36,7 @@ from fundarb.errors import (
     Rejected,
     Unavailable,
 )
+from fundarb.exchange.inprocess import Loss
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
@@ -181,6 +183,55 @@ def test_a_failing_job_is_recorded_as_failed(living: Living, monkeypatch: pytest
     row = living.store.jobs.last("look")
     assert row is not None
     assert row.result == "failed"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A job that ends with this word."""
+
+    result: str
+
+    def run(self, arguments: Mapping[str, object]) -> JobReport:
+        """Once."""
+        del arguments
+        return JobReport(result=self.result, message="BTC not opened", notable=True)
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "kind"),
+    [("ok", 0, ""), ("nothing", 0, ""), ("incomplete", 8, "incomplete"), ("mismatch", 6, "mismatch")],
+)
+def test_a_job_that_fell_short_says_so_to_scripts(
+    living: Living, monkeypatch: pytest.MonkeyPatch, result: str, code: int, kind: str
+) -> None:
+    """``jobs run``: the exit code is that of a command that came to the same, its report beside it; the run
+    itself has not failed.
+    """
+    monkeypatch.setitem(living.office.jobs.kinds, "watch", Ends(result))
+    answer = order(living, "jobs_run", name="look")
+    assert (answer.exit_code, answer.kind) == (code, kind)
+    assert answer.data == {"name": "look", "result": result, "message": "BTC not opened"}
+    row = living.store.jobs.last("look")
+    assert row is not None
+    assert row.result == result
+
+
+def test_a_job_that_leaves_an_order_in_doubt_says_so(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 5, not 8: what was sent is not all known."""
+    living.exchange.lose(Loss.ANSWER)
+    monkeypatch.setattr(living.writer.resolver, "resolve", lambda intent, **_: intent)
+    for read in ("order_realtime", "executions_of"):
+        monkeypatch.setattr(living.exchange, read, away)
+    living.office.jobs.run("scan_and_open", {})
+    assert living.store.intents.open()
+    monkeypatch.setitem(living.office.jobs.kinds, "watch", Ends("incomplete"))
+    answer = order(living, "jobs_run", name="look")
+    assert (answer.exit_code, answer.kind) == (5, "outcome_uncertain")
+
+
+def away(*_: object, **__: object) -> None:
+    """The venue does not answer."""
+    raise Unavailable("the venue is away")
 
 
 def test_exit_codes_are_those_of_the_command_line() -> None:
@@ -342,7 +393,8 @@ def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatc
 def found(living: Living) -> Status:
     """The status."""
     jobs = job_statuses(living.store, living.office.specs, upcoming={})
-    return status(living.store, jobs, machine=living.store.clock.now())
+    store, file = living.store, living.office.halt_file
+    return status(store, jobs, machine=store.clock.now(), halt_file=file)
 
 
 def test_a_healthy_bot(living: Living) -> None:

@@ -21,6 +21,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.daybook import today
 from fundarb.engine.equity_points import points
 from fundarb.engine.jobs_books import Reconcile
+from fundarb.engine.views import concerns, position_views
 from fundarb.errors import Unavailable
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 from tests.venue.toy import ToyFeed, perp, spot
@@ -74,12 +75,12 @@ def alerts(living: Living) -> list[str]:
 
 def test_it_opens_up_to_the_limits_and_no_further(wide: Living) -> None:
     """Of seven good coins as many are opened as max_positions allows, each once, each at the notional's
-    cap.
+    cap, rounded down to whole contracts.
     """
     wide.run("scan_and_open")
     held = wide.store.positions.active()
     assert len(held) == 5
-    assert all(item.notional == D(1000) for item in held)
+    assert all(item.notional == D("999.9") for item in held)  # 0.02 contracts at 49,995
     assert len(decisions(wide)) == len({base for base, _ in decisions(wide)}) == 5
     assert "as many as allowed" in wide.run("scan_and_open")
 
@@ -91,7 +92,7 @@ def test_the_gross_limit_cuts_the_last_position(tmp_path: Path) -> None:
     object.__setattr__(made.office.desk.rules, "limits", limits)
     made.run("scan_and_open")
     notionals = sorted(item.notional for item in made.store.positions.active())
-    assert notionals == [D(500), D(1000), D(1000)]
+    assert notionals == [D("499.95"), D("999.9"), D("999.9")]
     made.close()
 
 
@@ -193,6 +194,47 @@ def test_a_perp_closed_by_hand_is_seen_within_one_watch(living: Living) -> None:
     assert "reconciled" in living.run("watch")
     assert living.store.blocks.get("BTC", BlockKind.FREEZE) is not None
     assert "perp_size" in alerts(living)
+
+
+def test_what_waits_for_an_answer_is_not_in_order(living: Living) -> None:
+    """A short closed by hand stays the watch's news, look after look and without an event, until it is
+    answered for; positions do not call such a book hedged to the coin.
+    """
+    living.run("scan_and_open")
+    living.run("watch")
+    living.venue.world.manual_close("BTCUSDT")
+    living.clock.sleep(15 * SECOND)
+    living.run("watch")
+    before = living.store.events.newest_id()
+    reports = []
+    for _ in range(8):
+        living.clock.sleep(15 * SECOND)
+        living.clock.flush()
+        reports.append(living.office.jobs.run("watch", {}))
+    assert living.store.events.newest_id() == before
+    quiet = [report for report in reports if report.result != "acted"]  # the others looked again
+    assert len(quiet) > len(reports) / 2
+    assert {(report.result, report.message) for report in quiet} == {
+        ("mismatch", "BTC is frozen: reconcile: perp_size of BTCUSDT")
+    }
+    (view,) = position_views(living.store, living.exchange, trading=living.exchange)
+    assert view.venue_contracts == 0
+    assert view.perp_quantity < 0
+    assert view.delta is None
+    assert view.drift is None
+
+
+def test_coins_sold_by_hand_leave_no_drift_to_show(living: Living) -> None:
+    """The wallet holds fewer coins than our books: how far the book is from neutral is not known."""
+    living.run("scan_and_open")
+    (view,) = position_views(living.store, living.exchange, trading=living.exchange)
+    assert view.drift is not None
+    living.venue.world.manual_order(Category.SPOT, "BTCUSDT", side=Side.SELL, quantity=D("0.01"))
+    (view,) = position_views(living.store, living.exchange, trading=living.exchange)
+    assert view.drift is None
+    (said,) = concerns(living.store, (view,))
+    assert said.code == "venue_differs"
+    assert said.message.startswith("coins of BTC: our books say 0.02000098, the venue 0.01000098: ")
 
 
 def test_a_market_that_cannot_be_read_stops_opens_until_it_can(

@@ -13,6 +13,7 @@ import pytest
 
 from fundarb.core.market import Book, Category
 from fundarb.core.states import PositionState
+from fundarb.engine.jobs import JobReport
 from fundarb.errors import BadAnswer, Unavailable
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 from tests.engine.test_jobs import alerts, decisions, wide_feed
@@ -176,13 +177,14 @@ def test_an_exit_that_fails_is_told(living: Living) -> None:
     living.run("scan_and_open")
     living.feed.rate = D("-0.002")
     halted(living)
-    said = ""
+    report = JobReport()
     for _ in range(40):
         living.clock.sleep(8 * HOUR)
-        said = living.run("close_when_due")
-        if "not closed" in said:
+        report = living.office.jobs.run("close_when_due", {})
+        if "not closed" in report.message:
             break
-    assert "BTC not closed: " in said
+    assert "BTC not closed: " in report.message
+    assert report.result == "incomplete"
     assert alerts(living).count("not_closed") == 1
     assert living.store.positions.active()[0].state is PositionState.HEDGED
     assert activity(living) == "MONITORING"

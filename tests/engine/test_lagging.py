@@ -43,7 +43,7 @@ def test_an_acknowledged_order_is_never_absent(world: World, past: Past, lag: ti
         assert world.clock.now() - began <= rules.t_hedge + rules.t_recover + 3 * rules.patience
         assert result.position.state is PositionState.UNCERTAIN
         assert len(world.venue.all_orders()) == 1
-        assert alerts(world) == [("uncertain_order", link)]
+        assert alerts(world) == [("uncertain_order", result.position.position_id)]
     states = {intent.state for intent in world.writer.store.intents.of_position(result.position.position_id)}
     assert IntentState.ABSENT not in states
     world.clock.sleep(LONG)

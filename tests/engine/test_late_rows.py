@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fundarb.core.account import Transaction
 from fundarb.core.ledger import Account
 from fundarb.core.market import Category
-from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.core.orders import ExecKind, Leg, Purpose, Side
+from fundarb.core.postings import holding_key
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
 from fundarb.core.states import IntentState
 from fundarb.engine.orders import OrderDesk
@@ -178,3 +180,49 @@ def test_missing_cash_forbids_every_entry(world: World, monkeypatch: pytest.Monk
     monkeypatch.undo()
     assert world.writer.reconciler.run().clean
     assert world.writer.store.blocks.get(GLOBAL_SCOPE, BlockKind.FREEZE) is None
+
+
+def test_a_forced_fill_that_is_known_after_a_later_one_leaves_nothing_unexplained(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deleveraging becomes known after a fill of ours that came later, at another price: the venue realised
+    it against the average of before. Our average moves to the venue's; nothing stands in suspense, nobody is
+    told of a difference, and the end is flat to the last digit.
+    """
+    position = opened(world, "5000").position
+    world.feed.prices["BTCUSDT"] = D(51_000)
+    world.clock.sleep(MINUTE)
+    real = {name: getattr(world.exchange, name) for name in ("executions", "transactions")}
+    world.venue.world.adl("BTCUSDT", D("0.4"))
+    taken = world.clock.now()
+    world.clock.sleep(MINUTE)
+    for name, read in real.items():
+        monkeypatch.setattr(world.exchange, name, _without(read, taken))
+    world.writer.desk.market.refresh()
+    more = replace(
+        top_up(position, Leg.PERP),
+        purpose=Purpose.ENTER,
+        side=Side.SELL,
+        limit_price=D(50_900),
+        reduce_only=False,
+    )
+    sold = OrderDesk(world.writer.desk).place(more)
+    assert getattr(sold, "filled", None) == D("0.01")
+    monkeypatch.undo()
+    assert world.writer.reconciler.run().clean
+    assert [code for code, _ in alerts(world)] == ["adl"]
+    (held,) = world.writer.store.positions.active()
+    average = world.writer.store.ledger.read.holding(holding_key(held, Leg.PERP)).average
+    shown = next(report for report in world.exchange.positions() if report.symbol == "BTCUSDT")
+    assert average is not None
+    assert shown.average_price is not None
+    assert abs(average - shown.average_price) < D("1e-6")
+    closed(world)
+    assert world.writer.reconciler.run().clean
+    assert not suspense(world)
+    consistent(world)
+
+
+def _without(read: Callable[..., tuple[Any, ...]], taken: datetime) -> Callable[..., tuple[Any, ...]]:
+    """A read that does not show what happened at an instant."""
+    return lambda *a, **k: tuple(row for row in read(*a, **k) if row.time != taken)

@@ -192,12 +192,11 @@ def test_an_order_that_stays_unknown_gives_one_alert(world: World, monkeypatch: 
     assert "uncertain_order" in {reason.code for reason in result.reasons}
     assert len(world.venue.all_orders()) == 1
     assert not world.writer.reconciler.run().clean
-    link = world.venue.all_orders()[0].link_id
-    assert alerts(world) == [("uncertain_order", link)]
+    assert alerts(world) == [("uncertain_order", result.position.position_id)]
     for name in names:
         monkeypatch.setattr(world.exchange, name, real[name])
     consistent(world)
-    assert alerts(world) == [("uncertain_order", link)]
+    assert alerts(world) == [("uncertain_order", result.position.position_id)]
 
 
 def test_a_position_that_cannot_be_hedged_gives_one_alert(

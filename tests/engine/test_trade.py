@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from fundarb.core.market import Category
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.reasons import Refused
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine.outcome import Reached, TradeResult
-from tests.engine.world import World
+from fundarb.venue.rows import Directive, OrderMatch
+from tests.engine.world import SECOND, World
 
 D = Decimal
 
@@ -85,8 +87,36 @@ def test_adding_grows_both_legs(world: World) -> None:
     assert isinstance(result, TradeResult)
     assert result.position.position_id == first.position_id
     assert result.position.contracts > first.contracts * D("1.9")
-    assert result.position.notional == D(10000)
+    assert result.position.notional == D(9_999)  # 0.2 contracts at 49,995
     assert abs(world.coins() - world.short) <= D("0.0001")
+
+
+def test_the_notional_is_what_is_held(world: World) -> None:
+    """What was asked for is rounded down to whole contracts: plan, position and caps count one leg of what is
+    really bought, at the price of the decision; so they do after ``--add`` and after a part is closed.
+    """
+    store = world.writer.store
+    plan = world.writer.trader.plan_open("BTC", D(130))
+    assert getattr(plan, "notional", None) == D("99.99")  # 0.002 contracts at 49,995
+    assert opened(world, "130").position.notional == store.positions.gross() == D("99.99")
+    added = world.writer.trader.open("BTC", D(240), add=True)
+    assert isinstance(added, TradeResult)
+    assert added.position.notional == store.positions.gross() == D("299.97")
+    assert closed(world, "0.5").position.notional == store.positions.gross() == D("149.985")
+
+
+def test_the_notional_of_an_add_that_fell_short_is_what_is_held(world: World) -> None:
+    """Decided on two prices, and the second part fills by a quarter: each part counts what it really was."""
+    opened(world, "5000")
+    world.feed.prices["BTCUSDT"] = D(40_000)
+    world.clock.sleep(60 * SECOND)
+    directives = [Directive(fill_frac=D("0.25")), *[Directive(fill_frac=D(0))] * 8]
+    world.venue.force(OrderMatch(category=Category.LINEAR), *directives)
+    result = world.writer.trader.open("BTC", D(4_000), add=True)
+    assert isinstance(result, TradeResult)
+    held = D("0.1") * 49_995 + (result.position.contracts - D("0.1")) * 39_995
+    assert result.position.contracts == D("0.125")
+    assert result.position.notional == held
 
 
 def test_a_second_open_of_an_open_coin_is_refused(world: World) -> None:

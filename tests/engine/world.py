@@ -17,7 +17,7 @@ from fundarb.exchange.local import LocalExchange, VenueClock
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
-from fundarb.venue.engine import Venue
+from fundarb.venue.engine import Rules, Venue
 from tests.venue.toy import ToyFeed
 from tests.venue.toy import venue as toy_venue
 
@@ -78,10 +78,16 @@ def make_writer(
     return writer, exchange
 
 
-def make_world(path: Path, *, feed: ToyFeed | None = None, rules: TradeRules | None = None) -> World:
+def make_world(
+    path: Path,
+    *,
+    feed: ToyFeed | None = None,
+    rules: TradeRules | None = None,
+    venue_rules: Rules | None = None,
+) -> World:
     """A new world with 100,000 USDT; one second after midnight plus a minute, away from a settlement."""
     feed = feed or ToyFeed()
-    venue = toy_venue(feed)
+    venue = toy_venue(feed, venue_rules)
     clock = VenueClock(venue)
     clock.sleep(60 * SECOND)
     rules = rules or TradeRules(limits=LIMITS)

@@ -21,14 +21,24 @@ from fundarb.app.writer import Writer, introduce
 from fundarb.config import Settings
 from fundarb.core.market import Category
 from fundarb.core.orders import Side
+from fundarb.core.records import GLOBAL_SCOPE
 from fundarb.core.risk import RiskLimits
 from fundarb.crash import Point
+from fundarb.engine.alerts import was_told
 from fundarb.engine.commands import Arguments
 from fundarb.engine.desk import Desk, TradeRules
 from fundarb.engine.guard import GateSlot
 from fundarb.engine.jobs import Jobs
 from fundarb.engine.market import MarketView
-from fundarb.errors import FundarbError, IllegalTransition, InvariantBroken, Rejected, StateUnavailable
+from fundarb.engine.shut_out import let_in, shut_out
+from fundarb.errors import (
+    FundarbError,
+    IllegalTransition,
+    InvariantBroken,
+    Rejected,
+    StateUnavailable,
+    Unavailable,
+)
 from fundarb.exchange.local import VenueClock
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
@@ -36,7 +46,7 @@ from fundarb.store.lock import WriterLock
 from fundarb.venue.engine import Venue
 from tests.proof.market import BASES, PERPS, rough_venue
 from tests.proof.naked import Fates
-from tests.proof.trouble import Died, Trouble, TroubledExchange, Witness, WitnessedGate
+from tests.proof.trouble import Died, Door, Trouble, TroubledExchange, Witness, WitnessedGate
 
 D = Decimal
 SECOND = timedelta(seconds=1)
@@ -140,15 +150,20 @@ class Episode:
 
     def recover(self) -> str:
         """What every start does."""
+        store = self.life.store
         self.life.writer.collector.open_books()
         found = self.life.writer.reconciler.run()
+        if found.unread is None:
+            let_in(store)
+        else:
+            shut_out(store, found.unread)
         return f"{len(found.resolved)} resolved, {[item.id for item in found.mismatches]}"
 
     def attempt(self, what: str, act: Callable[[], object]) -> bool:
         """Something the client does; it may fail in every way that is not a bug, or die of it."""
         done = False
         try:
-            said = act()
+            said = self._framed(act)
             done = True
         except Died:
             pass
@@ -165,7 +180,25 @@ class Episode:
             self.fates.died()
             self._tell(f"{what}: died")
             self.restart()
+        else:
+            self._look_at_the_door(what)
         return done
+
+    def _framed(self, act: Callable[[], object]) -> object:
+        """What stands around every act of a process looks whether a failure means that it is shut out."""
+        try:
+            return act()
+        except Unavailable as error:
+            shut_out(self.life.store, error)
+            raise
+
+    def _look_at_the_door(self, what: str) -> None:
+        """Whoever was turned away has told a person by the end of what it did."""
+        door = self.trouble.door
+        if door is not None and door.met:
+            if not was_told(self.life.store, door.alert, subject=GLOBAL_SCOPE):
+                self.witness.wrong.append(f"{what}: turned away ({door.alert}), and nobody was told")
+            door.met = False
 
     def _tell(self, text: str) -> None:
         self.story.append(f"{self.venue.now:%d %H:%M:%S} {text}")
@@ -240,7 +273,15 @@ class Episode:
         self.trouble.creates = die.choice((0.0, 0.3, 0.7)) if bad else 0
         self.trouble.lag = self.slow * timedelta(seconds=die.choice((0, 0, 3, 20))) if bad else timedelta()
         self.trouble.doubled = bad and die.random() < 0.3
+        if self.seed % 8 == 4:
+            self.trouble.door = self._door() if die.random() < 0.4 else None
         self._tell(f"mood {self.trouble}")
+
+    def _door(self) -> Door:
+        """In every eighth story: a ban, or a key that the venue takes no more, from some call on."""
+        die = self.die
+        code, lasts = die.choice((None, 10003, 10005)), die.choice((5, 60, 600, 3600))
+        return Door(code, calls=die.randrange(25), lasts=timedelta(seconds=lasts))
 
     def doom(self) -> None:
         """The process will die at some point of its way, or ends in order."""
@@ -296,6 +337,7 @@ class Episode:
         """No trouble any more, a fresh process, and time for all that needs time."""
         self.trouble.reads = self.trouble.creates = 0
         self.trouble.lag, self.trouble.doubled = timedelta(), False
+        self.trouble.door = None
         self.clock.sleep(MINUTE)
         self.restart()
         for _ in range(4):

@@ -19,9 +19,9 @@ from tests.proof.verdict import verdict
 STEPS = 25
 EPISODES = 1000
 CHUNK = 50
-CORPUS = (43, 53, 79, 169, 197, 1238, 1984, 500_102)
-"""Seeds that found something: an equity point of two moments, deleveraging and a bare coin that nobody was
-told of, a doubt that no proof could end.
+CORPUS = (43, 53, 79, 169, 197, 1238, 1490, 1626, 1984, 500_102)
+"""Seeds that found something: an equity point of two moments, deleveraging, a bare coin and a short traded
+away by hand that nobody was told of, a doubt that no proof could end.
 """
 SOAK = int(os.environ.get("FUNDARB_EPISODES", "0"))
 FIRST = int(os.environ.get("FUNDARB_FIRST_SEED", "100000"))

@@ -1,8 +1,9 @@
 """An exchange that fails as real ones do, on the throw of a seeded die: the port of the engine over a venue
 in process.
 
-Reads fail or lag, creates are lost, refused, acknowledged in doubt, cut short by the matching. Beside the
-trouble it keeps a witness's notes: every request that was sent, and what was wrong with the way it was sent.
+Reads fail or lag, creates are lost, refused, acknowledged in doubt, cut short by the matching; in some
+stories the address is banned or the key is dead for a while. Beside the trouble it keeps a witness's notes:
+every request that was sent, and what was wrong with the way it was sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fundarb.errors import BadAnswer, NotSent, Unavailable
 from fundarb.exchange.inprocess import Loss
 from fundarb.exchange.local import LocalExchange
 from fundarb.exchange.outcomes import classify
-from fundarb.exchange.strict import WireGate
+from fundarb.exchange.strict import NoAnswer, VenueRefused, WireGate
 from fundarb.store.database import Store
 from fundarb.venue.engine import Venue
 from fundarb.venue.rows import Directive, OrderMatch
@@ -53,6 +54,44 @@ class Trouble:
     creates: float = 0
     doubled: bool = False
     lag: timedelta = _NOTHING
+    door: Door | None = None
+
+
+@dataclass
+class Door:
+    """The venue lets nobody in for a while: HTTP 403 to everything (``code`` None), or that code to whatever
+    is signed. It falls shut after so many more calls; ``until`` is set then, and ``met`` by whoever stands
+    before it.
+    """
+
+    code: int | None
+    calls: int
+    lasts: timedelta
+    until: datetime | None = None
+    met: bool = False
+
+    @property
+    def alert(self) -> str:
+        """What a person is told of it."""
+        return "ban" if self.code is None else "key"
+
+    def shut(self, now: datetime) -> bool:
+        """Whether it is shut now; asked once a call."""
+        self.calls -= 1
+        if self.until is None and self.calls < 0:
+            self.until = now + self.lasts
+        return self.until is not None and now < self.until
+
+    def refusal(self) -> Unavailable:
+        """What a read is told."""
+        self.met = True
+        if self.code is not None:
+            return VenueRefused(f"the venue answered {self.code}", code=self.code)
+        error = NoAnswer(
+            "no request is sent: the venue's IP limit was hit", sent=False, repeat=False, status=403
+        )
+        error.until = self.until
+        return error
 
 
 @dataclass(frozen=True)
@@ -136,10 +175,41 @@ class TroubledExchange(LocalExchange):
         if self._nth():
             self.lose(self.die.choice(tuple(Loss)))
         self._keep()
-        answer = self._fated(request, signed_at)
+        answer = self._turned_away(request, signed_at) or self._fated(request, signed_at)
         self._keep()
         reached(Point.WIRE_AFTER_SEND)
         return answer
+
+    def _turned_away(self, request: OrderRequest, signed_at: datetime) -> WriteAnswer | None:
+        """What a create is told at a door that is shut: the first 403 says nothing of the order, after it
+        nothing is sent; a dead key is a definite refusal.
+        """
+        door = self.trouble.door
+        if door is None:
+            return None
+        fell = door.until is None
+        if not door.shut(self.venue.now):
+            return None
+        banned = door.code is None
+        unsent = banned and not fell
+        door.met = True
+        if unsent:
+            return WriteAnswer(outcome=Outcome.REFUSED, message="banned", sent=False)
+        if self._gate is not None:
+            try:
+                self._gate.admit(request, signed_at)
+            except NotSent as error:
+                return WriteAnswer(outcome=Outcome.REFUSED, code=error.code, message=str(error), sent=False)
+        outcome = Outcome.UNCERTAIN if banned else Outcome.REFUSED
+        return WriteAnswer(outcome=outcome, code=door.code, message="turned away")
+
+    @property
+    def banned_until(self) -> datetime | None:
+        """Until when the client keeps quiet by itself; None if it need not."""
+        door = self.trouble.door
+        if door is None or door.code is not None or door.until is None or self.venue.now >= door.until:
+            return None
+        return door.until
 
     def _fated(self, request: OrderRequest, signed_at: datetime) -> WriteAnswer:
         if self.die.random() >= self.trouble.creates:
@@ -190,10 +260,13 @@ class TroubledExchange(LocalExchange):
         self.calls += 1
         return self.calls == self.fail_at
 
-    def _read(self, call: str, ask: Callable[[], T]) -> T:
-        """An answer, unless the die has it fail; some failures take their time."""
+    def _read(self, call: str, ask: Callable[[], T], *, signed: bool = True) -> T:
+        """An answer, unless the door is shut or the die has it fail; some failures take their time."""
         self._alive(call)
         self._keep()
+        door = self.trouble.door
+        if door is not None and door.shut(self.venue.now) and (signed or door.code is None):
+            raise door.refusal()
         if self._nth():
             raise Unavailable(f"{call}: call {self.calls} fails")
         if self.die.random() < self.trouble.reads:
@@ -246,12 +319,12 @@ class TroubledExchange(LocalExchange):
 
     def snapshot(self) -> MarketSnapshot:
         """All quotes, perhaps."""
-        return self._read("snapshot", super().snapshot)
+        return self._read("snapshot", super().snapshot, signed=False)
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
         """One book, perhaps."""
         ask = super().book
-        return self._read("book", lambda: ask(category, symbol, depth=depth))
+        return self._read("book", lambda: ask(category, symbol, depth=depth), signed=False)
 
     def order_realtime(self, category: Category, symbol: str, *, link_id: str) -> OrderReport | None:
         """One order, perhaps, and perhaps late."""

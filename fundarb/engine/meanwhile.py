@@ -1,0 +1,44 @@
+"""While an order in doubt is waited for: what the venue takes from other positions is booked and hedged.
+
+There is one trading thread, and a doubt may hold it for half a minute. Between two look-ups whoever has no
+order under way is looked at; nothing is sent for a position that has one. Waits for nothing itself: an order
+of its own that is in doubt is left to the walk that follows.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fundarb.core.states import PositionState
+from fundarb.engine.collect import Collector
+from fundarb.engine.desk import Desk
+from fundarb.engine.hedge import Hedger
+from fundarb.engine.lifecycle import settle
+from fundarb.errors import Unavailable
+
+
+class Meanwhile:
+    """Looks after the positions that no order in doubt belongs to."""
+
+    def __init__(self, desk: Desk, *, collector: Collector, hedger: Hedger) -> None:
+        """Share the collaborators with whoever trades."""
+        self._desk = desk
+        self._collector = collector
+        self._hedger = hedger
+
+    def look(self) -> None:
+        """Once around; what cannot be read is read the next time."""
+        with suppress(Unavailable):
+            if self._others():
+                self._collector.book_fills()
+        for position_id in self._others():
+            with suppress(Unavailable):
+                if settle(self._desk, position_id).state is PositionState.EXPOSED:
+                    self._hedger.repair(position_id)
+
+    def _others(self) -> tuple[str, ...]:
+        """The positions without an order under way."""
+        store = self._desk.store
+        busy = {intent.position_id for intent in store.intents.open()}
+        held = (position.position_id for position in store.positions.active())
+        return tuple(position_id for position_id in held if position_id not in busy)
