@@ -73,11 +73,14 @@ check: $(VENV)/.installed-dev ## everything a machine can say about the code in 
 
 # --------------------------------------------------------------------------------------- tests
 
-test: $(VENV)/.installed-dev ## the whole test-suite on two workers
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+# More workers than the smallest machine has cores: a third of the time is waiting for processes and clocks.
+WORKERS = 3
+
+test: $(VENV)/.installed-dev ## the whole test-suite on three workers
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 
 proof: $(VENV)/.installed-dev ## the long runs: crash matrix, fuzzing, simulated months
-	$(BIN)/python -m pytest $(PROOF) -m proof -n 2 --dist loadgroup -q
+	$(BIN)/python -m pytest $(PROOF) -m proof -n $(WORKERS) --dist loadgroup -q
 
 soak: $(VENV)/.installed-dev ## simulated episodes by the thousand (EPISODES=20000 FIRST_SEED=100000)
 	FUNDARB_EPISODES=$(or $(EPISODES),20000) FUNDARB_FIRST_SEED=$(or $(FIRST_SEED),100000) \
@@ -88,7 +91,7 @@ testnet: $(VENV)/.installed-dev ## reads and one smallest position on the testne
 
 cover: $(VENV)/.installed-dev ## branch coverage: at least 95 % overall, 100 % in core
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q --cov --cov-report=
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q --cov --cov-report=
 	$(BIN)/python -m coverage report --fail-under=95
 	$(BIN)/python -m coverage report --include='fundarb/core/*' --fail-under=100
 

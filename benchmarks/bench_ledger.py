@@ -30,11 +30,18 @@ from fundarb.store.files import url_of
 POSITIONS, SETTLEMENTS = 1000, 80
 FILLS = 8
 SINGLE = 300
+LISTS = ("funding", "trades", "tax", "ledger", "equity")
 LOOK = """
-import resource, sys
-from benchmarks.bench_ledger import looked
-looked(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+import sys
+from benchmarks.bench_ledger import listed, looked
+spent = listed(sys.argv[1], sys.argv[2]) if sys.argv[2:] else looked(sys.argv[1])
+try:  # Linux hands a parent's ru_maxrss down to its child: there the memory's own high-water mark is asked
+    with open("/proc/self/status") as status:
+        most = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+except OSError:
+    import resource
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(spent, most)
 """
 
 
@@ -47,7 +54,8 @@ def run() -> Sequence[Row]:
         facts = POSITIONS * (SETTLEMENTS + FILLS)
         alone, fsync = one_by_one(Path(folder) / "single.sqlite3"), fsync_cost(Path(folder))
         times = {by: looked(str(large), by) for by in (By.POSITION, By.DAY)}
-        memory = [peak(path) for path in (small, large)]
+        lists = {kind: alone_with(large, kind) for kind in LISTS}
+        memory = [alone_with(path)[1] for path in (small, large)]
         grown = [size for _, size in a_year(Path(folder) / "year.sqlite3", days=365)]
     return [
         Row(
@@ -77,8 +85,18 @@ def run() -> Sequence[Row]:
             )
             for by, spent in times.items()
         ),
+        *(
+            Row(
+                name=f"report {kind}",
+                figure=spent * 1e3,
+                unit="ms",
+                note=f"the same {postings:,} ledger rows; all rows of the report in memory at once: "
+                f"{most / 1024:.0f} MB",
+            )
+            for kind, (spent, most) in lists.items()
+        ),
         Row(
-            name="memory of a report, long history",
+            name="memory of report pnl, long history",
             figure=memory[1] / 1024,
             unit="MB",
             target=1.1 * memory[0] / 1024,
@@ -172,8 +190,20 @@ def looked(path: str, by: By = By.POSITION) -> float:
     return min(found)
 
 
-def peak(path: Path) -> int:
-    """Kilobytes that a process of its own needs at most for a P&L."""
-    command = [sys.executable, "-c", LOOK, str(path)]
+def listed(path: str, kind: str) -> float:
+    """Seconds for one report that lists facts."""
+    clock = VirtualClock(START + 20_000 * HOUR)
+    with Store.open(url_of(Path(path)), clock=clock, readonly=True) as store:
+        begun = time.perf_counter()
+        getattr(Reporter(store, clock), kind)(ReportQuery())
+        return time.perf_counter() - begun
+
+
+def alone_with(path: Path, *kind: str) -> tuple[float, int]:
+    """Seconds for a P&L, or for the report of a ``kind``, in a process of its own, and the kilobytes that it
+    needs at most.
+    """
+    command = [sys.executable, "-c", LOOK, str(path), *kind]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    return int(told.stdout)
+    spent, most = told.stdout.split()
+    return float(spent), int(most)

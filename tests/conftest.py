@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import _server_database, cluster, server_url  # noqa: F401 - one server for all tests
+from tests.room import room
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,6 +81,7 @@ def guarded_lookup(real: Callable[..., Any]) -> Callable[..., Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The refusal holds from before the first test module is imported to the end, in every thread."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(room()))
     patch = pytest.MonkeyPatch()
     patch.setattr(socket.socket, "connect", guarded("connection to", socket.socket.connect))
     patch.setattr(socket.socket, "connect_ex", guarded("connection to", socket.socket.connect_ex))
@@ -108,7 +111,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
             "COLUMNS",
         }:
             monkeypatch.delenv(name)
-    place = tmp_path_factory.mktemp("run")
+    # Not mktemp: it reads the names of all its folders for the next number.
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=tmp_path_factory.getbasetemp()))
     monkeypatch.setenv("FUNDARB_HOME", str(place / "home"))
     monkeypatch.chdir(place)
 

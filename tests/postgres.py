@@ -23,6 +23,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.room import room
+
 WHY_NOT = "needs the wheel pgserver, which exists for Python < 3.13 only"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -140,14 +142,6 @@ class Cluster:
             connection.execute(_QUIETLY + "".join(text for (text,) in found))
 
 
-def _room() -> str:
-    """Where the data goes: into memory, where there is plenty, for every commit waits for its disk."""
-    memory = Path("/dev/shm")
-    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30:
-        return str(memory)
-    return tempfile.gettempdir()
-
-
 def _free_port() -> int:
     with closing(socket.socket()) as found:
         found.bind(("127.0.0.1", 0))
@@ -172,7 +166,7 @@ def _programs(folder: Path) -> Path:
 
 def clusters() -> Iterator[Cluster]:
     """A running server, for as long as it is wanted."""
-    folder = Path(tempfile.mkdtemp(prefix="fundarb-pg-", dir=_room()))
+    folder = Path(tempfile.mkdtemp(prefix="fundarb-pg-", dir=room()))
     folder.chmod(0o755)
     try:
         made = Cluster(folder, _programs(folder))

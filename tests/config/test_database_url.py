@@ -21,6 +21,7 @@ from fundarb.config.places import masked_url, password_of
             "postgresql://db/x?password=***&sslmode=require",
         ),
         ("postgresql://bot@db/x", None, "postgresql://bot@db/x"),
+        ("mysql://u:pass@[h/x", None, "mysql://***@[h/x"),
         ("sqlite:////home/a:b@c/x.db", None, "sqlite:////home/a:b@c/x.db"),
     ],
 )

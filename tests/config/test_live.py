@@ -119,6 +119,24 @@ def test_a_sandbox_address_must_be_this_machine(problems: Problems, address: str
 
 
 @pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://user:pw@127.0.0.1:1", "http://***@127.0.0.1:1"),
+        ("http://user:p/w@127.0.0.1:1", "http://***@127.0.0.1:1"),
+        ("http://user:pw@[::1", "http://***@[::1"),
+        ("user:pw@127.0.0.1", "***@127.0.0.1"),
+        ("http://127.0.0.1:1/?token=pw", "http://127.0.0.1:1/?***"),
+    ],
+)
+def test_a_refused_address_shows_no_password(problems: Problems, address: str, shown: str) -> None:
+    """Well formed or not: what stands before the host or in the query is not repeated."""
+    (found,) = problems(Flags(venue="sandbox", venue_url=address))
+    assert f"'{shown}'" in found
+    assert "pw" not in found.replace("password", "")
+    assert "p/w" not in found
+
+
+@pytest.mark.parametrize(
     "address", ["http://127.0.0.1:1", "http://localhost:8899", "http://[::1]:8899", "http://127.9.9.9"]
 )
 def test_loopback_addresses_are_allowed(settle: Load, address: str) -> None:
