@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --retries 8
 # Outputs of parallel parts are kept apart where this make can (GNU make 4).
 APART := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
+# Programs are started by the hundred in tests: without bytecode beside them each one would compile all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install lock format lint formatted types layers locked budgets test proof soak testnet cover check check-parts bench demo clean
 
