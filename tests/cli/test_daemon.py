@@ -276,6 +276,7 @@ def test_a_daemon_that_is_stopped_while_it_starts_ends_in_order(
     assert place.json("status")["data"]["writer"] is None
 
 
+@pytest.mark.proof
 def test_sigterm_before_the_service_runs(place: Place) -> None:
     """A process that has only just made its database is stopped: 0, not death by the signal."""
     process = place.daemon()
@@ -323,6 +324,7 @@ def test_events_are_followed(place: Place) -> None:
 # --------------------------------------------------------------------------------------------- simulation
 
 
+@pytest.mark.proof
 def test_a_simulation_against_a_sandbox_that_runs(tmp_path: Path) -> None:
     """``--simulate`` on a virtual-clock sandbox lives through the time, trades, and its audit is clean."""
     running = sandbox(seed=1, virtual=True, start=START)

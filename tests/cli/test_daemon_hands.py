@@ -57,6 +57,7 @@ def creates(place: Place) -> list[str]:
     return [row["link_id"] for row in rows if row["path"] == "/v5/order/create"]
 
 
+@pytest.mark.proof
 def test_h01_h07_commands_beside_a_daemon(place: Place, tmp_path: Path) -> None:
     """H01: a second daemon ends with 7 and names the first, which goes on. H07: an ``open`` is queued and
     executed once; a ``resolve`` answers through the same row.

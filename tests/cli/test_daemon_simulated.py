@@ -46,6 +46,7 @@ def test_a_second_simulation_draws_other_ids(place: Place) -> None:
     assert place.json("audit")["data"]["clean"]
 
 
+@pytest.mark.proof
 def test_commands_beside_a_simulation(place: Place) -> None:
     """A simulation is a writer like a daemon: it lives by the machine's clock, a command given beside it is
     executed once, a second daemon is refused, and SIGTERM ends it in order.

@@ -165,7 +165,7 @@ def test_the_first_interrupt_finishes_the_clip(stage: Stage, spawn: Spawn) -> No
     stage.check()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.proof)])
 def test_the_second_interrupt_ends_at_once(stage: Stage, spawn: Spawn, number: signal.Signals) -> None:
     """Twice Ctrl-C (or one SIGKILL) while the second leg's answer is awaited: the process is gone at once,
     says what may be live where it still can, and the next start finds and hedges everything.

@@ -110,7 +110,7 @@ def test_b04_killed_between_the_legs(stage: Stage, repo_root: Path, deed: Deed, 
     ("deed", "dead", "told"),
     [
         (ENTRY, "4s", []),
-        (ENTRY, "10m", [NAKED]),
+        pytest.param(ENTRY, "10m", [NAKED], marks=pytest.mark.proof),
         pytest.param(ENTRY, "38s", [NAKED], marks=pytest.mark.proof),
         pytest.param(EXIT, "4s", [], marks=pytest.mark.proof),
         pytest.param(EXIT, "38s", [NAKED], marks=pytest.mark.proof),
@@ -128,7 +128,9 @@ def test_b05_killed_in_the_middle_of_the_ledger(stage: Stage, repo_root: Path, d
     killed(stage, repo_root, deed, ident="b05", hit=hit)
 
 
-@pytest.mark.parametrize("point", ["unwind.before_first", "unwind.between"])
+@pytest.mark.parametrize(
+    "point", [pytest.param("unwind.before_first", marks=pytest.mark.proof), "unwind.between"]
+)
 def test_b06_killed_in_the_middle_of_an_unwind(stage: Stage, repo_root: Path, point: str) -> None:
     """B06: the second leg never fills, the first is being given back, and the process dies."""
     for category in ("spot", "linear"):
@@ -203,7 +205,7 @@ def test_g01_a_disk_that_is_full(
     finished(stage, deed)
 
 
-QUICK = frozenset({"commit.before", "wire.after_send", "legs.between"})
+QUICK = frozenset({"wire.after_send", "legs.between"})
 ON_THE_WAY = (
     *("position.after_commit", "intent.before_commit", "intent.after_commit", "wire.before_gate"),
     *(

@@ -133,6 +133,7 @@ LONG = (
     "A lost answer, and reads that lag",
     "The second leg fills in parts",
     "An outage",
+    "A pump of 35 % within the minute",
 )
 """Recipes that call the bot several times: they belong to the proof."""
 
