@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, cash, years
@@ -19,52 +20,104 @@ _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
 
 
-def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
-    """A group as a row."""
-    pnl = group.pnl
-    waits = sum(coverages.pending(position) for position in group.positions)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What is known of a group. ``read``: how far the log was read for it; ``unpaid``: whether its funding is
+    not known; ``guessed``: accounts with entries whose worth nobody knows; ``waits``: its facts to come.
+    """
+
+    coverage: Coverage
+    read: Coverage
+    unpaid: bool
+    guessed: Collection[Account]
+    waits: int
+
+    @property
+    def missing(self) -> bool:
+        """Whether nothing was read at all."""
+        return self.coverage is Coverage.MISSING
+
+    def known(self, account: Account, amount: Decimal) -> Decimal | None:
+        """An amount of an account, unless it is not known."""
+        return None if self.missing or account in self.guessed else amount
+
+
+def _judge(key: str, group: Group, coverages: Coverages) -> _Judged:
     alone = bool(group.positions) and key != "total" and not _is_period(key)
     beside = [] if alone else [coverages.of_account()]
     coverage = worst([*(coverages.of(position) for position in group.positions), *beside])
     read = worst([*(coverages.read(position) for position in group.positions), *beside])
-    missing = coverage is Coverage.MISSING
+    waits = sum(coverages.pending(position) for position in group.positions)
     guessed = coverages.unvalued(group.positions, whole=not alone)
+    missing = coverage is Coverage.MISSING
     if (guessed or not group.valued) and not missing:
         coverage = Coverage.PARTIAL
-    unpaid = read is not Coverage.COMPLETE or waits > 0
-    unknown = missing or (unpaid and not pnl.funding)
-    net = None if unknown or guessed or not group.valued else pnl.net
+    unread = read is not Coverage.COMPLETE or waits > 0
+    unpaid = missing or (unread and not group.pnl.funding)
+    return _Judged(coverage=coverage, read=read, unpaid=unpaid, guessed=guessed, waits=waits)
+
+
+def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
+    """A group as a row."""
+    pnl, judged = group.pnl, _judge(key, group, coverages)
+    whole = group.valued and not (judged.unpaid or judged.guessed)
     # a yield of some of the funding over all of the time, or of many days' prices on one, would be none
-    partly = net is None or read is not Coverage.COMPLETE or group.spread
-    reason = NOT_KNOWN if partly else group.time.no_yield()
-    own, time = (None if reason else group.own), group.time
-    at_decision = sum((position.notional for position in group.positions), ZERO)
-    mean = group.time.notional
+    yields = whole and judged.read is Coverage.COMPLETE and not group.spread
+    reason = group.time.no_yield() if yields else NOT_KNOWN
+    rates = _Rates() if reason else _rates(group)
+    bases = {position.base for position in group.positions}
     return PnlRow(
         key=key,
-        funding=None if unknown else pnl.funding,
+        funding=None if judged.unpaid else pnl.funding,
         basis_pnl=pnl.basis_pnl if group.valued else None,
-        fees=None if missing or Account.FEES in guessed else pnl.fees,
-        interest=None if missing or Account.INTEREST in guessed else pnl.interest,
+        fees=judged.known(Account.FEES, pnl.fees),
+        interest=judged.known(Account.INTEREST, pnl.interest),
         slippage=pnl.slippage,
         realised=pnl.realised,
         unrealised=pnl.unrealised if group.valued else None,
-        net=net,
-        notional=at_decision if mean is None else cash(mean),
+        net=pnl.net if whole else None,
+        notional=_notional(group),
         days=(years(group.time.length) * 365).quantize(_DAYS),
-        net_apr_on_capital=None if own is None else _ratio(time.on_capital(own.net)),
-        coverage=coverage,
-        base=group.positions[0].base if len({position.base for position in group.positions}) == 1 else "",
+        net_apr_on_capital=rates.net_on_capital,
+        coverage=judged.coverage,
+        base=bases.pop() if len(bases) == 1 else "",
         dust=pnl.dust,
         suspense=pnl.suspense,
-        pending=waits,
-        fees_by_coin={} if missing else pnl.fees_by_coin,
+        pending=judged.waits,
+        fees_by_coin={} if judged.missing else pnl.fees_by_coin,
         net_apr_reason=reason,
-        gross=None if net is None else pnl.gross,
-        gross_apr_on_capital=None if own is None else _ratio(time.on_capital(own.gross)),
-        net_apr_on_notional=None if own is None else _ratio(time.on_notional(own.net)),
-        gross_apr_on_notional=None if own is None else _ratio(time.on_notional(own.gross)),
+        gross=pnl.gross if whole else None,
+        gross_apr_on_capital=rates.gross_on_capital,
+        net_apr_on_notional=rates.net_on_notional,
+        gross_apr_on_notional=rates.gross_on_notional,
     )
+
+
+class _Rates(NamedTuple):
+    """Yearly rates, fractions; null where nothing is annualised."""
+
+    net_on_capital: Decimal | None = None
+    gross_on_capital: Decimal | None = None
+    net_on_notional: Decimal | None = None
+    gross_on_notional: Decimal | None = None
+
+
+def _rates(group: Group) -> _Rates:
+    own, time = group.own, group.time
+    return _Rates(
+        _ratio(time.on_capital(own.net)),
+        _ratio(time.on_capital(own.gross)),
+        _ratio(time.on_notional(own.net)),
+        _ratio(time.on_notional(own.gross)),
+    )
+
+
+def _notional(group: Group) -> Decimal:
+    """The mean over the time held, else what was decided."""
+    mean = group.time.notional
+    if mean is not None:
+        return cash(mean)
+    return sum((position.notional for position in group.positions), ZERO)
 
 
 def _ratio(value: Decimal) -> Decimal:
