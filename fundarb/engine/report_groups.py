@@ -42,7 +42,7 @@ class _Judged:
         return None if self.missing or account in self.guessed else amount
 
 
-def _judge(key: str, group: Group, coverages: Coverages) -> _Judged:
+def _judge(key: str, group: Group, *, coverages: Coverages) -> _Judged:
     alone = bool(group.positions) and key != "total" and not _is_period(key)
     beside = [] if alone else [coverages.of_account()]
     coverage = worst([*(coverages.of(position) for position in group.positions), *beside])
@@ -59,7 +59,7 @@ def _judge(key: str, group: Group, coverages: Coverages) -> _Judged:
 
 def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     """A group as a row."""
-    pnl, judged = group.pnl, _judge(key, group, coverages)
+    pnl, judged = group.pnl, _judge(key, group, coverages=coverages)
     whole = group.valued and not (judged.unpaid or judged.guessed)
     # a yield of some of the funding over all of the time, or of many days' prices on one, would be none
     yields = whole and judged.read is Coverage.COMPLETE and not group.spread
