@@ -232,8 +232,9 @@ class Collector:
             block = self._store.transaction(
                 before=Point.FUNDING_BEFORE_COMMIT, after=Point.FUNDING_AFTER_COMMIT
             )
-            with block, self._store.ledger.batch():
-                for row in todo[start : start + _BATCH]:
+            part = todo[start : start + _BATCH]
+            with block, self._store.ledger.batch(row.key for row in part):
+                for row in part:
                     if row.key in contained:
                         log.keep(row, RowState.OPENING)
                     else:

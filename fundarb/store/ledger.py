@@ -90,15 +90,17 @@ class Ledger:
         return self._reader
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self, keys: Iterable[str] = ()) -> Iterator[None]:
         """A block in which many facts are posted, in one transaction: ``with ledger.batch(): …``.
 
-        It is durable as a whole or not at all, and costs a fraction of as many single postings, because each
-        table and each running total is written once. Whoever reads the ledger inside sees what was posted,
-        at the price of writing it at once. Nothing is posted in a block of its own inside, and after a
-        posting that failed nothing of the batch can be kept: ``InvariantBroken``.
+        ``keys`` of the log rows that will be posted let it ask for all of them at once. The batch is durable
+        as a whole or not at all, and costs a fraction of as many single postings, because each table and each
+        running total is written once. Whoever reads the ledger inside sees what was posted, at the price of
+        writing it at once. Nothing is posted in a block of its own inside, and after a posting that failed
+        nothing of the batch can be kept: ``InvariantBroken``.
         """
         with self._batches.batch() as pad:
+            self.log.look_up(pad, keys)
             yield
             self._flush(pad)
 

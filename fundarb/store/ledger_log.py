@@ -91,7 +91,13 @@ class TransactionLog:
         """Write the rows that a batch holds back."""
         if pad.rows:
             self._insert(list(pad.rows.values()))
+            pad.unseen.difference_update(pad.rows)
             pad.rows.clear()
+
+    def look_up(self, pad: Pad, keys: Iterable[str]) -> None:
+        """Learn at once which of these rows were never seen, so that ``state`` need not ask for each."""
+        wanted = set(keys)
+        pad.unseen |= wanted - self.states(wanted).keys()
 
     def _written(self) -> None:
         """Everything that was kept is in the database."""
@@ -103,8 +109,11 @@ class TransactionLog:
     def state(self, key: str) -> RowState | None:
         """What became of a row, None if it was never seen."""
         pad = self._batches.pad
-        if pad is not None and key in pad.rows:
-            return RowState(pad.rows[key][-1])
+        if pad is not None:
+            if key in pad.rows:
+                return RowState(pad.rows[key][-1])
+            if key in pad.unseen:
+                return None
         found = self._state_of(key)
         return None if found is None else found[0]
 

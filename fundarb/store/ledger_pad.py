@@ -36,6 +36,8 @@ class Pad:
         """Holdings as they are by now, read or changed: nobody else changes them during a transaction."""
         self.rows: dict[str, Sequence[Any]] = {}
         """Rows of the transaction log by key, as the columns keep them, the state last."""
+        self.unseen: set[str] = set()
+        """Keys of log rows that the database is known not to have: nobody else writes one meanwhile."""
         self.journals: dict[str, Sequence[Any]] = {}
         self.entries: list[tuple[str, Entry]] = []
         self.totals: dict[TotalKey, tuple[Decimal, Decimal]] = {}

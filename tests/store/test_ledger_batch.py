@@ -72,19 +72,30 @@ def books(store: Store) -> tuple[Any, ...]:
     return (list(read.journals()), read.holdings(), sorted(read.totals(), key=str), log, read.digest())
 
 
+@pytest.mark.parametrize("told", [False, True], ids=["asked for each", "told which rows"])
 @pytest.mark.parametrize("reads", [False, True], ids=["written at the end", "read after each fact"])
-def test_a_batch_makes_the_books_of_single_postings(anew: Callable[[], str], reads: bool) -> None:
+def test_a_batch_makes_the_books_of_single_postings(anew: Callable[[], str], reads: bool, told: bool) -> None:
     """The same journals in the same order, holdings, totals, states and hash, whether somebody reads between
-    the facts or not; and each posting answers the same.
+    the facts or not, whether the batch was told its rows or not; and each posting answers the same.
     """
     with opened(anew()) as store:
         owner = store.positions.add(position())
         expected = live(store, owner, between=lambda: None), books(store)
     with opened(anew()) as store:
         owner = store.positions.add(position())
-        with store.ledger.batch():
-            said = live(store, owner, between=store.ledger.read.count if reads else lambda: None)
+        with store.ledger.batch([row(name).key for name in "atf567"] if told else ()):
+            said = live(store, owner, between=lambda: store.ledger.read.count() if reads else None)
         assert (said, books(store)) == expected
+
+
+def test_a_batch_knows_the_rows_that_were_there(store: Store) -> None:
+    """A row that was booked before the batch is not booked again, nor is one forgotten that waited."""
+    store.ledger.post_transaction(row("1"))
+    store.ledger.log.keep(row("2"), RowState.WAITING)
+    with store.ledger.batch(row(name).key for name in "123"):
+        assert [store.ledger.post_transaction(row(name)) for name in "1233"] == [False, True, True, False]
+    assert [store.ledger.log.state(row(name).key) for name in "123"] == [RowState.POSTED] * 3
+    assert len(list(store.ledger.read.journals())) == 3
 
 
 def test_a_batch_writes_nothing_before_its_end(store: Store, plan: PositionRecord, url: str) -> None:
