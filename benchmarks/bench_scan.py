@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -102,13 +103,8 @@ def bodies(market: Market) -> dict[str, str]:
 
 
 def cpu(work: Callable[[], object]) -> float:
-    """The least CPU time of several runs, in seconds."""
-    best = float("inf")
-    for _ in range(RUNS):
-        started = time.process_time()
-        work()
-        best = min(best, time.process_time() - started)
-    return best
+    """CPU time of a run in the middle of several, in seconds."""
+    return _middle(work, time.process_time)
 
 
 def unified(url: str) -> float:
@@ -126,12 +122,17 @@ def unified(url: str) -> float:
         exchange.fetch_tickers(params={"category": "linear"})
         exchange.fetch_funding_rates()
 
-    best = float("inf")
+    return _middle(work, time.thread_time)  # the server runs in other threads of this process
+
+
+def _middle(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    """How much of a clock a run takes, in the middle of several."""
+    found = []
     for _ in range(RUNS):
-        started = time.thread_time()  # the server runs in other threads of this process
+        started = clock()
         work()
-        best = min(best, time.thread_time() - started)
-    return best
+        found.append(clock() - started)
+    return statistics.median(found)
 
 
 def scan_process(url: str) -> tuple[float, float]:
