@@ -74,9 +74,8 @@ class CloseWhenDue:
         result = "ok"
         for position in held:
             period = running[position.perp_symbol]
-            now = desk.store.positions.get(
-                position.position_id
-            )  # another one's order may have been waited for
+            # another one's order may have been waited for, and much have happened meanwhile
+            now = desk.store.positions.get(position.position_id)
             if desk.stop.requested or period is None or now.state is not PositionState.HEDGED:
                 continue
             decision = self._decide(position, period)

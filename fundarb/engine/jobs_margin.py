@@ -92,17 +92,17 @@ class MarginWatch:
             reduce_fraction(_after_shock(account), target, cost=_CLOSE_COST),
             _LEAST_CUT,
         )
-        done = []
+        done, store = [], self._parts.desk.store
+        reason = f"{text}: {cut * 100:.1f} % of both legs is closed"
         for position in held:
-            reason = f"{text}: {cut * 100:.1f} % of both legs is closed"
-            self._parts.desk.store.events.record(
-                DecisionMade(base=position.base, decision="reduce", reason=reason)
-            )
+            # another one's order may have been waited for, and this one closed or touched meanwhile
+            if store.positions.get(position.position_id).state is not PositionState.HEDGED:
+                continue
+            store.events.record(DecisionMade(base=position.base, decision="reduce", reason=reason))
             try:
                 missing = self._shrink(position, min(cut, ONE), emergency=rate >= _EMERGENCY_MARGIN)
             except Unavailable as error:  # one coin that cannot be read keeps no other from being reduced
                 missing = str(error)
-            store = self._parts.desk.store
             done.append(left(store, position, missing=missing, code=NOT_REDUCED, done="reduced"))
         return done
 

@@ -155,7 +155,10 @@ class Watch:
         for position in store.positions.active():
             with self._check(position.base):
                 self._look_at_delta(position)
-        for position in store.positions.active():
+        for item in store.positions.active():
+            position = store.positions.get(item.position_id)  # another one's order may have been waited for
+            if position.state.final:
+                continue
             with self._check(position.base):
                 self._look_at_listing(position, snapshot)
                 self._look_at_rank(position, reports.get(position.perp_symbol))

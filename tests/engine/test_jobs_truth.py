@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fundarb.core.market import Book, Category
 from fundarb.core.states import PositionState
 from fundarb.engine.jobs import JobReport
+from fundarb.engine.trade import Trader
 from fundarb.errors import BadAnswer, Unavailable
 from tests.daemon.living import HOUR, SECOND, Living, make_living
 from tests.engine.test_jobs import alerts, decisions, wide_feed
@@ -170,6 +172,50 @@ def test_a_margin_that_cannot_be_reduced_is_an_alert(living: Living, monkeypatch
     assert "BTC not reduced: " in said
     assert "BTC reduced" not in said
     assert alerts(living).count("not_reduced") == 1
+
+
+def closes_all(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first order of a job is long in doubt, and the other positions are closed in the meantime."""
+    real = Trader.close
+
+    def close(self: Trader, position_id: str, *arguments: Any, **options: Any) -> object:
+        monkeypatch.setattr(Trader, "close", real)
+        for other in living.store.positions.active():
+            if other.position_id != position_id:
+                self.close(other.position_id)
+        return real(self, position_id, *arguments, **options)
+
+    monkeypatch.setattr(Trader, "close", close)
+
+
+def test_what_was_closed_meanwhile_is_not_reduced(three: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first position is reduced the others are closed: none of them is decided on or missed."""
+    three.run("scan_and_open")
+    real = three.exchange.wallet
+    monkeypatch.setattr(three.exchange, "wallet", lambda: replace(real(), maintenance_margin_rate=D("0.75")))
+    closes_all(three, monkeypatch)
+    three.clock.sleep(15 * SECOND)
+    said = three.run("watch")
+    assert said.count("reduced") == 1
+    assert "not reduced" not in said
+    assert "not_reduced" not in alerts(three)
+    assert [decision for _, decision in decisions(three)].count("reduce") == 1
+
+
+def test_what_was_closed_meanwhile_is_not_left(three: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All coins are delisted, and while the first is closed so are the others: nobody is told of one that
+    cannot be left.
+    """
+    three.run("scan_and_open")
+    for coin in ("BTC", "ETH", "SOL"):
+        three.venue.world.delist(f"{coin}USDT", three.venue.now + DAY)
+    closes_all(three, monkeypatch)
+    three.clock.sleep(60 * SECOND)
+    said = three.run("watch")
+    assert said.count("closed (delisting)") == 1
+    assert "not closed" not in said
+    assert "not_closed" not in alerts(three)
+    assert not held(three)
 
 
 def test_an_exit_that_fails_is_told(living: Living) -> None:
