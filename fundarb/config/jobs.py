@@ -67,6 +67,8 @@ _NAMED = {
 }
 _MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 """The most days of each month."""
+_OWN = {"commands": "the queue of commands", "recovery": "the walk of every start"}
+"""Names under which the daemon itself has work done."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}", re.ASCII)
 _PART = re.compile(r"(?:\*|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d{1,4}))?", re.ASCII)
 _SHORTEST = timedelta(seconds=1)
@@ -162,6 +164,9 @@ class _Job:
             wanted="lower case letters, digits, - and _",
         )
         run = self._choice("run", tuple(RUNS))
+        if name in _OWN or (name == WATCH.name and run not in {"", WATCH.run}):
+            what = _OWN.get(name, "the look at what is held")
+            self._wrong("name", f"is what the daemon calls {what}", remedy="choose another")
         word = self._choice("trigger", tuple(Trigger))
         trigger = Trigger(word) if word else None
         if trigger is not None:

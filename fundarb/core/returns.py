@@ -14,6 +14,7 @@ small. Sources: Lo, "The Statistics of Sharpe Ratios", Financial Analysts Journa
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -63,15 +64,14 @@ def sharpe(returns: Sequence[Decimal], *, lags: int | None = None) -> Sharpe | N
     count = len(returns)
     if count < FEWEST:
         return None
-    mean = sum(returns, ZERO) / count
-    moved = [value - mean for value in returns]
-    squares = [value * value for value in moved]
-    variance = sum(squares, ZERO) / count
+    mean = statistics.mean(returns)
+    variance = statistics.pvariance(returns, mean)
     if variance <= ZERO:
         return None
     lags = lags_for(count) if lags is None else lags
     deviation = variance.sqrt()
-    spread = [value - variance for value in squares]
+    moved = [value - mean for value in returns]
+    spread = [value * value - variance for value in moved]
     # ∂(μ/σ)/∂μ = 1/σ, ∂(μ/σ)/∂σ² = −μ/(2σ³): each day's part in the error of the ratio
     influence = [
         one / deviation - mean * two / (2 * variance * deviation)

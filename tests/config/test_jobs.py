@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from fundarb.config import Flags, JobSpec, Settings, Trigger, load_jobs, parse_jobs, read_jobs
 from fundarb.config.jobs import RUNS, WATCH, cron_fault
 from fundarb.config.templates import template
+from fundarb.daemon.queue import COMMANDS
+from fundarb.daemon.worker import RECOVERY
 from fundarb.errors import ConfigError
 
 GOOD = """
@@ -72,6 +74,14 @@ def test_watch_runs_unless_the_file_speaks_of_it() -> None:
     own = '[[job]]\nname = "w"\nrun = "watch"\ntrigger = "interval"\nevery = "5s"\nenabled = false\n'
     assert [spec.name for spec in parsed(own)] == ["w"]
     assert parsed("") == (WATCH,)
+
+
+def test_no_job_takes_a_name_of_the_daemons_own() -> None:
+    """Whatever the daemon puts into its queue by itself cannot be rung by a job of that name."""
+    for own in (COMMANDS, RECOVERY):
+        with pytest.raises(ConfigError, match="is what the daemon calls"):
+            parsed(job(name=f'"{own}"'))
+    assert parsed(job(name='"watch"', run='"watch"'))[0].run == "watch"
 
 
 def test_the_packaged_jobs_are_valid_and_complete(settle: Callable[..., Settings]) -> None:
@@ -143,6 +153,12 @@ def job(**changes: str) -> str:
         ),
         (job(trigger='"before_funding"'), "every: is unknown for trigger before_funding"),
         (job() + job(), "job 2 (x): has the name of job 1; names must differ"),
+        (
+            job(name='"commands"'),
+            "(commands) name: is what the daemon calls the queue of commands; choose anoth",
+        ),
+        (job(name='"recovery"'), "(recovery) name: is what the daemon calls the walk of every start"),
+        (job(name='"watch"'), "job 1 (watch) name: is what the daemon calls the look at what is held"),
         ('[jobs]\nname = "x"\n', "jobs.toml jobs: is unknown"),
         ('job = "x"\n', "jobs.toml job: must be a list of tables"),
         ("job = [5]\n", "job 1 name: is missing"),
