@@ -56,7 +56,7 @@ def _gained(row: PnlRow) -> Decimal:
     """What a row is known to have brought: of a day that was not measured all but its prices."""
     if row.net is not None:
         return row.net
-    return (row.funding or ZERO) + row.realised - (row.fees or ZERO) - (row.interest or ZERO)
+    return (row.funding or ZERO) + (row.realised or ZERO) - (row.fees or ZERO) - (row.interest or ZERO)
 
 
 def _draw(session: Session, values: Sequence[Decimal]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from fundarb.core.account import Transaction
-from fundarb.core.ledger import Account, Booked, Draft, Holding, HoldingKey, Journal
+from fundarb.core.ledger import QUOTE_COINS, Account, Booked, Draft, Holding, HoldingKey, Journal
 from fundarb.core.money import cash
 from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
@@ -161,11 +161,14 @@ def match_journal(
     return Booked(replace(booked.journal, key=MATCH_PREFIX + row.key), booked.holdings)
 
 
-def foreign_trade_journal(row: Transaction, before: Mapping[HoldingKey, Holding]) -> Booked:
+def foreign_trade_journal(
+    row: Transaction, before: Mapping[HoldingKey, Holding], *, price: Decimal | None = None
+) -> Booked:
     """A trade row of somebody else on this account: an exchange of coins in and out of the pool, its result
-    and its fee the account's own, of no position. Nothing came from outside.
+    and its fee the account's own, of no position. Nothing came from outside. ``price`` is the coin's price in
+    quote, for what comes in.
     """
-    draft, price = Draft(before), price_of(row)
+    draft = Draft(before)
     flow = row.cash_flow + row.funding
     draft.exchange(Account.REALISED, row.coin, amount=flow, price=price)
     draft.exchange(Account.FEES, row.coin, amount=-row.fee, price=price)
@@ -188,5 +191,7 @@ def _of_row(draft: Draft, row: Transaction, *, position_id: str | None) -> Booke
 
 
 def price_of(row: Transaction) -> Decimal | None:
-    """The row's trade price where it is the price of the row's own coin."""
-    return row.price if row.symbol.startswith(row.coin) else None
+    """The row's trade price where it is the price of the row's own coin in quote: that of BTC in ``BTCUSDT``,
+    not in ``BTCEUR``, and that of neither coin in ``ETHBTC``.
+    """
+    return row.price if row.symbol.removeprefix(row.coin) in QUOTE_COINS else None

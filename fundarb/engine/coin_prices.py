@@ -12,7 +12,7 @@ from fundarb.core.account import Transaction
 from fundarb.core.ledger import QUOTE_COINS
 from fundarb.core.orders import Execution
 from fundarb.core.postings import third_coin
-from fundarb.core.transactions import MATCHED_KINDS
+from fundarb.core.transactions import MATCHED_KINDS, price_of
 from fundarb.engine.equity import Prices
 from fundarb.engine.opening import wallet_prices
 from fundarb.engine.ports import MarketData, Trading
@@ -21,10 +21,14 @@ from fundarb.store.database import Store
 
 
 def wanted(store: Store, *, executions: Iterable[Execution], rows: Sequence[Transaction]) -> set[str]:
-    """The coins whose worth no new fact says itself: those that come in or go and are nobody's purchase, and
-    those that pay for a trade in other coins.
+    """The coins whose worth no new fact says itself: those that come in or go and are nobody's purchase for
+    quote coins, and those that pay for a trade in other coins.
     """
-    own = [row for row in rows if row.kind not in MATCHED_KINDS and row.coin not in QUOTE_COINS]
+    own = [
+        row
+        for row in rows
+        if row.coin not in QUOTE_COINS and not (row.kind in MATCHED_KINDS and price_of(row))
+    ]
     seen = store.ledger.log.states(row.key for row in own)
     paid = {row.key: coin for row in executions if row.kind.trades and (coin := third_coin(row)) is not None}
     known = store.executions.known(paid)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from fundarb.core.account import Transaction
 from fundarb.core.money import ZERO
 from fundarb.core.orders import LINK_PREFIX, Execution
-from fundarb.core.transactions import MATCHED_KINDS
+from fundarb.core.transactions import MATCHED_KINDS, price_of
 
 _OF_THE_VENUE = ("SPOT_REPAYMENT", "CURRENCY_", "AUTO_DEDUCTION", "INTEREST", "REPAY", "FEE_REFUND")
 """Rows that the venue writes by itself: forced repayment, automatic conversion, interest, deductions."""
@@ -88,7 +88,7 @@ def outflow_of(rows: Iterable[Transaction], missing: Decimal) -> Outflow:
             taken.append((row, part))
         left += row.change
     by_hand = min(hand, missing)
-    priced = [(row.price, part) for row, part in taken if row.price and row.symbol.startswith(row.coin)]
+    priced = [(price, part) for row, part in taken if (price := price_of(row))]
     weight = sum((part for _, part in priced), ZERO)
     price = sum((price * part for price, part in priced), ZERO) / weight if weight else None
     return Outflow(

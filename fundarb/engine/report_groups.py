@@ -66,14 +66,15 @@ def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     reason = group.time.no_yield() if yields else NOT_KNOWN
     rates = _Rates() if reason else _rates(group)
     bases = {position.base for position in group.positions}
+    realised = None if Account.REALISED in judged.guessed else pnl.realised
     return PnlRow(
         key=key,
         funding=None if judged.unpaid else pnl.funding,
-        basis_pnl=pnl.basis_pnl if group.valued else None,
+        basis_pnl=None if realised is None or not group.valued else pnl.basis_pnl,
         fees=judged.known(Account.FEES, pnl.fees),
         interest=judged.known(Account.INTEREST, pnl.interest),
         slippage=pnl.slippage,
-        realised=pnl.realised,
+        realised=realised,
         unrealised=pnl.unrealised if group.valued else None,
         net=pnl.net if whole else None,
         notional=_notional(group),

@@ -50,8 +50,9 @@ class PnlRow:
     unrealised``.
 
     ``funding`` and ``net`` are None while nothing is known of the funding that was due (coverage
-    "missing" or all of it pending), ``fees`` and ``interest`` at "missing" as well. ``unrealised``,
-    ``basis_pnl`` and ``net`` are None where a price is missing, or a day was not measured.
+    "missing" or all of it pending), ``fees`` and ``interest`` at "missing" as well, and each of these and
+    ``realised`` where a coin moved whose worth nobody knew. ``unrealised``, ``basis_pnl`` and ``net`` are
+    None where a price is missing, or a day was not measured.
     ``slippage`` is contained in ``basis_pnl``. ``notional`` is the mean over ``days`` of the quote value of
     one leg, summed over positions.
 
@@ -68,7 +69,7 @@ class PnlRow:
     fees: Decimal | None
     interest: Decimal | None
     slippage: Decimal
-    realised: Decimal
+    realised: Decimal | None
     unrealised: Decimal | None
     net: Decimal | None
     notional: Decimal

@@ -174,7 +174,7 @@ class Ledger:
             if known is not None and known is not RowState.WAITING:
                 return False
             before = self._holdings(self._touched(row, share))
-            price = price or price_of(row) or self.price_near(row.coin, row.time) or self.price(row.coin)
+            price = price or self._worth(row)
             booked = transaction_journal(row, before, share=share, price=price)
             self._write(booked)
             self.unvalued.judge(booked.journal, row.coin, price=price)
@@ -195,7 +195,10 @@ class Ledger:
         with self._batches.posting():
             before = self._holdings([HoldingKey(POOL, row.coin)])
             if execution_key is None:
-                self._write(foreign_trade_journal(row, before))
+                price = self._worth(row)
+                booked = foreign_trade_journal(row, before, price=price)
+                self._write(booked)
+                self.unvalued.judge(booked.journal, row.coin, price=price)
                 self.log.keep(row, RowState.FOREIGN)
                 return ZERO
             reader = self.read if self._pen.held_back(execution_key) else self._reader
@@ -207,6 +210,10 @@ class Ledger:
                 self._write(match_journal(row, before, posted=posted, entry=entry))
             self.log.keep(row, RowState.MATCHED)
             return difference if entry is None else ZERO
+
+    def _worth(self, row: Transaction) -> Decimal | None:
+        """What a row's coin was worth in quote: as it says itself, else closest to its time, else last."""
+        return price_of(row) or self.price_near(row.coin, row.time) or self.price(row.coin)
 
     def _entry_out_of_order(self, execution_key: str) -> HoldingKey | None:
         """The short, still open, of a fill that was booked after a later one; None for any other fill. The

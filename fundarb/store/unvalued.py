@@ -1,6 +1,6 @@
-"""Facts in coins whose worth nobody could say when they were booked: fees, interest and loans that have an
-amount and no true value. Kept as one text, so that a report says that it does not know and never that it was
-nothing.
+"""Facts in coins whose worth nobody could say when they were booked: fees, interest, loans and exchanges
+that have an amount and no true value. Kept as one text, so that a report says that it does not know and never
+that it was nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from fundarb.core.ledger import QUOTE_COINS, Account, Journal
+from fundarb.core.ledger import QUOTE_COINS, Account, Entry, Journal
 from fundarb.core.money import cash
 from fundarb.store.meta import Meta
 
 _KEY: Final = "ledger.unvalued"
-_JUDGED: Final = frozenset({Account.FEES, Account.INTEREST, Account.LOAN})
+_JUDGED: Final = frozenset({Account.FEES, Account.INTEREST, Account.LOAN, Account.REALISED})
 _NOBODY: Final = "-"
 
 
@@ -52,9 +52,7 @@ class UnvaluedFacts:
         found = {
             (entry.account, entry.position_id)
             for entry in journal.entries
-            if entry.coin == coin
-            and entry.account in _JUDGED
-            and (price is None or (not entry.value and cash(entry.amount * price)))
+            if entry.coin == coin and entry.account in _JUDGED and _guessed(entry, price)
         }
         if not found:
             return
@@ -64,6 +62,13 @@ class UnvaluedFacts:
             old = known.get(key, Unvalued(*key, journal.at, journal.at))
             known[key] = Unvalued(*key, min(old.since, journal.at), max(old.until, journal.at))
         self._meta.set(_KEY, "\n".join(sorted(map(_line, known.values()))))
+
+
+def _guessed(entry: Entry, price: Decimal | None) -> bool:
+    """Whether nobody knows what an entry is worth. Coins that are exchanged go at cost, which is known."""
+    if price is None:
+        return entry.account is not Account.REALISED or not entry.value
+    return not entry.value and bool(cash(entry.amount * price))
 
 
 def _line(item: Unvalued) -> str:

@@ -32,6 +32,7 @@ from fundarb.core.transactions import (
     account_of,
     foreign_trade_journal,
     match_journal,
+    price_of,
     transaction_journal,
 )
 
@@ -437,7 +438,7 @@ def test_a_strangers_trade_is_the_accounts_and_can_be_taken_back() -> None:
     or holding.
     """
     bought = row("TRADE", "BTC", symbol="BTCUSDT", price=D(50000), cash_flow=D("0.1"), fee=D("0.001"))
-    booked = foreign_trade_journal(bought, {})
+    booked = foreign_trade_journal(bought, {}, price=D(50000))
     assert sums(booked.journal) == {
         "wallet:BTC": D("0.099"),
         "realised:BTC": D("-0.1"),
@@ -448,6 +449,22 @@ def test_a_strangers_trade_is_the_accounts_and_can_be_taken_back() -> None:
     assert not any(balances([*booked.journal.entries, *back.journal.entries]).values())
     assert back.holdings == {HoldingKey(POOL, "BTC"): Holding()}
     assert back.journal.key == f"reversal:{bought.key}"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "coin", "known"),
+    [
+        ("BTCUSDT", "BTC", True),
+        ("BTCUSDC", "BTC", True),
+        ("BTCEUR", "BTC", False),
+        ("ETHBTC", "ETH", False),
+        ("ETHBTC", "BTC", False),
+        ("ETHWUSDT", "ETH", False),
+    ],
+)
+def test_a_price_is_a_coins_own_only_in_a_quote_coin(symbol: str, coin: str, known: bool) -> None:
+    """The price of a trade in euro or bitcoin values nothing in quote, nor does that of a longer name."""
+    assert price_of(row("TRADE", coin, symbol=symbol, price=D(7))) == (D(7) if known else None)
 
 
 # ------------------------------------------------------------------------------------------ opening, dust

@@ -68,7 +68,9 @@ class Converting(Bent):
         coins = dict(wallet.coins)
         for row in self._made:
             was = coins[row.coin]
-            coins[row.coin] = replace(was, wallet=was.wallet + row.change, equity=was.equity + row.change)
+            now = was.equity + row.change
+            worth = was.usd_value * now / was.equity if was.usd_value and was.equity else was.usd_value
+            coins[row.coin] = replace(was, wallet=was.wallet + row.change, equity=now, usd_value=worth)
         return replace(wallet, coins=coins)
 
 
