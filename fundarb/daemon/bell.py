@@ -8,6 +8,7 @@ notices that a settlement moved, or that the wall clock jumped, re-arms the bell
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,8 @@ class Bell:
         self._queue = queue
         self._schedule = schedule
         self._clock = clock
+        self._arming = threading.Lock()
+        """The trading thread arms it anew while the main one may be starting or stopping it."""
         self.armed_at: datetime | None = None
         """Where intervals are counted from."""
         logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of each job it adds
@@ -46,33 +49,38 @@ class Bell:
 
     def start(self) -> None:
         """Arm every job and begin."""
-        now = self.armed_at = self._clock.now()
-        for spec in self._specs:
-            self._scheduler.add_job(
-                self._ring,
-                trigger_of(spec, self._schedule, start=now),
-                args=(spec,),
-                id=spec.name,
-                name=spec.name,
-            )
-        self._scheduler.start()
+        with self._arming:
+            now = self.armed_at = self._clock.now()
+            for spec in self._specs:
+                self._scheduler.add_job(
+                    self._ring,
+                    trigger_of(spec, self._schedule, start=now),
+                    args=(spec,),
+                    id=spec.name,
+                    name=spec.name,
+                )
+            self._scheduler.start()
 
     def stop(self) -> None:
         """Stop ringing."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+        with self._arming:
+            if self._scheduler.running:
+                self._scheduler.shutdown(wait=False)
 
     def rearm_funding(self) -> None:
         """Settlements moved: arm the jobs that follow them anew. One that is due this very moment still
-        rings.
+        rings. Nothing where nothing rings yet, or any more.
         """
-        now = self._clock.now()
-        for spec in self._specs:
-            if spec.trigger in _FUNDING:
-                job = self._scheduler.get_job(spec.name)
-                due = next_time(job.trigger, None, now=now)
-                if job.next_run_time is not None and job.next_run_time > now and due is not None:
-                    job.modify(next_run_time=due)
+        with self._arming:
+            if not self._scheduler.running:
+                return
+            now = self._clock.now()
+            for spec in self._specs:
+                if spec.trigger in _FUNDING:
+                    job = self._scheduler.get_job(spec.name)
+                    due = next_time(job.trigger, None, now=now)
+                    if job.next_run_time is not None and job.next_run_time > now and due is not None:
+                        job.modify(next_run_time=due)
 
     def rearm_all(self) -> None:
         """The wall clock jumped: count everything from now; each job rings once at once, as nobody knows

@@ -24,6 +24,10 @@ from fundarb.engine.timetable import Timetable
 
 _QUIET = frozenset({"watch", "reconcile", "collect_funding", "snapshot"})
 """Runs that happen too often to be an event each time."""
+_ASIDE = frozenset({"digest", "backup", "history"})
+"""Runs on which no trade depends; they come seldom, and what forbids opens until they work again would do so
+for days.
+"""
 _LOOK_EVERY = timedelta(seconds=30)
 _AT_START = ("watch", "collect_funding", "close_when_due", "scan_and_open", "snapshot")
 """Runs that a start makes up for; a digest or a backup waits for its hour."""
@@ -45,7 +49,11 @@ class Crew:
         self._looked = office.desk.clock.monotonic()
         desk = office.desk
         tasks = {
-            spec.name: Task(partial(office.jobs.run, spec.run, spec.args), quiet=spec.run in _QUIET)
+            spec.name: Task(
+                partial(office.jobs.run, spec.run, spec.args),
+                quiet=spec.run in _QUIET,
+                needed=spec.run not in _ASIDE,
+            )
             for spec in office.specs
         }
         tasks[RECOVERY] = Task(office.recover)

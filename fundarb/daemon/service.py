@@ -130,8 +130,7 @@ class Service:
         self._stuck = stuck
 
     def _rearm(self) -> None:
-        if self._ringing:
-            self._bell.rearm_funding()
+        self._bell.rearm_funding()
 
     # ------------------------------------------------------------------------------ the trading thread
 

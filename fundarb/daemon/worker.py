@@ -47,12 +47,13 @@ _GATHER = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a name in the queue means: what to run, and whether a run that changed nothing goes without an
-    event.
+    """What a name in the queue means: what to run, whether a run that changed nothing goes without an event,
+    and whether trading depends on it: then nothing is opened while it keeps failing.
     """
 
     run: Callable[[], JobReport]
     quiet: bool = False
+    needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Worker:
         """``tasks`` by job name."""
         self._desk = desk
         self._tasks = tasks
-        self._breaker = Breaker(desk.store)
+        spared = {name for name, task in tasks.items() if not task.needed}
+        self._breaker = Breaker(desk.store, spared=spared)
         self._command: CommandRecord | None = None
         self._runs: Counter[str] = Counter()
         self._quiet: defaultdict[str, list[_Run]] = defaultdict(list)
@@ -175,6 +177,7 @@ class Worker:
             return
         answer = self._desk.commands.execute(record.name, json.loads(record.arguments))
         self._end_command(record, answer)
+        self._command = None  # whatever fails from here on is no failure of this command
         if store.commands.waiting():
             self._desk.queue.put(COMMANDS, Priority.COMMAND)
 

@@ -195,12 +195,12 @@ class Backup:
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
         """Copy; ``Unavailable`` if that fails: a full backup disk is no reason to stop trading."""
         store, folder = self._parts.desk.store, self._parts.backups
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             made: Path = backup(store, folder)
-        except (StateUnavailable, ConfigError) as error:
-            raise Unavailable(str(error)) from error
-        rotate(folder, store.place.label)
+            rotate(folder, store.place.label)
+        except (OSError, StateUnavailable, ConfigError) as error:
+            raise Unavailable(f"no copy into {folder}: {error}") from error
         return JobReport(message=f"copied to {made.name}", notable=True)
 
 

@@ -52,6 +52,20 @@ def test_ringing_runs_nothing_on_its_own_thread() -> None:
         bell.stop()
 
 
+def test_a_bell_that_does_not_ring_is_armed_anew_in_vain() -> None:
+    """A settlement that moves before the first ring, or after the last, is nobody's failure: the trading
+    thread may be at work while the daemon starts or ends.
+    """
+    spec = JobSpec(name="leave", run="close_when_due", trigger=Trigger.BEFORE_FUNDING, offset=SECOND)
+    bell = Bell((spec,), queue=JobQueue(), schedule=FundingSchedule(), clock=SystemClock())
+    bell.rearm_funding()
+    bell.start()
+    bell.rearm_funding()
+    bell.stop()
+    bell.rearm_funding()
+    assert bell.armed_at is not None
+
+
 def test_rearm_follows_a_moved_settlement() -> None:
     """When the settlement of what is held moves nearer, the armed job moves with it; other jobs stay."""
     clock, schedule = SystemClock(), FundingSchedule()

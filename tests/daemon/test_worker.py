@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,7 +26,7 @@ from fundarb.errors import (
     Unavailable,
 )
 from fundarb.store.blocks import Control
-from tests.daemon.conftest import Shop
+from tests.daemon.conftest import Doing, Shop, job
 
 
 def crew_of(shop: Shop) -> Crew:
@@ -127,6 +128,28 @@ def test_repeated_failures_trip_the_breaker_and_one_success_lifts_it(shop: Shop)
     shop.jobs["watch"].action = JobReport
     run(crew, "watch")
     assert shop.store.blocks.get(GLOBAL_SCOPE, BlockKind.BREAKER) is None
+
+
+@pytest.mark.parametrize("name", ["backup", "digest", "history"])
+def test_a_job_aside_forbids_nothing(shop: Shop, name: str) -> None:
+    """A copy that keeps failing calls a person, once, and trading goes on; nor does its success lift what
+    another job's failing forbids.
+    """
+    shop.jobs[name] = Doing(failing(Unavailable("the disk is full")))  # type: ignore[arg-type]
+    shop.office = replace(shop.office, specs=(*shop.office.specs, job(name)))
+    crew = crew_of(shop)
+    for _ in range(LIMIT + 2):
+        run(crew, name)
+    assert shop.store.blocks.get(GLOBAL_SCOPE, BlockKind.BREAKER) is None
+    assert shop.kinds().count("alert_raised") == 1
+    shop.jobs["watch"].action = failing(Unavailable("gone"))  # type: ignore[assignment]
+    for _ in range(LIMIT):
+        run(crew, "watch")
+    shop.jobs[name].action = JobReport
+    run(crew, name)
+    block = shop.store.blocks.get(GLOBAL_SCOPE, BlockKind.BREAKER)
+    assert block is not None
+    assert block.reason.startswith("watch: ")
 
 
 def test_the_breaker_waits_for_every_job_that_tripped_it(shop: Shop) -> None:
@@ -279,6 +302,24 @@ def test_a_bug_in_a_command_ends_the_row_not_the_worker(shop: Shop) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- the crew
+
+
+def test_what_fails_after_a_command_is_no_failure_of_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule that cannot be followed once a command was answered fails alone: the row keeps its answer,
+    nothing halts, and the next command is executed.
+    """
+
+    def broken(crew: Crew, changed: bool = True) -> None:
+        raise AttributeError("no such job")
+
+    monkeypatch.setattr(Crew, "look", broken)
+    crew = crew_of(shop)
+    numbers = [shop.store.commands.add("open", "{}") for _ in range(2)]
+    for _ in numbers:
+        assert not run(crew, COMMANDS)
+    assert [shop.store.commands.get(number).state for number in numbers] == [CommandState.DONE] * 2
+    assert crew.worker.fatal is None
+    assert shop.store.blocks.control(shop.clock.now()) is Control.RUNNING
 
 
 def test_a_start_ends_what_a_dead_writer_left(shop: Shop) -> None:
