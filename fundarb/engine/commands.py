@@ -38,6 +38,21 @@ _KINDS = {
     Reached.UNCERTAIN: "outcome_uncertain",
 }
 
+_URGENCY = (
+    "outcome_uncertain",
+    "mismatch",
+    "incomplete",
+    "interrupted",
+    "unavailable",
+    "bad_answer",
+    "refused",
+    "rejected",
+    "not_sent",
+    "config_error",
+)
+"""Of several failures the first here is the answer; what is not listed comes before them all."""
+_NOTHING_SENT = frozenset(_URGENCY[4:])
+
 
 def refused(refusal: Refused) -> Answer:
     """A rule forbids it; nothing was sent."""
@@ -169,8 +184,10 @@ class Executor:
             results.append(self._guarded(name, emergency=emergency))
             if any(reason.code == INTERRUPTED for reason in results[-1].reasons):
                 break
-        worst = max(results, key=lambda item: item.exit_code, default=Answer())
         wrong = [item for item in results if item.failed]
+        worst = min(wrong, key=_pressing, default=Answer())
+        if worst.kind in _NOTHING_SENT and len(wrong) < len(results):
+            worst = Answer.wrong("incomplete", worst.message)  # others were closed
         return replace(
             worst,
             data={"closed": [item.data for item in results if item.data is not None]},
@@ -212,6 +229,11 @@ class Executor:
         reasons = stay(decided.after)
         message = f"{decided.mismatch.id} is not settled by --{answer}: {_how_many(decided.after)}"
         return Answer.wrong(kind, message, reasons=reasons, data=data)
+
+
+def _pressing(answer: Answer) -> int:
+    """The place of a failure among others: a doubt first, for it says what must be done next."""
+    return _URGENCY.index(answer.kind) if answer.kind in _URGENCY else -1
 
 
 def _reconciled(result: ReconcileResult) -> Answer:
