@@ -20,7 +20,6 @@ from fundarb.core.events import DecisionMade
 from fundarb.core.margin import (
     SHOCKS,
     MarginAccount,
-    liquidation_price,
     reduce_fraction,
     stressed,
 )
@@ -30,7 +29,7 @@ from fundarb.core.records import Block, BlockKind, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.engine.jobs import JobParts
-from fundarb.engine.outlook import margin_account
+from fundarb.engine.outlook import bare_prices, margin_account
 from fundarb.engine.told import NOT_REDUCED, left, shortfall
 from fundarb.errors import Unavailable
 
@@ -67,7 +66,7 @@ class MarginWatch:
         store, rules = self._parts.desk.store, self._parts.rules
         held = [item for item in store.positions.active() if item.state is PositionState.HEDGED]
         account = margin_account(wallet, held, reports=reports)
-        lost = self._look_at_collateral(held, wallet, account=account)
+        lost = self._look_at_collateral(held, wallet, reports=reports)
         if not lost and not self.tight(wallet, reports):
             alert_over(store, ("margin",), subject="account")
             return []
@@ -120,13 +119,13 @@ class MarginWatch:
     # -------------------------------------------------------------------------------------- collateral
 
     def _look_at_collateral(
-        self, held: list[PositionRecord], wallet: Wallet, *, account: MarginAccount
+        self, held: list[PositionRecord], wallet: Wallet, *, reports: Mapping[str, PositionReport]
     ) -> bool:
         """Whether a held coin stopped counting as collateral; it is frozen and a person told as long as it
         does, and the price named at which its short would be liquidated without any.
         """
         store, lost = self._parts.desk.store, False
-        for number, position in enumerate(held):
+        for position in held:
             balance = wallet.coins.get(position.base)
             if balance is None:
                 continue
@@ -134,8 +133,8 @@ class MarginWatch:
             if balance.collateral:
                 if store.meta.get(key) is None:
                     store.meta.set(key, "on")
-            elif store.meta.get(key) is not None and number < len(account.hedges):
-                price = liquidation_price(account, number, collateral=ZERO)
+            elif store.meta.get(key) is not None:
+                price = bare_prices(wallet, held, reports=reports).get(position.position_id)
                 self._freeze(position, "no price" if price is None else f"{price:.6g}")
                 lost = True
         return lost

@@ -35,6 +35,7 @@ from fundarb.errors import Unavailable
 _ADL_ALERT = 5
 """The highest of the five deleveraging ranks: next in line."""
 _DELISTING = "delisting: "
+_FROZEN_FOR = timedelta(days=1)
 _HURRY = timedelta(hours=2)
 _NOW = timedelta()
 _UNSAFE = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
@@ -196,16 +197,10 @@ class Watch:
         reasons = leave_at_once(perp, quote, margin_rate=None, margin_limit=ONE)
         if not reasons:
             alert_over(desk.store, ("delisting",), subject=position.perp_symbol)
+            self._thaw(position.base)
             return
         text = "; ".join(reason.message for reason in reasons)
-        desk.store.blocks.set(
-            Block(
-                scope=position.base,
-                kind=BlockKind.FREEZE,
-                reason=_DELISTING + text,
-                since=desk.clock.now(),
-            )
-        )
+        self._freeze(position.base, _DELISTING + text)
         alert_once(desk.store, "delisting", subject=position.perp_symbol, message=f"{position.base}: {text}")
         if position.state is not PositionState.HEDGED or (perp is None and quote is None):
             return
@@ -216,6 +211,25 @@ class Watch:
         missing = shortfall(self._parts.trader.close(position.position_id, emergency=hurry))
         done = f"closed ({reasons[0].code})"
         self._done.append(left(desk.store, position, missing=missing, code=NOT_CLOSED, done=done))
+
+    def _freeze(self, base: str, reason: str) -> None:
+        """No opens of a coin as long as this is seen, and for a day after; then the scan judges alone, which
+        refuses what is announced to end.
+        """
+        store, now = self._parts.desk.store, self._parts.desk.clock.now()
+        held = store.blocks.get(base, BlockKind.FREEZE)
+        if held is not None and held.active(now) and (held.reason == reason or not _of_delisting(held)):
+            return
+        store.blocks.set(
+            Block(scope=base, kind=BlockKind.FREEZE, reason=reason, since=now, until=now + _FROZEN_FOR)
+        )
+
+    def _thaw(self, base: str) -> None:
+        """The end was withdrawn: what was frozen for it alone is free again."""
+        store = self._parts.desk.store
+        held = store.blocks.get(base, BlockKind.FREEZE)
+        if held is not None and _of_delisting(held):
+            store.blocks.clear(base, BlockKind.FREEZE)
 
     def _look_at_rank(self, position: PositionRecord, report: PositionReport | None) -> None:
         """Next in line to be deleveraged: a person should know."""
@@ -255,3 +269,7 @@ class Watch:
         store.blocks.set(
             Block(scope=GLOBAL_SCOPE, kind=BlockKind.STALE_DATA, reason=why, since=store.clock.now())
         )
+
+
+def _of_delisting(block: Block) -> bool:
+    return block.reason.startswith(_DELISTING) and not block.needs_person

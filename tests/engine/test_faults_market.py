@@ -457,6 +457,31 @@ def test_d04_collateral_is_switched_off(living: Living) -> None:
     assert alerts(living).count("collateral_off") == 1
 
 
+def test_d04_the_coin_that_stopped_counting_is_the_one_named(tmp_path: Path) -> None:
+    """D04: with one short gone at the venue, a loss of collateral of the last coin is told of, frozen and
+    named with that coin's own price.
+    """
+    made = make_living(tmp_path, feed=market("BTC", "ETH", "SOL"), specs=())
+    for base in ("BTC", "ETH", "SOL"):
+        opened(made, base)
+    made.run("watch")
+    first, *_, last = made.store.positions.active()
+    made.venue.world.manual_close(first.perp_symbol)
+    made.venue.world.collateral(last.base, on=False)
+    made.real.sleep(MINUTE)
+    made.run("watch")
+    (told,) = (
+        json.loads(item.payload)
+        for item in made.store.events.after(0, 9999, kind="alert_raised")
+        if json.loads(item.payload)["code"] == "collateral_off"
+    )
+    assert told["subject"] == last.base
+    block = made.store.blocks.get(last.base, BlockKind.FREEZE)
+    assert block is not None
+    assert "does not count as collateral" in block.reason
+    made.close()
+
+
 def test_d04_a_coin_that_never_was_collateral_is_no_news(tmp_path: Path) -> None:
     """D04: a coin without a collateral ratio is held like any other."""
     feed = market("BTC")
@@ -489,6 +514,33 @@ def test_d07_a_delisting_is_left_before_it_happens(living: Living) -> None:
     assert isinstance(living.writer.trader.open("BTC", D(500)), Refused)
     assert living.office.commands.execute("resume", {"base": "BTC"}).exit_code == 0
     assert living.store.blocks.get("BTC", BlockKind.FREEZE) is None
+
+
+def test_d07_a_delisting_that_is_withdrawn(living: Living) -> None:
+    """D07: announced, then taken back while the position is still held, its markets halted: the coin is free
+    again; closed before it was taken back, it is free a day later.
+    """
+    opened(living)
+    living.venue.world.delist("BTCUSDT", living.venue.now + 2 * HOUR)
+    for category in Category:
+        living.venue.world.halt(category, "BTCUSDT", on=True)
+    living.clock.sleep(MINUTE)
+    living.run("watch")
+    assert living.store.blocks.get("BTC", BlockKind.FREEZE) is not None
+    living.venue.world.relist("BTCUSDT")
+    living.clock.sleep(MINUTE)
+    living.run("watch")
+    assert living.store.blocks.get("BTC", BlockKind.FREEZE) is None
+    for category in Category:
+        living.venue.world.halt(category, "BTCUSDT", on=False)
+    living.venue.world.delist("BTCUSDT", living.venue.now + 2 * HOUR)
+    living.clock.sleep(MINUTE)
+    living.run("watch")
+    assert living.store.positions.active() == ()
+    living.venue.world.relist("BTCUSDT")
+    assert "block_freeze" in refusal(living)
+    living.real.sleep(25 * HOUR)
+    opened(living)
 
 
 def test_d07_a_delisting_that_nobody_saw(living: Living) -> None:
