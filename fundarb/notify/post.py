@@ -105,9 +105,9 @@ class Post:
         for name, channel in self._channels.items():
             try:
                 result[name] = channel(self._title, clean)
-            except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001 - a channel is foreign code, and this thread the only one
                 result[name] = False
-                _LOG.warning("channel %s failed: %s", name, self._redact(str(error)))
+                _LOG.warning("channel %s failed: %s", name, self._redact(f"{type(error).__name__}: {error}"))
             else:
                 if not result[name]:
                     _LOG.warning("channel %s did not take the message", name)

@@ -9,6 +9,7 @@ from fundarb.core.events import Event, Severity
 TOLD = frozenset({"position_unwound", "day_closed", "writer_started"})
 """Kinds that go to people although they are no alerts."""
 _TOLD_STATES = frozenset({"HEDGED", "CLOSED", "EXPOSED", "UNCERTAIN"})
+"""Where a position's way ends, for now."""
 
 
 def is_told(event: Event) -> bool:
@@ -17,7 +18,8 @@ def is_told(event: Event) -> bool:
         return True
     if event.kind == "position_changed":
         fields = event.payload()
-        return fields["new"] in _TOLD_STATES and fields["old"] not in {"CHANGING", "REPAIRING"}
+        added_or_reduced = (fields["old"], fields["new"]) == ("CHANGING", "HEDGED")
+        return fields["new"] in _TOLD_STATES and not added_or_reduced
     return event.kind == "block_set" and event.payload()["scope"] == "*"
 
 

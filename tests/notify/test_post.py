@@ -58,6 +58,11 @@ def block(scope: str) -> BlockSet:
         (DAY, True),
         (changed("OPENING", "HEDGED"), True),
         (changed("CHANGING", "HEDGED"), False),
+        (changed("CHANGING", "CLOSED"), True),
+        (changed("CHANGING", "EXPOSED"), True),
+        (changed("REPAIRING", "HEDGED"), True),
+        (changed("REPAIRING", "CLOSED"), True),
+        (changed("UNCERTAIN", "CLOSED"), True),
         (changed("PLANNED", "OPENING"), False),
         (changed("HEDGED", "EXPOSED"), True),
         (block("*"), True),
@@ -68,7 +73,9 @@ def block(scope: str) -> BlockSet:
     ],
 )
 def test_what_people_are_told(event: Event, told: bool) -> None:
-    """Alerts, the day, positions opened, closed or exposed, global blocks; not the noise of a working day."""
+    """Alerts, the day, positions opened, closed, exposed or whole again, global blocks; not the noise of a
+    working day.
+    """
     assert is_told(event) is told
 
 
@@ -137,7 +144,7 @@ def test_a_message_reaches_every_channel() -> None:
     assert one.texts == two.texts == ["fundarb x: the margin rate is 75 % [margin]"]
 
 
-@pytest.mark.parametrize("error", [None, OSError("no route"), ValueError("bad"), RuntimeError("odd")])
+@pytest.mark.parametrize("error", [None, OSError("no route"), ValueError("bad"), AttributeError("odd")])
 def test_a_channel_that_fails_stops_nobody(error: Exception | None) -> None:
     """A channel that refuses or raises is tried again with the next message; the other channel is served."""
     bad, good = Mailbox(fails=1, error=error), Mailbox()
