@@ -2,7 +2,8 @@
 raises.
 
 A channel that fails is tried again with the next message, not in a loop; what is too much is counted and
-said in one line. No secret passes: every text goes through the redactor.
+said in one line, alerts by a count of their own, so that the noise of a busy hour drowns none. No secret
+passes: every text goes through the redactor.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from fundarb.clock import Clock, SystemClock
-from fundarb.core.events import Event
+from fundarb.core.events import Event, Severity
 from fundarb.notify.channels import Channel
 from fundarb.notify.words import is_told, sentence
 
@@ -38,22 +39,22 @@ class Post:
         clock: Clock | None = None,
         per_hour: int = 30,
     ) -> None:
-        """Messages carry ``title``; at most ``per_hour`` are sent within an hour."""
+        """Messages carry ``title``; within an hour at most ``per_hour`` alerts are sent, and as many others."""
         self._channels = channels
         self._title = title
         self._redact = redact
         self._clock = clock or SystemClock()
         self._per_hour = per_hour
-        self._sent: deque[timedelta] = deque()
+        self._sent: dict[bool, deque[timedelta]] = {True: deque(), False: deque()}
         self._kept_back = 0
-        self._queue: queue.Queue[str | None] = queue.Queue(maxsize=500)
+        self._queue: queue.Queue[tuple[str, bool] | None] = queue.Queue(maxsize=500)
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
         self._thread.start()
 
     def tell(self, event: Event) -> None:
         """Queue an event if it is worth a message; a full queue drops it (it stays in the audit trail)."""
         if is_told(event):
-            self._put(sentence(event))
+            self._put(sentence(event), alert=event.severity is Severity.ALERT)
 
     @property
     def idle(self) -> bool:
@@ -71,15 +72,16 @@ class Post:
                     self._queue.get_nowait()
         self._thread.join(_LAST_WORDS)
 
-    def _put(self, text: str) -> None:
+    def _put(self, text: str, *, alert: bool) -> None:
         try:
-            self._queue.put_nowait(text)
+            self._queue.put_nowait((text, alert))
         except queue.Full:
             _LOG.warning("too many notifications at once, one was dropped")
 
     def _run(self) -> None:
-        while (text := self._queue.get()) is not None:
-            if self._allowed():
+        while (item := self._queue.get()) is not None:
+            text, alert = item
+            if self._allowed(self._sent[alert]):
                 more = f" (and {self._kept_back} more, see fundarb events)" if self._kept_back else ""
                 self._kept_back = 0
                 self.send(text + more)
@@ -87,14 +89,14 @@ class Post:
                 self._kept_back += 1
             self._queue.task_done()
 
-    def _allowed(self) -> bool:
-        """Whether the hour has room for one more message."""
+    def _allowed(self, sent: deque[timedelta]) -> bool:
+        """Whether the hour has room for one more message of this kind."""
         now = self._clock.monotonic()
-        while self._sent and now - self._sent[0] > _SPAN:
-            self._sent.popleft()
-        if len(self._sent) >= self._per_hour:
+        while sent and now - sent[0] > _SPAN:
+            sent.popleft()
+        if len(sent) >= self._per_hour:
             return False
-        self._sent.append(now)
+        sent.append(now)
         return True
 
     def send(self, text: str) -> dict[str, bool]:

@@ -170,6 +170,19 @@ def test_too_much_is_counted_not_sent() -> None:
     assert "and 3 more" in box.texts[-1]
 
 
+def test_the_noise_of_an_hour_drowns_no_alert() -> None:
+    """Thirty positions opened within the hour leave room for the alert that comes after them."""
+    box = Mailbox()
+    post = Post({"box": box}, title="t", redact=str)
+    for _ in range(40):
+        post.tell(changed("OPENING", "HEDGED"))
+    post.tell(ALERT)
+    post.close()
+    assert len(box.texts) == 31
+    assert "margin rate" in box.texts[-1]
+    assert "and 10 more" in box.texts[-1]
+
+
 def test_no_secret_leaves() -> None:
     """A secret in an event's text, or in a channel's own error, is masked."""
     box = Mailbox()
