@@ -54,7 +54,7 @@ def halt(
 @app.command(epilog="Example: fundarb resume")
 def resume(
     ctx: typer.Context,
-    base: Annotated[str, typer.Argument(metavar="[BASE]", help="Only the freeze of this coin.")] = "",
+    base: Annotated[str, typer.Argument(metavar="[BASE]", help="Only what stands against this coin.")] = "",
     wait: Wait = "60s",
     no_wait: NoWait = False,
     lock_wait: LockWait = "5s",

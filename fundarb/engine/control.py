@@ -27,8 +27,10 @@ from fundarb.store.database import Store
 
 _LIFETIME = timedelta(seconds=90)
 """Longer than anybody waits for a row by default; the author of an older one is gone."""
-_OF_A_COIN = frozenset({BlockKind.FREEZE, BlockKind.COOL_DOWN})
+_TO_JUDGE = frozenset({BlockKind.FREEZE, BlockKind.COOL_DOWN, BlockKind.STALE_DATA})
 """The blocks of one coin, which a person may judge to be over whoever set them."""
+_OF_A_DAEMON = frozenset({BlockKind.BREAKER, BlockKind.STALE_DATA, BlockKind.CLOCK})
+"""Blocks that a daemon lifts when its jobs work again; it may be gone."""
 
 _PAUSED = Reason("paused", "nothing is opened from now on; `fundarb resume` allows opens again")
 
@@ -169,8 +171,8 @@ class Control:
         return self._state()
 
     def _resume(self, arguments: Arguments) -> Answer:
-        """Lift what a person set or must judge: everywhere, or with ``base`` the freeze and the cool-down of
-        one coin; what forbids it still is found again at the next look.
+        """Lift what a person set or must judge, and what a daemon left behind: everywhere, or with ``base``
+        what stands against one coin; what forbids it still is found again at the next look.
 
         Refused while the HALT file is there, and while the reconcile that a halt or a freeze asks for is
         not clean.
@@ -181,7 +183,8 @@ class Control:
             return refused(Refused((Reason("halt_file", message),)))
         scope, now = base or GLOBAL_SCOPE, self._store.clock.now()
         here = [block for block in self._store.blocks.active(now) if block.scope == scope]
-        mine = [block for block in here if block.needs_person or (base and block.kind in _OF_A_COIN)]
+        judged = _TO_JUDGE if base else _OF_A_DAEMON
+        mine = [block for block in here if block.needs_person or block.kind in judged]
         if any(block.kind is not BlockKind.PAUSE for block in mine):
             result = self._reconcile()
             if result.unread is not None:

@@ -107,9 +107,8 @@ class Safety:
         """A naked leg is hedged or unwound, always."""
         store = self._desk.store
         for held in store.positions.active():
-            position = store.positions.get(
-                held.position_id
-            )  # a doubt of another one may have been waited for
+            # a doubt of another one may have been waited for
+            position = store.positions.get(held.position_id)
             if position.state is PositionState.UNCERTAIN and cover:
                 with suppress(Unavailable):
                     self._hedger.repair(position.position_id)

@@ -20,6 +20,7 @@ from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.store.database import Store
 
 _STILL = timedelta(minutes=3)
+_BLOCKED_FOR = timedelta(minutes=30)
 _WITNESSES = 20
 """So many other coins are asked whether the market moves."""
 
@@ -73,11 +74,20 @@ class Stillness:
                 self._block(position)
 
     def _block(self, position: PositionRecord) -> None:
-        if self._store.blocks.get(position.base, BlockKind.STALE_DATA) is not None:
+        """As long as this is seen, and for a while after: a coin that is held no more is not looked at."""
+        now = self._store.clock.now()
+        held = self._store.blocks.get(position.base, BlockKind.STALE_DATA)
+        if held is not None and held.active(now + _BLOCKED_FOR / 2):
             return
         text = f"{position.base}: the quotes stand still while others move"
         self._store.blocks.set(
-            Block(scope=position.base, kind=BlockKind.STALE_DATA, reason=text, since=self._store.clock.now())
+            Block(
+                scope=position.base,
+                kind=BlockKind.STALE_DATA,
+                reason=text,
+                since=now,
+                until=now + _BLOCKED_FOR,
+            )
         )
         alert_once(self._store, "frozen_quotes", subject=position.base, message=text)
 

@@ -131,12 +131,34 @@ def test_resume_of_one_coin_lifts_only_its_freeze(living: Living) -> None:
     assert scopes == {GLOBAL_SCOPE, "ETH"}
 
 
-def test_resume_keeps_blocks_that_lift_themselves(living: Living) -> None:
-    """A cool-down or stale data is not a person's to lift."""
+def test_resume_keeps_what_is_no_persons_to_lift(living: Living) -> None:
+    """A loss of the day cools down until its time is over."""
     now = living.store.clock.now()
-    living.store.blocks.set(Block(scope="*", kind=BlockKind.STALE_DATA, reason="x", since=now))
+    living.store.blocks.set(Block(scope="*", kind=BlockKind.COOL_DOWN, reason="x", since=now))
     order(living, "resume")
-    assert living.store.blocks.get("*", BlockKind.STALE_DATA) is not None
+    assert living.store.blocks.get("*", BlockKind.COOL_DOWN) is not None
+
+
+@pytest.mark.parametrize("kind", [BlockKind.BREAKER, BlockKind.STALE_DATA, BlockKind.CLOCK])
+def test_resume_lifts_what_a_daemon_left(
+    living: Living, monkeypatch: pytest.MonkeyPatch, kind: BlockKind
+) -> None:
+    """Jobs that kept failing forbid opens until they work again, but the daemon may be gone: a person who
+    resumes is heard once books and venue agree, and not while the venue is away.
+    """
+    now = living.store.clock.now()
+    living.store.blocks.set(Block(scope=GLOBAL_SCOPE, kind=kind, reason="x", since=now))
+    real = living.exchange.wallet
+
+    def gone() -> None:
+        raise Unavailable("the venue is away")
+
+    monkeypatch.setattr(living.exchange, "wallet", gone)
+    assert order(living, "resume").exit_code == 4
+    assert living.store.blocks.get(GLOBAL_SCOPE, kind) is not None
+    monkeypatch.setattr(living.exchange, "wallet", real)
+    assert order(living, "resume").exit_code == 0
+    assert living.store.blocks.get(GLOBAL_SCOPE, kind) is None
 
 
 def test_flatten_pauses_and_closes_all(living: Living) -> None:

@@ -197,6 +197,26 @@ def test_e03_a_picture_with_a_fresh_date_is_seen_too(pair: Living, monkeypatch: 
     assert pair.store.blocks.get("BTC", BlockKind.STALE_DATA) is None
 
 
+@pytest.mark.parametrize("by_hand", [True, False], ids=["resume", "time"])
+def test_e03_a_coin_that_is_held_no_more_is_free_again(pair: Living, by_hand: bool) -> None:
+    """E03: closed while its quotes stood still, a coin is looked at no more: it is free again after a while,
+    and at once when a person says so.
+    """
+    opened(pair)
+    for step in range(8):
+        pair.feed.prices["ETHUSDT"] = D(50_000 + step)
+        pair.real.sleep(MINUTE)
+        pair.run("watch")
+    assert "block_stale_data" in refusal(pair, add=True)
+    assert isinstance(pair.writer.trader.close("BTC"), TradeResult)
+    assert "block_stale_data" in refusal(pair)
+    if by_hand:
+        assert pair.office.commands.execute("resume", {"base": "BTC"}).exit_code == 0
+    else:
+        pair.real.sleep(HOUR)
+    opened(pair)
+
+
 def test_e03_tickers_of_long_ago_open_nothing(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     """E03: the whole list of tickers carries a time of ten minutes ago: stale, however lately it was read."""
     real = living.exchange.snapshot
