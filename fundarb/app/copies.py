@@ -55,7 +55,9 @@ def backup(settings: Settings, clock: Clock, *, target: Path | None) -> Copied:
 
 def restore(settings: Settings, clock: Clock, *, source: Path) -> Restored:
     """Put a backup in the database's place. ``Locked`` while a writer is at work, ``ConfigError`` if the
-    backup cannot be trusted.
+    backup cannot be trusted or is of another account.
     """
-    former = replacing.restore(source, settings.db_url, clock=clock, tag=RandomIds().tag())
+    former = replacing.restore(
+        source, settings.db_url, clock=clock, tag=RandomIds().tag(), owner=settings.identity
+    )
     return Restored(database=place_of(settings.db_url).name, source=source, former=former or None)

@@ -39,7 +39,7 @@ class Post:
         clock: Clock | None = None,
         per_hour: int = 30,
     ) -> None:
-        """Messages carry ``title``; within an hour at most ``per_hour`` alerts are sent, and as many others."""
+        """Messages carry ``title``; in an hour at most ``per_hour`` alerts are sent, and as many others."""
         self._channels = channels
         self._title = title
         self._redact = redact

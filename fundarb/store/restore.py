@@ -8,13 +8,14 @@ reconcile.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fundarb.clock import Clock
 from fundarb.core.instants import iso
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
-from fundarb.errors import ConfigError, Locked, Problem
+from fundarb.errors import ConfigError, FundarbError, Locked, Problem
 from fundarb.store.backup import COPY_MARK, copy_verified, stamped, verify
 from fundarb.store.database import Store
 from fundarb.store.files import require_local, require_version, url_of
@@ -23,12 +24,15 @@ from fundarb.store.place import place_of
 from fundarb.store.ports import Holder
 
 
-def restore(source: Path, url: str, *, clock: Clock, tag: str) -> str:
+def restore(
+    source: Path, url: str, *, clock: Clock, tag: str, owner: tuple[str, str, str] | None = None
+) -> str:
     """Make the database of ``url`` a copy of ``source``; where the former database is kept, "" if there was
     none.
 
-    ``Locked`` while a writer is at work, ``ConfigError`` if the backup is missing, damaged or of a newer
-    schema.
+    ``owner`` is the venue, mode and instance that is configured: a backup of another one, or of another
+    account than the database in place, is refused. ``Locked`` while a writer is at work, ``ConfigError`` if
+    the backup is missing, damaged, of a newer schema or of somebody else.
     """
     place = place_of(url)
     if not source.is_file():
@@ -45,12 +49,45 @@ def restore(source: Path, url: str, *, clock: Clock, tag: str) -> str:
         with TemporaryDirectory(prefix="fundarb-") as folder:
             beside = place.file or Path(folder) / place.label
             fresh = copy_verified(source, stamped(beside, "restoring", at=clock.now()))
-            with Store.open(url_of(fresh), clock=clock) as store:
-                store.meta.set(COPY_MARK, source.name)
-                adopt_copy(store, tag)
+            try:
+                with Store.open(url_of(fresh), clock=clock) as store:
+                    if owner is not None:
+                        _require_owner(store, owner, uid=_uid_of(url, clock))
+                    store.meta.set(COPY_MARK, source.name)
+                    adopt_copy(store, tag)
+            except ConfigError:
+                fresh.unlink()
+                raise
             return place.put(fresh, clock.now())
     finally:
         lock.release()
+
+
+def _require_owner(copy: Store, owner: tuple[str, str, str], *, uid: str | None) -> None:
+    """``ConfigError`` unless a copy is nobody's yet or of this venue, mode, instance and (if known)
+    account.
+    """
+    found = copy.identity.read()
+    if found is None:
+        return
+    venue, mode, instance = owner
+    wanted = {"venue": venue, "mode": mode, "instance": instance, "uid": found.uid if uid is None else uid}
+    remedy = "name a backup of this account, or correct the configuration"
+    problems = [
+        Problem("FILE", f"is a backup of {part} {getattr(found, part)!r}, not of {value!r}", remedy)
+        for part, value in wanted.items()
+        if getattr(found, part) != value
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _uid_of(url: str, clock: Clock) -> str | None:
+    """The account of the database in place; None where there is none, or it cannot be read any more."""
+    with suppress(FundarbError), Store.open(url, clock=clock, readonly=True) as store:
+        found = store.identity.read()
+        return None if found is None else found.uid
+    return None
 
 
 def adopt_copy(store: Store, tag: str) -> bool:

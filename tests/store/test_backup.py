@@ -235,6 +235,46 @@ def test_a_bad_backup_is_refused_before_anything_moves(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+OWNER = ("bybit", "paper", "default")
+
+
+@pytest.mark.parametrize(
+    ("owner", "uid", "words"),
+    [
+        (("bybit", "live", "default"), "", "of mode 'paper', not of 'live'"),
+        (("bybit-testnet", "paper", "default"), "", "of venue 'bybit', not of 'bybit-testnet'"),
+        (("bybit", "paper", "second"), "", "of instance 'default', not of 'second'"),
+        (OWNER, "7", "of uid '', not of '7'"),
+    ],
+)
+def test_a_backup_of_somebody_else_is_refused(
+    path: Path, tmp_path: Path, owner: tuple[str, str, str], uid: str, words: str
+) -> None:
+    """A copy of another venue, mode, instance or account: nothing is moved, nothing is left lying about."""
+    copy = lived(path)
+    target = tmp_path / "good" / "fundarb.db"
+    with opened(target) as store:
+        venue, mode, instance = owner
+        store.identity.create(venue=venue, mode=mode, instance=instance, uid=uid, tag="cccc")
+    with pytest.raises(ConfigError, match=words):
+        restore(copy, url_of(target), clock=clock(), tag="bbbb", owner=owner)
+    assert not [item.name for item in target.parent.iterdir() if "restor" in item.name]
+    with opened(target, readonly=True) as store:
+        assert store.identity.require().tag == "cccc"
+
+
+def test_a_backup_of_nobody_or_of_the_same_account_is_taken(path: Path) -> None:
+    """What was traded by the same account, also where the database in place cannot be read any more."""
+    copy = lived(path)
+    assert restore(copy, url_of(path), clock=clock(), tag="bbbb", owner=OWNER)
+    path.write_bytes(b"nonsense" * 1000)
+    later = clock()
+    later.sleep(timedelta(hours=2))
+    assert restore(copy, url_of(path), clock=later, tag="cccc", owner=OWNER)
+    with opened(path) as store:
+        assert store.identity.require().tag == "cccc"
+
+
 def test_an_older_backup_is_migrated_on_the_way(path: Path) -> None:
     """A backup of an earlier schema is brought up to date before it takes the place."""
     path.parent.mkdir()
