@@ -5,6 +5,7 @@ was reached.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -43,8 +44,8 @@ class FeeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegResult:
-    """One leg as it is held now; ``average_price`` is over everything bought (spot) or sold (perp) to build
-    it.
+    """One leg as it is held now. ``average_price`` is that of what is held, by average cost, as the venue
+    has it: a reduction leaves it as it is. Of a leg that is held no more it is the last one.
     """
 
     symbol: str
@@ -123,15 +124,28 @@ def _leg(position: PositionRecord, leg: Leg, *, executions: tuple[Execution, ...
     symbol = position.spot_symbol if spot else position.perp_symbol
     side = Side.BUY if spot else Side.SELL
     mine = [item for item in executions if item.symbol == symbol and item.category is leg.category]
-    opened = [item for item in mine if item.side is side and item.kind.trades]
-    quantity = sum((item.quantity for item in opened), ZERO)
-    value = sum((item.quantity * item.price for item in opened), ZERO)
     return LegResult(
         symbol=symbol,
         quantity=position.spot_owned if spot else position.contracts,
-        average_price=derived(value / quantity) if quantity else None,
+        average_price=_average([item for item in mine if item.kind.trades], side),
         fees=_fees(position, mine),
     )
+
+
+def _average(fills: Sequence[Execution], side: Side) -> Decimal | None:
+    """The average cost of what fills on one ``side`` built and others took away; None if nothing was
+    built.
+    """
+    quantity = value = ZERO
+    found: Decimal | None = None
+    for fill in sorted(fills, key=lambda item: (item.time, item.exec_id)):
+        if fill.side is side:
+            quantity, value = quantity + fill.quantity, value + fill.quantity * fill.price
+            found = value / quantity
+        else:
+            quantity = max(quantity - fill.quantity, ZERO)
+            value = ZERO if found is None else quantity * found
+    return None if found is None else derived(found)
 
 
 def _fees(position: PositionRecord, executions: list[Execution]) -> tuple[FeeLine, ...]:

@@ -40,8 +40,9 @@ class PositionView:
     ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
     prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
     what closing at the best bid and ask would bring, both before fees. ``net_pnl`` = realised +
-    unrealised_pnl + funding − fees. ``liquidation_distance``: the fraction that the mark may rise.
-    ``liquidation_price_bare`` is without any coin as collateral, and the other shorts at their marks.
+    unrealised_pnl + funding − fees. ``liquidation_price`` is the venue's word,
+    ``liquidation_price_bare`` ours without any coin as collateral, and the other shorts at their marks;
+    ``liquidation_distance``: the fraction that the mark may rise before the worse of both is met.
     """
 
     position_id: str
@@ -175,6 +176,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
             smallest = lot(seen.pair, spot_price=spot_quote.mid, perp_price=perp_quote.mark)
     mark = seen.perp.mark if seen.perp is not None else None
     liquidation = seen.report.liquidation_price if seen.report is not None else None
+    worse = min((price for price in (liquidation, seen.bare) if price is not None), default=None)
     pending = [
         item for item in store.ledger.log.pending_settlements() if item.position_id == position.position_id
     ]
@@ -202,7 +204,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         if seen.perp is not None and seen.perp.funding
         else None,
         liquidation_price=derived(liquidation) if liquidation is not None else None,
-        liquidation_distance=_ratio(liquidation_distance(mark, liquidation)) if mark is not None else None,
+        liquidation_distance=_ratio(liquidation_distance(mark, worse)) if mark is not None else None,
         unrealised_executable=executable,
         realised_pnl=pnl.realised,
         funding_pending=len(pending),
