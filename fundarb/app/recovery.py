@@ -8,6 +8,7 @@ from __future__ import annotations
 from fundarb.app.writer import Writer
 from fundarb.engine.activity import Activity, at_rest, now_busy_with
 from fundarb.engine.commands import not_compared
+from fundarb.engine.elsewhere import look_for_lost
 from fundarb.engine.jobs import JobReport
 
 
@@ -22,6 +23,7 @@ def recovered(writer: Writer) -> JobReport:
     found = [item.id for item in result.loud]
     text = f"{len(result.resolved)} orders resolved, {len(result.repaired)} positions repaired"
     at_rest(writer.store)
+    look_for_lost(writer.desk, result)
     if result.unread is not None:
         writer.reconciler.forbid_opens()
         found.append(not_compared(result.unread))

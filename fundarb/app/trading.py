@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.app.writer import Writer, leftovers, planning, writing
+from fundarb.app.leftovers import leftovers
+from fundarb.app.writer import Writer, planning, writing
 from fundarb.clock import Clock
 from fundarb.config import Settings
 from fundarb.core import risk

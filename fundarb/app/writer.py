@@ -20,6 +20,7 @@ from typing import Final
 
 from fundarb.app import venues
 from fundarb.app.ids import RandomIds, SeededIds
+from fundarb.app.leftovers import with_leftovers
 from fundarb.app.signals import finishing_clips
 from fundarb.clock import Clock, SystemClock
 from fundarb.config import Settings
@@ -28,7 +29,6 @@ from fundarb.core.events import LimitsInForce, WriterStarted, WriterStopped
 from fundarb.core.keys import key_problems
 from fundarb.core.records import PositionRecord
 from fundarb.core.risk import RiskLimits
-from fundarb.core.states import PositionState
 from fundarb.engine.alerts import halt
 from fundarb.engine.answers import KEY_TROUBLE
 from fundarb.engine.collect import Collector
@@ -36,7 +36,7 @@ from fundarb.engine.commands import Executor
 from fundarb.engine.control import end_leftovers, obey_at_once
 from fundarb.engine.decide import Decider
 from fundarb.engine.desk import Desk, StopRequest, TradeRules
-from fundarb.engine.elsewhere import opened_elsewhere
+from fundarb.engine.elsewhere import look_for_lost, opened_elsewhere
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Gate, GateDesk, GateSlot
 from fundarb.engine.halt_file import HaltFile
@@ -55,7 +55,6 @@ from fundarb.errors import (
     ConfigError,
     IllegalTransition,
     InvariantBroken,
-    OutcomeUncertain,
     Problem,
     Unavailable,
 )
@@ -159,7 +158,7 @@ def writing(
                     store.events.record(WriterStopped(epoch=lock.epoch, reason="done"))
         except Unavailable as error:
             shut_out(store, error)
-            raise _with_leftovers(store, error, epoch=lock.epoch) from error
+            raise with_leftovers(store, error, epoch=lock.epoch) from error
         except (InvariantBroken, IllegalTransition) as error:
             halt(store, error.kind, subject=str(error), message=f"{type(error).__name__}: {error}")
             raise
@@ -175,32 +174,10 @@ def _recovered(writer: Writer) -> Writer:
     now = (positions.get(item.position_id) for item in before)
     if found.unread is None:
         let_in(writer.store)
+        look_for_lost(writer.desk, found)
     else:
         shut_out(writer.store, found.unread)
     return replace(writer, found=found, over=tuple(item for item in now if item.state.final))
-
-
-def _with_leftovers(store: Store, error: Unavailable, *, epoch: int) -> Unavailable | OutcomeUncertain:
-    """The same failure, naming what may be live or naked from before; uncertain if an order of this very
-    writer may be.
-    """
-    waiting = store.intents.open()
-    ours = [intent.link_id for intent in waiting if intent.epoch == epoch]
-    if ours:
-        return OutcomeUncertain(f"{error}; {', '.join(ours)} may be live: run `fundarb reconcile` next")
-    found = leftovers(store)
-    return Unavailable(f"{error}; {found}", code=error.code) if found else error
-
-
-def leftovers(store: Store) -> str:
-    """What an earlier writer left that may be live or naked, in words; empty if nothing."""
-    found = [
-        f"{item.position_id} ({item.base}) is {item.state}"
-        for item in store.positions.active()
-        if item.state is not PositionState.HEDGED
-    ]
-    found += [f"{intent.link_id} is {intent.state}" for intent in store.intents.open()]
-    return f"unfinished from before: {', '.join(found)}" if found else ""
 
 
 class _Nobody:

@@ -11,7 +11,7 @@ import typer
 
 from fundarb.cli.common import JsonFlag, Outcome, finish, session_of, single
 from fundarb.cli.options import instant
-from fundarb.errors import ConfigError, Problem
+from fundarb.errors import ConfigError, Problem, StateUnavailable
 
 if TYPE_CHECKING:
     from fundarb.cli.session import Session
@@ -53,6 +53,8 @@ def events(
         if found:
             number = found[-1].id
             _print(session, found)
+        elif unattended.newest_event(session.app) < number:
+            raise StateUnavailable("the database was replaced or removed: its events begin anew; start again")
     return code
 
 

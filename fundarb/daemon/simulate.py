@@ -137,8 +137,8 @@ def _beating(lock: WriterLock) -> Iterator[None]:
     ended = threading.Event()
 
     def beat() -> None:
-        with suppress(FundarbError):
-            while not ended.wait(_HEARTBEAT.total_seconds()):
+        while not ended.wait(_HEARTBEAT.total_seconds()):
+            with suppress(FundarbError):
                 lock.heartbeat()
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

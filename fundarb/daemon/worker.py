@@ -21,7 +21,7 @@ from fundarb.daemon.health import Stopped
 from fundarb.daemon.queue import COMMANDS, Item, JobQueue, Priority
 from fundarb.engine.activity import Activity, at_rest, now_busy_with
 from fundarb.engine.answers import Answer
-from fundarb.engine.control import CommandRunner
+from fundarb.engine.control import CommandRunner, expire_opens
 from fundarb.engine.halt_file import set_halt
 from fundarb.engine.handover import finish
 from fundarb.engine.jobs import JobReport
@@ -172,6 +172,7 @@ class Worker:
         """The oldest waiting row, exactly once; further rows wait their turn behind what is more urgent."""
         store = self._desk.store
         self.flush()  # a command may run a job, whose record comes after those of earlier runs
+        expire_opens(store, self._desk.machine.now())
         record = self._command = store.commands.claim()
         if record is None:
             return

@@ -77,10 +77,24 @@ def end_leftovers(store: Store, now: datetime) -> int:
         )
         ended += 1
     for record in store.commands.waiting():
-        if record.name not in CONTROLS and now - record.created_at > _LIFETIME:
+        if record.name not in CONTROLS and _stale(record, now):
             _expire(store, record, why="nobody took it in time")
             ended += 1
     return ended
+
+
+def expire_opens(store: Store, now: datetime) -> None:
+    """End the opens that no writer could take in time (``now`` by the machine's clock): the market that they
+    were decided in is gone. What reduces is still wanted, however late.
+    """
+    for record in store.commands.waiting():
+        if record.name == "open" and _stale(record, now):
+            _expire(store, record, why="nobody could take it in time")
+
+
+def _stale(record: CommandRecord, now: datetime) -> bool:
+    """Whether a row is older than anybody waits, or of a clock that was wrong."""
+    return abs(now - record.created_at) > _LIFETIME
 
 
 def call_off_opens(store: Store, name: str, *, arguments: Arguments) -> tuple[Reason, ...]:

@@ -1,5 +1,6 @@
 """Positions at the venue that a fundarb opened whose database is not this one: another instance's, or our own
-from before the database was lost. Reads only, and never takes anything over: a person must know.
+from before the database was lost. Takes nothing over, ever: a person must know, and a database that has not
+traded yet opens nothing beside them until he has answered.
 """
 
 from __future__ import annotations
@@ -9,13 +10,33 @@ from datetime import timedelta
 from fundarb.core.market import Category
 from fundarb.core.orders import parse_link_id
 from fundarb.core.reasons import Reason
+from fundarb.engine.alerts import alert_once
 from fundarb.engine.desk import Desk
+from fundarb.engine.halt_file import set_halt
 from fundarb.engine.reconcile import ReconcileResult
 from fundarb.errors import Unavailable
 
 _LOOK_BACK = timedelta(days=7)
 """One window of the venue's list of executions."""
 _AHEAD = timedelta(minutes=1)
+_LOOKED = "elsewhere.looked"
+_CODE = "another_database"
+
+
+def look_for_lost(desk: Desk, result: ReconcileResult) -> None:
+    """The first whole walk of a new database: if the account holds what another one opened, that one may be
+    lost, and with it the limits that it counted. Then a person is told, and nothing is opened until he
+    resumes; once in a database's life.
+    """
+    store = desk.store
+    if result.unread is not None or store.meta.get(_LOOKED) is not None:
+        return
+    found = () if store.positions.all() else opened_elsewhere(desk, result)
+    with store.transaction():
+        store.meta.set(_LOOKED, "yes")
+        for reason in found:
+            alert_once(store, _CODE, subject="account", message=reason.message)
+            set_halt(store, reason.message)
 
 
 def opened_elsewhere(desk: Desk, result: ReconcileResult) -> tuple[Reason, ...]:
@@ -43,4 +64,4 @@ def opened_elsewhere(desk: Desk, result: ReconcileResult) -> tuple[Reason, ...]:
         f"{symbols}: opened by a fundarb with another database (orders {tags}…), and not hedged or closed "
         "from here; if that database was lost, put its newest backup in place with `fundarb restore`"
     )
-    return (Reason("another_database", message),)
+    return (Reason(_CODE, message),)

@@ -22,6 +22,7 @@ from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.timetable import Timetable, publish, published
 from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
+from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
 from tests.cli.conftest import Shell
 
@@ -144,6 +145,26 @@ def test_a_halt_against_a_silent_daemon_leaves_the_file(shell: Shell) -> None:
         assert shell("close", "BTC", "--yes").exit_code == 7
         assert shell("status").exit_code == 6
         lock.release()
+
+
+def test_who_follows_events_is_told_that_they_begin_anew(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is taken away, or replaced by a younger one, ends ``events -f`` with exit 6: nothing
+    would ever be shown again.
+    """
+    place = ("--db", url_of(tmp_path / "a.db"))
+    assert shell(*place, "pause").exit_code == 0
+    clock = shell.clock
+
+    def meanwhile(_: timedelta) -> None:
+        for file in tmp_path.glob("a.db*"):
+            file.unlink()
+
+    monkeypatch.setattr(clock, "sleep", meanwhile)
+    followed = shell(*place, "events", "-f")
+    assert followed.exit_code == 6
+    assert "begin anew" in followed.stderr
 
 
 @pytest.mark.parametrize(

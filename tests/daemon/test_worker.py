@@ -39,6 +39,11 @@ def run(crew: Crew, name: str, priority: Priority = Priority.OTHER) -> bool:
     return crew.worker.run_job(Item(name, priority))
 
 
+def handed(shop: Shop, name: str, arguments: str) -> int:
+    """A command that somebody hands over now, by the machine's clock as in life."""
+    return shop.store.commands.add(name, arguments, at=SystemClock().now())
+
+
 def failing(error: Exception) -> object:
     """An action that raises."""
 
@@ -215,8 +220,8 @@ def test_ending_is_no_failure(shop: Shop) -> None:
 def test_commands_are_executed_one_a_turn_in_order(shop: Shop) -> None:
     """Each turn executes the oldest row, once, answers it, and asks for another turn while rows wait."""
     crew = crew_of(shop)
-    first = shop.store.commands.add("open", json.dumps({"base": "BTC", "notional": "100"}))
-    second = shop.store.commands.add("close", json.dumps({"name": "BTC"}))
+    first = handed(shop, "open", json.dumps({"base": "BTC", "notional": "100"}))
+    second = handed(shop, "close", json.dumps({"name": "BTC"}))
     run(crew, COMMANDS)
     assert shop.store.commands.get(first).state is CommandState.DONE
     assert shop.store.commands.get(second).state is CommandState.WAITING
@@ -224,6 +229,17 @@ def test_commands_are_executed_one_a_turn_in_order(shop: Shop) -> None:
     run(crew, COMMANDS)
     assert [name for name, _ in shop.executed.calls] == ["open", "close"]
     assert shop.kinds().count("command_finished") == 2
+
+
+def test_an_open_that_waited_too_long_is_not_executed(shop: Shop) -> None:
+    """A daemon that could not work for minutes takes the close that waits and not the open before it."""
+    crew = crew_of(shop)
+    opening = handed(shop, "open", "{}")
+    handed(shop, "close", "{}")
+    shop.store.database.execute_sql("UPDATE commands SET created_at = created_at - 600000")
+    run(crew, COMMANDS)
+    assert [name for name, _ in shop.executed.calls] == ["close"]
+    assert shop.store.commands.get(opening).exit_code == 4
 
 
 def test_the_last_run_never_goes_backwards(shop: Shop) -> None:
@@ -236,7 +252,7 @@ def test_the_last_run_never_goes_backwards(shop: Shop) -> None:
         run(crew, name)  # the first gathering is written at once
     for name in ("watch", "reconcile"):
         run(crew, name)
-    shop.store.commands.add("open", "{}")
+    handed(shop, "open", "{}")
 
     def by_hand() -> Answer:
         number = shop.store.jobs.started("watch", shop.store.clock.now())
@@ -262,7 +278,7 @@ def test_a_refused_command_keeps_its_reasons(shop: Shop) -> None:
     """The row carries exit code, kind and reasons of a refusal back to whoever asked."""
     crew = crew_of(shop)
     shop.executed.action = lambda: Answer.wrong("refused", "too large")
-    number = shop.store.commands.add("open", "{}")
+    number = handed(shop, "open", "{}")
     run(crew, COMMANDS)
     row = shop.store.commands.get(number)
     assert (row.state, row.exit_code) == (CommandState.FAILED, 3)
@@ -279,7 +295,7 @@ def test_another_account_ends_the_row_and_the_worker(shop: Shop) -> None:
         raise OtherAccount("the venue answers as another account")
 
     shop.executed.action = elsewhere
-    number = shop.store.commands.add("open", "{}")
+    number = handed(shop, "open", "{}")
     assert not run(crew, COMMANDS)
     assert shop.store.commands.get(number).exit_code == 2
     assert isinstance(crew.worker.fatal, OtherAccount)
@@ -294,7 +310,7 @@ def test_a_bug_in_a_command_ends_the_row_not_the_worker(shop: Shop) -> None:
         raise KeyError("notional")
 
     shop.executed.action = bug
-    number = shop.store.commands.add("open", "{}")
+    number = handed(shop, "open", "{}")
     assert not run(crew, COMMANDS)
     row = shop.store.commands.get(number)
     assert (row.state, row.exit_code) == (CommandState.FAILED, 1)
@@ -314,7 +330,7 @@ def test_what_fails_after_a_command_is_no_failure_of_it(shop: Shop, monkeypatch:
 
     monkeypatch.setattr(Crew, "look", broken)
     crew = crew_of(shop)
-    numbers = [shop.store.commands.add("open", "{}") for _ in range(2)]
+    numbers = [handed(shop, "open", "{}") for _ in range(2)]
     for _ in numbers:
         assert not run(crew, COMMANDS)
     assert [shop.store.commands.get(number).state for number in numbers] == [CommandState.DONE] * 2
@@ -324,7 +340,7 @@ def test_what_fails_after_a_command_is_no_failure_of_it(shop: Shop, monkeypatch:
 
 def test_a_start_ends_what_a_dead_writer_left(shop: Shop) -> None:
     """A row that was being executed is never executed again; its author gets "uncertain"."""
-    number = shop.store.commands.add("open", "{}")
+    number = handed(shop, "open", "{}")
     shop.store.commands.claim()
     crew = crew_of(shop)
     crew.begin()
@@ -335,7 +351,7 @@ def test_a_start_ends_what_a_dead_writer_left(shop: Shop) -> None:
 
 def test_a_wish_to_halt_that_died_with_its_writer_is_fulfilled(shop: Shop) -> None:
     """A halt row claimed by a writer that died before it acted halts the next one."""
-    shop.store.commands.add("halt", "{}")
+    handed(shop, "halt", "{}")
     shop.store.commands.claim()
     crew_of(shop).begin()
     assert shop.store.blocks.control(shop.clock.now()) is Control.HALTED
@@ -346,7 +362,7 @@ def test_a_waiting_halt_works_before_its_turn(shop: Shop) -> None:
     the same.
     """
     crew = crew_of(shop)
-    shop.store.commands.add("halt", "{}")
+    handed(shop, "halt", "{}")
     crew.look_outside()
     assert shop.store.blocks.control(shop.clock.now()) is Control.HALTED
     assert crew.queue.waiting() == (COMMANDS,)

@@ -99,6 +99,25 @@ def test_what_the_venue_holds_differently_is_said(stage: Stage) -> None:
     assert "BTCUSDT: our books say -0.008, the venue 0" in ran.err
 
 
+def test_a_new_database_beside_what_a_lost_one_opened(stage: Stage) -> None:
+    """The database is gone, positions that it opened are not: a new one tells a person and opens nothing
+    until he resumes; then it is his will, and not asked again.
+    """
+    assert stage.open().code == 0
+    stage.advance("2h")
+    for file in stage.database.parent.glob(f"{stage.database.name}*"):
+        file.unlink()
+    refused = stage.json("open", "BTC", "--notional", "100", "--yes")
+    assert refused.code == 3
+    assert "block_halt" in refused.codes
+    assert stage.alerts().count("another_database") == 1
+    (block,) = stage.json("status").data["blocks"]
+    assert "fundarb restore" in block["reason"]
+    assert stage.json("resume").code == 0
+    stage.json("reconcile")
+    assert stage.json("status").data["control"] == "RUNNING"
+
+
 def test_a_resume_that_is_forbidden_shows_what_stays(stage: Stage) -> None:
     """A halt is not lifted while books and venue differ: exit 6, the differences once, and still halted."""
     stage.open()

@@ -19,7 +19,7 @@ from fundarb.core.events import JobFailed
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandState
 from fundarb.engine import handover as module
 from fundarb.engine.answers import EXIT_CODES, KEY_TROUBLE, Answer
-from fundarb.engine.control import end_leftovers
+from fundarb.engine.control import end_leftovers, expire_opens
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
 from fundarb.engine.handover import Handover, Holder, Way, finish, holder_of, way_of
 from fundarb.engine.jobs import JobReport
@@ -407,6 +407,22 @@ def test_leftovers_of_a_dead_writer(store: Store, monkeypatch: pytest.MonkeyPatc
     told = [json.loads(event.payload) for event in store.events.after(0, 99, kind="command_finished")]
     assert [item["command_id"] for item in told] == [old]
     assert {"pause", "resume", "halt"} == module.CONTROLS
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["old", "of a clock that was ahead"])
+def test_an_open_that_nobody_could_take_in_time_is_over(store: Store, ahead: bool) -> None:
+    """While a writer lives but cannot work: an open of another time is not executed any more, whichever way
+    the clocks differ; a close is still wanted.
+    """
+    late, leave = (store.commands.add(name, "{}") for name in ("open", "close"))
+    shift = "+" if ahead else "-"
+    store.database.execute_sql(f"UPDATE commands SET created_at = created_at {shift} 600000")
+    fresh = store.commands.add("open", "{}")
+    expire_opens(store, store.clock.now())
+    assert [record.id for record in store.commands.waiting()] == [leave, fresh]
+    assert store.commands.get(late).exit_code == 4
+    assert end_leftovers(store, store.clock.now()) == 1
+    assert [record.id for record in store.commands.waiting()] == [fresh]
 
 
 # -------------------------------------------------------------------------------------------------- status
