@@ -18,8 +18,10 @@ from benchmarks.books import HOUR, START, D, fills, plan, settlement
 from benchmarks.table import Row
 from benchmarks.year import lived as a_year
 from fundarb.clock import VirtualClock
+from fundarb.core.account import Transaction
 from fundarb.core.market import Category
 from fundarb.core.orders import Execution, Leg
+from fundarb.core.records import PositionRecord
 from fundarb.core.states import PositionTrigger
 from fundarb.core.transactions import Share
 from fundarb.engine.report import Reporter
@@ -29,6 +31,8 @@ from fundarb.store.files import url_of
 
 POSITIONS, SETTLEMENTS = 1000, 80
 FILLS = 8
+_TOGETHER = 5
+"""So many positions' facts in one transaction: about as many as the collector books in one."""
 SINGLE = 300
 LISTS = ("funding", "trades", "tax", "ledger", "equity")
 LOOK = """
@@ -64,7 +68,7 @@ def run() -> Sequence[Row]:
             unit="µs",
             target=50,
             note=f"a posting is one entry: {postings / spent:,.0f}/s; {facts / spent:,.0f} facts/s with "
-            f"their raw rows; {facts // POSITIONS} facts a transaction",
+            f"their raw rows; {_TOGETHER * facts // POSITIONS} facts a transaction",
         ),
         Row(
             name="a posting in its own durable transaction",
@@ -124,26 +128,39 @@ def lived(path: Path, positions: int, *, settlements: int) -> tuple[int, float]:
     clock = VirtualClock(START)
     spent = 0.0
     with Store.open(url_of(path), clock=clock) as store:
-        for number in range(positions):
-            position = store.positions.add(plan(number))
-            share = Share(position, D("-0.02"))
-            rows = [settlement(number, count) for count in range(settlements)]
+        for first in range(0, positions, _TOGETHER):
+            numbers = range(first, min(first + _TOGETHER, positions))
+            held = {number: _closed(store, number, clock=clock) for number in numbers}
+            rows = {number: [settlement(number, count) for count in range(settlements)] for number in numbers}
             begun = time.perf_counter()
-            with store.ledger.batch(row.key for row in rows):
-                for opening in (True, False):
-                    for fill in fills(number, opening=opening):
-                        store.executions.add(fill, position_id=position.position_id, leg=_leg(fill))
-                        store.ledger.post_execution(fill, position=position, leg=_leg(fill), mid=D(60_000))
-                for row in rows:
-                    store.ledger.post_transaction(row, share=share)
+            with store.ledger.batch(row.key for each in rows.values() for row in each):
+                for number, position in held.items():
+                    _post(store, position, number=number, rows=rows[number])
             spent += time.perf_counter() - begun
-            for trigger in (PositionTrigger.SENT, PositionTrigger.BALANCED, PositionTrigger.FLAT):
-                store.positions.advance(position.position_id, trigger)
-                clock.sleep(HOUR)
         store.meta.set("ledger.opened", START.isoformat())
         for source in ("spot", "linear", "transactions"):
             store.meta.set(f"collect.{source}", (START + 20_000 * HOUR).isoformat())
         return store.ledger.count(), spent
+
+
+def _closed(store: Store, number: int, *, clock: VirtualClock) -> PositionRecord:
+    """A position that was opened and closed, its facts not booked yet."""
+    position = store.positions.add(plan(number))
+    for trigger in (PositionTrigger.SENT, PositionTrigger.BALANCED, PositionTrigger.FLAT):
+        store.positions.advance(position.position_id, trigger)
+        clock.sleep(HOUR)
+    return position
+
+
+def _post(store: Store, position: PositionRecord, *, number: int, rows: Sequence[Transaction]) -> None:
+    """All facts of one position."""
+    for opening in (True, False):
+        for fill in fills(number, opening=opening):
+            store.executions.add(fill, position_id=position.position_id, leg=_leg(fill))
+            store.ledger.post_execution(fill, position=position, leg=_leg(fill), mid=D(60_000))
+    share = Share(position, D("-0.02"))
+    for row in rows:
+        store.ledger.post_transaction(row, share=share)
 
 
 def _leg(fill: Execution) -> Leg:
