@@ -66,17 +66,16 @@ def cross_problems(
     found = []
     for left, right, holds, word in _RULES:
         if left not in failed and right not in failed and not holds(settings):
-            section, _, key = right.partition(".")
-            other = places.get(right, "default")
-            suffix = "its default" if other == "default" else other
-            found.append(
-                Problem(
-                    places.get(left) or left,
-                    f"{left} {word} [{section}] {key} ({suffix})",
-                    "change one of the two",
-                )
-            )
+            place, other = (_named(key, places) for key in (left, right))
+            other = other.removeprefix(place.partition("[")[0])  # the file is named once
+            found.append(Problem(place, f"{word} {other}", "change one of the two"))
     return found
+
+
+def _named(key: str, places: Mapping[str, str]) -> str:
+    """Where a value stands; of a default which key it is."""
+    section, _, name = key.partition(".")
+    return places.get(key) or f"[{section}] {name} (its default)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,15 @@ def unreachable(venue: str, error: Unavailable) -> Check:
     """The finding that a venue does not answer."""
     remedy = (
         "start it: `fundarb sandbox serve`, and name its address with --venue-url"
-        if venue == "sandbox"
+        if venue == "sandbox" and not error.forbidden
         else "look at the network, at [venue] hostname and at the venue's status page"
     )
-    return Check("reachability", Level.FAIL, f"{venue}: {error}", remedy=remedy)
+    return Check("reachability", Level.FAIL, f"{venue}: {error}", remedy=_ban_over(error) or remedy)
+
+
+def _ban_over(error: Unavailable) -> str:
+    """The one remedy during a ban; empty where there is none."""
+    return "" if error.until is None else f"wait until {error.until:%H:%M:%S} UTC: no request is sent before"
 
 
 class PublicDoctor:
@@ -87,9 +92,9 @@ class PublicDoctor:
         try:
             found = self._market.instruments(refresh=fix)
         except Unavailable as error:
-            return Check(
-                "instruments", Level.FAIL, f"the instrument list cannot be read: {error}", remedy="try again"
-            )
+            remedy = _ban_over(error) or "try again"
+            text = f"the instrument list cannot be read: {error}"
+            return Check("instruments", Level.FAIL, text, remedy=remedy)
         age = self._clock.now() - found.as_of
         counted = f"{len(found.spot)} spot pairs, {len(found.perp)} linear contracts"
         if not found.spot or not found.perp:
@@ -134,7 +139,7 @@ class AccountDoctor:
             yield self._key()
             yield self._account()
         except Unavailable as error:
-            remedy = KEY_TROUBLE.get(error.code or 0, "try again")
+            remedy = KEY_TROUBLE.get(error.code or 0) or _ban_over(error) or "try again"
             yield Check("key", Level.FAIL, str(error), remedy=remedy)
             return
         yield self._fees()

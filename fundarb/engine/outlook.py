@@ -72,9 +72,10 @@ class Outlook:
             yield Reason("margin_stress", self._words(hit[0]))
 
     def _words(self, hit: Stress) -> str:
-        at = "" if self.bare is None else f" (at {self.bare:.6g}, now {self.price:.6g})"
-        rise = f"a rise of {hit.shock * 100:.0f} %"
-        return f"{rise} would liquidate the short{at} if no coin counted as collateral"
+        """The shock moves every coin; the price is of this one while the others stay, so it may be higher."""
+        alone = "" if self.bare is None else f" (this short alone: at {self.bare:.6g}, now {self.price:.6g})"
+        rise = f"a rise of all coins by {hit.shock * 100:.0f} % at once"
+        return f"{rise} would liquidate the account if no coin counted as collateral{alone}"
 
 
 def margin_account(

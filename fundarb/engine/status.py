@@ -1,8 +1,8 @@
 """``status``: how the bot is, from the database alone: control, activity, writer, sources, blocks, jobs,
 errors.
 
-It asks no venue, so it answers while the venue is away, and it decides nothing. What a daemon would have
-kept fresh is judged by its age.
+It asks no venue, so it answers while the venue is away, and it decides nothing. A source's age is told in any
+case, and counts against a daemon alone: without one nobody was to read it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from fundarb.store.blocks import Control, control_of
 from fundarb.store.database import Store
 
 _OLD = timedelta(minutes=15)
-"""A source that a daemon has not read for so long is stale."""
+"""A source that was not read for so long is stale."""
+_WRITERS = 200
+"""So many of the latest writers are looked through."""
 _ERRORS = 5
 _LOOK_BACK = timedelta(days=1)
 _FAILED = frozenset({"failed"})
@@ -139,8 +141,7 @@ def status(store: Store, jobs: tuple[JobStatus, ...], *, machine: datetime, halt
         now = store.clock.now()
         holder = holder_of(store, machine)
         writer = _writer(store.writer.read(), holder, now=machine)
-        watching = holder is Holder.DAEMON
-        sources = tuple(_source(store, name, now=now, watching=watching) for name in SOURCES)
+        sources = tuple(_source(store, name, now=now) for name in SOURCES)
         blocks = halt_file.seen(store.blocks.active(now))
         made = Status(
             control=control_of(blocks),
@@ -182,12 +183,12 @@ def _activity(store: Store, holder: Holder) -> str:
     return str(json.loads(last[0].payload)["activity"]) if last else "IDLE"
 
 
-def _source(store: Store, name: str, *, now: datetime, watching: bool) -> SourceStatus:
+def _source(store: Store, name: str, *, now: datetime) -> SourceStatus:
     read = read_until(store, name)
     if read is None:
         return SourceStatus(name=name, age=None, state="never")
     age = now - read
-    return SourceStatus(name=name, age=age, state="stale" if watching and age > _OLD else "fresh")
+    return SourceStatus(name=name, age=age, state="stale" if age > _OLD else "fresh")
 
 
 def _errors(store: Store, now: datetime) -> tuple[RecordedEvent, ...]:
@@ -220,15 +221,30 @@ def _degraded(found: Status, store: Store, *, holder: Holder) -> tuple[Reason, .
         reasons.append(
             Reason("silent_daemon", f"process {writer.pid} shows no life for {age} s (limit {limit} s)")
         )
+    reasons += _died(found, store, holder=holder)
     reasons += [
         Reason("stale_source", f"{item.name} was not read for {int(item.age.total_seconds())} s")
         for item in found.sources
-        if item.state == "stale" and item.age is not None
+        if holder is Holder.DAEMON and item.state == "stale" and item.age is not None
     ]
     reasons += [
         Reason("job_failed", f"{job.name}: {job.message}") for job in found.jobs if job.result in _FAILED
     ]
     return (*reasons, *_unfinished(found, store, holder=holder))
+
+
+def _died(found: Status, store: Store, *, holder: Holder) -> Iterator[Reason]:
+    """A daemon that ended without its last word while something is held: whoever relies on it must know."""
+    if holder in {Holder.DAEMON, Holder.SILENT_DAEMON} or not found.positions_open:
+        return
+    starts = [json.loads(event.payload) for event in store.events.last(_WRITERS, kind="writer_started")]
+    daemon = next((item for item in reversed(starts) if item["role"] == "daemon"), None)
+    if daemon is None:
+        return
+    ends = store.events.last(_WRITERS, kind="writer_stopped")
+    if daemon["epoch"] not in {json.loads(event.payload)["epoch"] for event in ends}:
+        text = f"the daemon (process {daemon['pid']}) ended without its last word, and nobody watches"
+        yield Reason("daemon_died", f"{text} {found.positions_open} positions: start it again")
 
 
 def _unfinished(found: Status, store: Store, *, holder: Holder) -> Iterator[Reason]:

@@ -113,7 +113,7 @@ a = 1
         "environment FUNDARB_LIFE: is not a setting; did you mean FUNDARB_LIVE?",
         "environment FUNDARB_RISK_MAX_GROSSS: is not a setting; did you mean FUNDARB_RISK_MAX_GROSS?",
         "environment FUNDARB_ACCOUNT_LEVERAGE",
-        "risk.margin_warn must be below [risk] margin_reduce",
+        "fundarb.toml [risk] margin_warn: must be below [risk] margin_reduce",
     ):
         assert place in text
     assert len(found) == 14
@@ -168,13 +168,25 @@ def test_each_kind_of_wrong_value_is_said(problems: Problems, section: str, line
     [
         (
             '[risk]\nmax_per_coin = "6000"',
-            "risk.max_per_coin may not be above [risk] max_gross (its default)",
+            "fundarb.toml [risk] max_per_coin: may not be above [risk] max_gross (its default)",
         ),
-        ('[execution]\nmax_clip = "1001"', "execution.max_clip may not be above [risk] max_per_coin"),
-        ('[risk]\nmargin_reduce = "50%"', "risk.margin_warn must be below [risk] margin_reduce"),
-        ('[execution]\nprice_cap = "3%"', "execution.price_cap may not be above the last of"),
-        ('[execution]\ncollar = "10bp"', "execution.price_cap may not be above [execution] collar"),
-        ('[strategy]\nmin_hold = "31d"', "strategy.min_hold may not be longer than [strategy] horizon"),
+        (
+            '[execution]\nmax_clip = "1001"',
+            "fundarb.toml [execution] max_clip: may not be above [risk] max_per_coin (its default)",
+        ),
+        (
+            '[risk]\nmargin_reduce = "50%"',
+            "[risk] margin_warn (its default): must be below fundarb.toml [risk] margin_reduce",
+        ),
+        ('[execution]\nprice_cap = "3%"', "fundarb.toml [execution] price_cap: may not be above the last of"),
+        (
+            '[execution]\ncollar = "10bp"',
+            "[execution] price_cap (its default): may not be above fundarb.toml [execution] collar",
+        ),
+        (
+            '[strategy]\nmin_hold = "31d"',
+            "fundarb.toml [strategy] min_hold: may not be longer than [strategy] horizon",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(problems: Problems, toml: str, words: str) -> None:

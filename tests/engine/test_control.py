@@ -15,7 +15,7 @@ import pytest
 from fundarb.cli.failure import exit_of
 from fundarb.clock import SystemClock
 from fundarb.config import JobSpec, Trigger
-from fundarb.core.events import JobFailed
+from fundarb.core.events import JobFailed, WriterStarted, WriterStopped
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandState
 from fundarb.engine import handover as module
 from fundarb.engine.answers import EXIT_CODES, KEY_TROUBLE, Answer
@@ -443,6 +443,31 @@ def test_a_healthy_bot(living: Living) -> None:
     assert made.control is Control.RUNNING
     assert {item.state for item in made.sources} == {"fresh"}
     assert made.jobs[0].result == "never"
+
+
+def test_an_old_source_is_called_so_and_harms_nobody_who_is_off(living: Living) -> None:
+    """Without a daemon nobody reads: the books are old, and that is no sickness."""
+    living.run("reconcile")
+    living.clock.sleep(timedelta(hours=25))
+    made = found(living)
+    assert made.degraded == ()
+    assert {item.state for item in made.sources} == {"stale"}
+
+
+def test_a_daemon_that_died_over_positions_is_told(living: Living) -> None:
+    """It ended without a last word: degraded as long as something is held, whatever commands came after it;
+    one that ended in order, or over nothing, is not.
+    """
+    living.store.events.record(WriterStarted(pid=7, epoch=77, role="daemon"))
+    assert "daemon_died" not in {reason.code for reason in found(living).degraded}
+    living.run("scan_and_open")
+    living.office.lock.release()
+    living.store.events.record(WriterStarted(pid=8, epoch=78, role="command"))
+    living.store.events.record(WriterStopped(epoch=78, reason="done"))
+    (told,) = (reason for reason in found(living).degraded if reason.code == "daemon_died")
+    assert "process 7" in told.message
+    living.store.events.record(WriterStopped(epoch=77, reason="done"))
+    assert "daemon_died" not in {reason.code for reason in found(living).degraded}
 
 
 @pytest.mark.parametrize(

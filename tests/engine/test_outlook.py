@@ -91,3 +91,19 @@ def test_no_margin_rule_holds_a_refusal_back(world: World) -> None:
     refused = world.writer.trader.plan_open("BTC", D(-1))
     assert isinstance(refused, Refused)
     assert {"already_open", "bad_notional", "below_perp_minimum"} <= {item.code for item in refused.reasons}
+
+
+def test_a_warning_tells_the_shock_of_all_from_the_price_of_one(world: World) -> None:
+    """The stress moves every coin at once; the price beside it is of this short while the others stand still,
+    and is said to be.
+    """
+    with_cash(world, "11200")
+    bare_limits(world)
+    plan = world.writer.trader.plan_open("BTC", D(8_000))
+    assert isinstance(plan, OpenPlan)
+    (said,) = [item.message for item in plan.warnings if item.code == "margin_stress"]
+    assert plan.outlook is not None
+    assert said.startswith(
+        "a rise of all coins by 50 % at once would liquidate the account if no coin counted"
+    )
+    assert said.endswith(f"(this short alone: at {plan.outlook.bare:.6g}, now {plan.outlook.price:.6g})")

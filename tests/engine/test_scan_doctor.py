@@ -10,7 +10,7 @@ import pytest
 from fundarb.clock import VirtualClock
 from fundarb.core.health import Check, Level
 from fundarb.core.market import Instruments
-from fundarb.engine.doctor import PublicDoctor, clock_offset
+from fundarb.engine.doctor import PublicDoctor, clock_offset, unreachable
 from fundarb.errors import Unavailable
 from fundarb.exchange.recorded import RecordedMarket, packaged
 from scripts.demo_market import AS_OF
@@ -90,3 +90,37 @@ def test_the_network_takes_no_part_in_the_clock_offset(server: int, offset: int)
     """A server time between sending and receiving is no offset; outside it counts from the nearer end."""
     at = [AS_OF + timedelta(seconds=seconds) for seconds in (server, 0, 10)]
     assert clock_offset(at[0], sent=at[1], received=at[2]) == timedelta(seconds=offset)
+
+
+def banned(*, until: datetime | None) -> Unavailable:
+    """What a venue that serves this address no more comes to."""
+    error = Unavailable("HTTP 403")
+    error.forbidden, error.until = True, until
+    return error
+
+
+def test_a_ban_is_waited_for() -> None:
+    """Nothing is to be started or looked at while the address is banned: the remedy is the hour it ends."""
+    check = unreachable("sandbox", banned(until=AS_OF))
+    assert check.remedy == f"wait until {AS_OF:%H:%M:%S} UTC: no request is sent before"
+
+
+def test_a_block_without_an_end_is_of_the_place() -> None:
+    """A sandbox that answers 403 is there: starting one mends nothing."""
+    assert "[venue] hostname" in unreachable("sandbox", banned(until=None)).remedy
+    assert "sandbox serve" in unreachable("sandbox", Unavailable("refused")).remedy
+
+
+def test_a_ban_that_begins_in_the_middle_is_waited_for() -> None:
+    """The time still came, the instruments met the ban."""
+
+    class Late(Odd):
+        """A market that is banned after the first look."""
+
+        def instruments(self, *, refresh: bool = False) -> Instruments:
+            """Not any more."""
+            raise banned(until=AS_OF)
+
+    doctor = PublicDoctor(Late(None), VirtualClock(AS_OF), tolerance=timedelta(milliseconds=500))
+    found = {check.id: check for check in doctor.checks("bybit", fix=False)}
+    assert found["instruments"].remedy.startswith("wait until")
