@@ -172,6 +172,10 @@ class BybitMarket:
         """Mark price bars that start in [since, until], oldest first."""
         return marks.mark_bars(self._gateway, symbol, step=step, since=since, until=until)
 
+    def ended(self, symbol: str) -> datetime | None:
+        """When a contract was delivered that is listed no more (``bybit_terms``)."""
+        return terms.ended(self._gateway, symbol)
+
     def risk_tiers(self, symbol: str) -> tuple[RiskTier, ...]:
         """The risk tiers of a contract, lowest first (``bybit_terms``)."""
         return terms.risk_tiers(self._gateway, symbol)

@@ -1,4 +1,5 @@
-"""What margin a contract needs and what a coin is worth as collateral, from the venue's public tables.
+"""What margin a contract needs, when it ended, and what a coin is worth as collateral, from the venue's
+public tables.
 
 For whoever must compute an account without asking for one (the paper account). Facts: Bybit V5 API,
 risk-limit and spot-margin-trade/collateral; both are public. Rows that cannot be trusted raise
@@ -8,13 +9,23 @@ risk-limit and spot-margin-trade/collateral; both are public. Rows that cannot b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from fundarb.core.market import Category
 from fundarb.core.money import ONE, ZERO
 from fundarb.exchange import endpoints
 from fundarb.exchange.gateway import Gateway
-from fundarb.exchange.parse import ParseError, Row, number, optional_number, positive, rows, text
+from fundarb.exchange.parse import (
+    ParseError,
+    Row,
+    number,
+    optional_instant,
+    optional_number,
+    positive,
+    rows,
+    text,
+)
 from fundarb.exchange.strict import Answer
 from fundarb.venue.feed import CollateralTier, RiskTier
 
@@ -46,6 +57,17 @@ def _tier(row: Row) -> RiskTier:
     if abs(tier.im_rate * tier.max_leverage - ONE) > _UNIT_ERROR or not tier.mm_rate <= tier.im_rate < ONE:
         raise ParseError(f"a risk tier of {tier.mm_rate} and {tier.im_rate} at {tier.max_leverage}x")
     return tier
+
+
+def ended(gateway: Gateway, symbol: str) -> datetime | None:
+    """When a contract was delivered: the instrument list of status Closed has it. None if it is not there."""
+    params = {"category": Category.LINEAR.value, "symbol": symbol, "status": "Closed"}
+
+    def read(answer: Answer) -> datetime | None:
+        found = (row for row in rows(answer) if row.get("symbol") == symbol)
+        return next((optional_instant(row, "deliveryTime") for row in found), None)
+
+    return gateway.read(endpoints.INSTRUMENTS, params, parse=read)
 
 
 def collateral(gateway: Gateway) -> Mapping[str, tuple[CollateralTier, ...]]:

@@ -12,15 +12,14 @@ old counts as empty, and margin is computed by the venue's public tables.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from fundarb.clock import Clock
 from fundarb.core.account import FeeRates
-from fundarb.core.instants import floor_hour, iso
+from fundarb.core.instants import iso
 from fundarb.core.market import (
     Book,
     Category,
@@ -37,7 +36,7 @@ from fundarb.exchange.origin import Origin
 from fundarb.exchange.paper_delisting import Delistings
 from fundarb.exchange.paper_feed import LiveFeed
 from fundarb.exchange.paper_file import AccountFile
-from fundarb.exchange.paper_funding import MARK_BAR, Settlements
+from fundarb.exchange.paper_funding import Settlements
 from fundarb.exchange.paper_parts import (
     CaughtUp,
     Live,
@@ -50,6 +49,7 @@ from fundarb.exchange.paper_parts import (
     uid,
     worth_keeping,
 )
+from fundarb.exchange.paper_past import Past, caught_up
 from fundarb.exchange.strict import WireGate
 from fundarb.venue.codec import decode, encode
 from fundarb.venue.engine import Venue
@@ -60,7 +60,7 @@ QUOTES_KEPT = timedelta(seconds=10)
 """How old the quotes may be from which a held position is valued."""
 HISTORY_KEPT = timedelta(days=40)
 _GAP = timedelta(minutes=5)
-"""From when on the time between two looks is looked at bar by bar."""
+"""From when on the time between two looks is one of which ``caught_up`` tells."""
 BOOK_KEPT = timedelta(seconds=10)
 """An older book offers nothing any more."""
 _BOOK_DEPTH = 200
@@ -88,6 +88,7 @@ class PaperExchange(VenueSide):
         self._quoted_at: datetime | None = None
         self._settlements = Settlements(market, self._live)
         self._delistings = Delistings(market)
+        self._past = Past(market)
         self._writing = False
 
     # ------------------------------------------------------------------------------------------ market data
@@ -253,12 +254,11 @@ class PaperExchange(VenueSide):
         venue, feed = self._open()
         now = self._clock.now()
         began, version = venue.now, venue.version
-        gap = now - began >= _GAP and bool(venue.held())
+        gap, ends = now - began >= _GAP and bool(venue.held()), dict(venue.deliveries())
         self._quotes(now)
         self._delistings.learn(venue, feed, now=now)
         self._settlements.learn(venue, feed, now=now)
-        due = [symbol for symbol in venue.held() if gap or self._settled_in(symbol, began, until=now)]
-        history = self._mark_history(due, began, until=now)
+        history = self._past.show(venue, feed, now=now, gap=gap)
         held, rows = venue.held(), len(venue.all_fills())
         self._show_books()
         patient = not venue.any_open and not self._writing
@@ -270,8 +270,9 @@ class PaperExchange(VenueSide):
         self._settlements.expect(venue, feed, now=now)
         self._settlements.settle_late(venue, now)
         if gap:
-            self._note_gap(began, held, rows=rows, marks="history" if history else "current")
-        if venue.version != version:
+            news = venue.all_fills()[rows:]
+            self.caught_up = caught_up((began, venue.now), held, news=news, history=history)
+        if venue.version != version or venue.deliveries() != ends:
             venue.prune(began - HISTORY_KEPT)  # what has just been caught up with was not read by anybody yet
             self._save()
         return now
@@ -283,42 +284,6 @@ class PaperExchange(VenueSide):
             return
         if self._quoted_at is None or now - self._quoted_at > QUOTES_KEPT:
             self.snapshot()
-
-    def _settled_in(self, symbol: str, since: datetime, *, until: datetime) -> bool:
-        """Whether a settlement or a delivery of a contract fell into a span: its mark is of that instant."""
-        venue, feed = self._open()
-        end = venue.delivery(symbol)
-        return bool(feed.settlements(symbol, since, until=until)) or (
-            end is not None and since < end <= until
-        )
-
-    def _mark_history(self, symbols: Sequence[str], since: datetime, *, until: datetime) -> bool:
-        """Mark bars of the time nobody looked, if the market data offers them; whether for all symbols."""
-        _, feed = self._open()
-        if not isinstance(self._market, MarkHistory):
-            return False
-        complete = True
-        for symbol in symbols:
-            try:
-                feed.show_marks(
-                    symbol,
-                    self._market.mark_bars(symbol, step=MARK_BAR, since=floor_hour(since), until=until),
-                )
-            except Rejected:  # of a contract that is delisted the venue shows nothing any more
-                complete = False
-        return complete
-
-    def _note_gap(self, since: datetime, held: Mapping[str, Decimal], *, rows: int, marks: str) -> None:
-        venue, _ = self._open()
-        news = venue.all_fills()[rows:]
-        gone = {row.symbol for row in news if row.kind.trades and not row.link_id}
-        self.caught_up = CaughtUp(
-            since=since,
-            until=venue.now,
-            settlements=sum(1 for row in news if not row.kind.trades),
-            liquidated=tuple(symbol for symbol in held if symbol in gone),
-            marks=marks,
-        )
 
     # ------------------------------------------------------------------------------------------ orders
 

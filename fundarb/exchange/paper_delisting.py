@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 
 from fundarb.core.market import PerpInstrument
 from fundarb.core.market_data import MarketData
+from fundarb.errors import Rejected
 from fundarb.exchange.paper_feed import LiveFeed
+from fundarb.exchange.paper_parts import Endings
 from fundarb.venue.engine import Venue
 
 _ASK_AGAIN = timedelta(minutes=1)
@@ -38,8 +40,8 @@ class Delistings:
                 self._gone(venue, symbol, now=now)
 
     def _gone(self, venue: Venue, symbol: str, *, now: datetime) -> None:
-        """A held contract is quoted no more. Where nobody saw the announcement its end is now: earlier
-        settlements are in the venue's history.
+        """A held contract is quoted no more. Where nobody saw the announcement its end is that of the venue's
+        list of closed contracts; where that does not tell, now: earlier settlements are in its history.
         """
         known = venue.delivery(symbol)
         if known is not None and known <= now:
@@ -48,8 +50,14 @@ class Delistings:
             self._asked = now
             listed = self._market.instruments(refresh=True).perp.get(symbol)
             if listed is None or _over(listed, now):
-                when = listed.delivery_time if listed is not None else None
+                when = listed.delivery_time if listed is not None else self._ended(symbol)
                 _move(venue, symbol, when=when or now)
+
+    def _ended(self, symbol: str) -> datetime | None:
+        try:
+            return self._market.ended(symbol) if isinstance(self._market, Endings) else None
+        except Rejected:
+            return None
 
 
 def _over(listed: PerpInstrument, now: datetime) -> bool:

@@ -178,9 +178,9 @@ class LiveFeed:
             raise Unavailable(f"no quote of {symbol} ({category.value}) has been seen yet")
         if self._shown_at is None or at < self._shown_at:
             point = _without_sides(point)
-        if category is Category.LINEAR and symbol in self._bars:
-            mark = self._past_mark(symbol, at)
-            return point if mark is None else point._replace(mark=mark, index=mark)
+        mark = self._past_mark(symbol, at) if category is Category.LINEAR else None
+        if mark is not None:
+            return point._replace(mark=mark, index=mark)
         if category is Category.LINEAR and symbol in self._samples:
             return point._replace(index=self._seen_index(symbol, at))
         return point
@@ -196,7 +196,7 @@ class LiveFeed:
         """The mark at the start of the bar that holds an instant; None outside all bars and within the last
         one, which is the present.
         """
-        bars = self._bars[symbol]
+        bars = self._bars.get(symbol, ())
         if bars and bars[-1].start == at:
             return bars[-1].open
         return next((bar.open for bar, after in pairwise(bars) if bar.start <= at < after.start), None)

@@ -39,6 +39,14 @@ class MarginTerms(Protocol):
         """The collateral tiers of every coin; a coin that is missing is no collateral."""
 
 
+@runtime_checkable
+class Endings(Protocol):
+    """Optional fourth face: what became of contracts that the venue lists no more."""
+
+    def ended(self, symbol: str) -> datetime | None:
+        """When a contract ended; None where the venue does not tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperAccount:
     """Where the account lives and how it begins. A ``readonly`` one is never written: for commands that
@@ -61,6 +69,7 @@ class CaughtUp:
     until: datetime
     settlements: int
     liquidated: tuple[str, ...]
+    delivered: tuple[str, ...]
     marks: str
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from fundarb.sandbox.arguments import Arguments
 from fundarb.sandbox.endpoints.table import TABLE
+from fundarb.sandbox.faults import CREATES, OF_ORDERS
 from fundarb.sandbox.streams.faults import VERBS as ON_STREAMS
 from fundarb.sandbox.streams.topics import Path
 
-_MATCHED = ("fill", "reject_async")
-_CREATES = ("/v5/order/create", "/v5/order/create-batch")
 _OF_READS = ("lag_reads", "stale_reads", "duplicate_rows", "drop_rows", "reorder", "loop_cursor")
 
 
@@ -38,7 +37,7 @@ def fitting(body: Arguments) -> None:
     methods = meant if method is None else [method]
     useless = (
         verb == "mute"
-        or (verb in _MATCHED and ("POST" not in methods or path not in {None, *_CREATES}))
+        or (verb in OF_ORDERS and ("POST" not in methods or path not in {None, *CREATES}))
         or (verb in _OF_READS and "GET" not in methods)
     )
     if useless:

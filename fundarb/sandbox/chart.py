@@ -27,6 +27,9 @@ from fundarb.venue.feed import Bar, BarFeed, BarKind, BarQuery, Point
 PRINT_EVERY = timedelta(seconds=5)
 """The market makes one public trade so often."""
 _DAY = timedelta(days=1)
+_FINER = (timedelta(hours=1), timedelta(minutes=5), timedelta(minutes=1))
+"""Shorter bars, of which the range of a bar with a jump inside is made."""
+_MOMENT = timedelta(milliseconds=1)
 _MOST_DAYS = 999
 """Whole daily bars that a market makes at once, beside one that has just begun."""
 _LONG_KEPT = timedelta(days=1461)
@@ -45,14 +48,28 @@ class Print(NamedTuple):
 
 def factor_at(house: House, category: Category, *, symbol: str, at: datetime) -> Decimal:
     """By how much the world had moved a coin's prices by then."""
+    return _factors(house, category, symbol=symbol, span=(at, at))[-1]
+
+
+def _factors(
+    house: House, category: Category, *, symbol: str, span: tuple[datetime, datetime]
+) -> list[Decimal]:
+    """By how much the world had moved a coin's prices at the beginning of a span, and after each jump inside
+    it, its end included.
+    """
     if not house.setting.jumps:
-        return ONE
-    own, ms, factor = _coins(house, category, symbol=symbol), to_ms(at), ONE
+        return [ONE]
+    own, begin, end = _coins(house, category, symbol=symbol), to_ms(span[0]), to_ms(span[1])
+    found = [ONE]
     for moved_ms, moved, by in house.setting.jumps:
         kinds = [kind for kind in Category if moved in house.venue.instruments(kind)]
-        if moved_ms <= ms and any(own & _coins(house, kind, symbol=moved) for kind in kinds):
-            factor *= by
-    return factor
+        if moved_ms > end or not any(own & _coins(house, kind, symbol=moved) for kind in kinds):
+            continue
+        if moved_ms <= begin:
+            found[-1] *= by
+        else:
+            found.append(found[-1] * by)
+    return found
 
 
 def _coins(house: House, category: Category, *, symbol: str) -> set[str]:
@@ -100,20 +117,38 @@ def _joined(days: list[Bar]) -> Bar:
 
 
 def _moved(house: House, query: BarQuery, *, bar: Bar) -> Bar:
-    """A bar as it looks after the jumps before and inside it."""
-    before = factor_at(house, query.category, symbol=query.symbol, at=bar.start - timedelta(milliseconds=1))
-    after = factor_at(house, query.category, symbol=query.symbol, at=min(bar.start + query.step, query.end))
-    if before == after == ONE:
+    """A bar as it looks with the jumps before and inside it. A jump at the instant at which a bar ends
+    belongs to the next one.
+    """
+    end = bar.start + query.step
+    until = end - _MOMENT if end <= query.end else query.end
+    factors = _factors(house, query.category, symbol=query.symbol, span=(bar.start - _MOMENT, until))
+    if all(factor == ONE for factor in factors):
         return bar
     tick = house.venue.instruments(query.category)[query.symbol].tick_size
     tick = tick if query.kind is BarKind.LAST else tick / 100
-    first, last = round_to(bar.open * before, tick), round_to(bar.close * after, tick)
+    first, last = round_to(bar.open * factors[0], tick), round_to(bar.close * factors[-1], tick)
+    high, low = _extremes(house, query, bar=bar, factors=factors)
     return bar._replace(
         open=first,
         close=last,
-        high=max(first, last, round_to(bar.high * max(before, after), tick)),
-        low=min(first, last, round_to(bar.low * min(before, after), tick)),
+        high=max(first, last, round_to(high, tick)),
+        low=min(first, last, round_to(low, tick)),
     )
+
+
+def _extremes(house: House, query: BarQuery, *, bar: Bar, factors: list[Decimal]) -> tuple[Decimal, Decimal]:
+    """High and low of a bar: a long one with a jump inside has those of the shorter ones in it, the shortest
+    one is taken to have had its whole range before and after each jump.
+    """
+    step = next((step for step in _FINER if step < query.step and not query.step % step), None)
+    if len(factors) > 1 and step is not None:
+        end = min(bar.start + query.step, query.end)
+        inside = replace(query, step=step, start=bar.start, end=end)
+        parts = [part for part in bars(house, inside) if part.start < bar.start + query.step]
+        if parts:
+            return max(part.high for part in parts), min(part.low for part in parts)
+    return bar.high * max(factors), bar.low * min(factors)
 
 
 # ------------------------------------------------------------------------------------------------ trades

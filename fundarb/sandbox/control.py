@@ -151,9 +151,8 @@ class Control:
             return _Json({"faults": rows})
         body = await _body(request)
         fitting(body)
-        ident = book.arm(body, self._desk.catch_up())
-        self._house.settled_reads()
-        return _Json({"id": ident}, status_code=201)
+        self._desk.catch_up()
+        return _Json({"id": self._house.arm(body)}, status_code=201)
 
     async def fault(self, request: Request) -> Response:
         """DELETE one fault."""

@@ -19,7 +19,7 @@ from fundarb.sandbox.auth import ApiKey, Right, Signed, require
 from fundarb.sandbox.endpoints.common import Endpoint
 from fundarb.sandbox.endpoints.market import all_tickers
 from fundarb.sandbox.endpoints.table import TABLE
-from fundarb.sandbox.faults import Effect, FaultBook, Plan
+from fundarb.sandbox.faults import OF_ORDERS, Effect, FaultBook, Plan
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.limits import Allowance
 from fundarb.sandbox.spoil import garbage, reshaped
@@ -120,7 +120,10 @@ class Desk:
         """Everything that happens to one request."""
         now = self.catch_up()
         plan = self.house.faults.plan(raw.method, raw.path, parameters=raw.parameters)
+        orders = len(self.house.venue.all_orders()) if plan.first(*OF_ORDERS) else None
         reply = self._before(raw, plan, now=now) or self._serve(raw, plan)
+        if orders is not None and len(self.house.venue.all_orders()) == orders:
+            plan.without_orders()
         self.house.settled_reads()
         delay = plan.first("delay")
         return reply if delay is None else replace(reply, delay_ms=delay.ms)
@@ -156,13 +159,10 @@ class Desk:
 
     def _serve(self, raw: Raw, plan: Plan) -> Reply:
         """The venue's own answer, and what goes wrong after it."""
-        house = self.house
         try:
             response = self._answer(raw, plan)
-        except WireError as error:
-            response = refused(error, to_ms(house.wire_now()))
-        except Rejected as refusal:
-            response = refused(WireError(refusal.code or 10001, str(refusal)), to_ms(house.wire_now()))
+        except WireError as error:  # before the request was counted
+            response = self._refused(error)
         outcome = str(response.code if response.code is not None else response.status)
         lost = plan.first("apply_then_lose")
         if lost is not None:
@@ -208,19 +208,35 @@ class Desk:
             headers, granted = _limit_headers(allowance, now_ms), allowance.granted
             if allowance.exceeded:
                 return replace(refused(_TOO_MANY, now_ms), headers=headers)
-        if raw.parameters is None:
-            raise raw.misfit or WireError(10001, "params error")
-        self._maintained(raw.path, now_ms)
-        call = self._call(raw, raw.parameters, plan=plan, admitted=(key, granted))
-        response = answered(self._asked(endpoint, call, plan=plan), now_ms)
+        try:
+            if raw.parameters is None:
+                raise raw.misfit or WireError(10001, "params error")
+            self._maintained(raw.path, now_ms)
+            call = self._call(raw, raw.parameters, plan=plan, admitted=(key, granted))
+            response = answered(self._asked(endpoint, call, plan=plan), now_ms)
+        except (WireError, Rejected) as error:
+            response = self._refused(error)
         if raw.method == "POST":
             house.served_text.clear()
         return replace(response, headers=headers) if headers else response
 
+    def _refused(self, error: WireError | Rejected) -> Response:
+        """In the exchange's words, whether the wire or the venue refuses."""
+        if isinstance(error, Rejected):
+            error = WireError(error.code or 10001, str(error))
+        return refused(error, to_ms(self.house.wire_now()))
+
     def _asked(self, endpoint: Endpoint, call: Call, *, plan: Plan) -> Answer:
         if plan.first("loop_cursor") is not None:
             call = replace(call, parameters=call.parameters.without("cursor"))
-        return reshaped(endpoint.handler(self.house, call), plan)
+        house, stale = self.house, plan.stale()
+        if call.method == "GET" and endpoint.private:
+            if stale is not None:
+                return reshaped(endpoint.handler(house.stills[stale], call), plan)
+            if call.cutoff is not None:
+                with house.venue.as_it_was(house.past.at(call.cutoff)):
+                    return reshaped(endpoint.handler(house, call), plan)
+        return reshaped(endpoint.handler(house, call), plan)
 
     def _call(
         self, raw: Raw, parameters: Parameters, *, plan: Plan, admitted: tuple[ApiKey | None, int | None]

@@ -22,6 +22,10 @@ _METHODS = ("GET", "POST")
 _CATEGORIES = ("spot", "linear", "inverse", "option")
 _SIDES = ("Buy", "Sell")
 _LONGEST_ID = 100
+CREATES = ("/v5/order/create", "/v5/order/create-batch")
+OF_ORDERS = ("fill", "reject_async")
+"""What these do happens to orders, when they are matched."""
+_LATE = ("lag_reads", "stale_reads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +85,14 @@ class Rule:
     effect: Effect
     nth: int
     times: int
-    armed_at: datetime
     seen: int = 0
     fired: int = 0
+
+    def means(self, method: str, path: str, *, parameters: Parameters | None) -> bool:
+        """Whether a request is meant; what becomes of orders is about requests that make some only."""
+        if self.effect.verb in OF_ORDERS and (method != "POST" or path not in CREATES):
+            return False
+        return self.match.fits(method, path, parameters=parameters)
 
     def strikes(self) -> bool:
         """Count one match; whether the fault happens to it."""
@@ -107,6 +116,12 @@ class Plan:
                 return effect
         return None
 
+    def without_orders(self) -> None:
+        """The request has made no order: what was to become of one is left for the next."""
+        for rule, effect in self.effects:
+            if effect.verb in OF_ORDERS:
+                rule.fired -= 1
+
     def fill(self) -> Decimal | None:
         """The fraction that this order is to fill: the rule's k-th on its k-th order, the last one from
         then on.
@@ -117,13 +132,16 @@ class Plan:
         return None
 
     def cutoff(self, now: datetime) -> datetime | None:
-        """The instant up to which a read may see orders, executions and log rows; None: everything."""
-        for rule, effect in self.effects:
-            if effect.verb == "lag_reads":
-                return now - timedelta(milliseconds=effect.ms)
-            if effect.verb == "stale_reads":
-                return rule.armed_at
-        return None
+        """The instant up to which a read may see what has happened; None: everything."""
+        late = self.first(*_LATE)
+        if late is None or late.verb != "lag_reads":
+            return None
+        return now - timedelta(milliseconds=late.ms)
+
+    def stale(self) -> str | None:
+        """The id of the rule at whose arming a read sees the account; None: not a stale read."""
+        late = next(((rule, effect) for rule, effect in self.effects if effect.verb in _LATE), None)
+        return late[0].id if late is not None and late[1].verb == "stale_reads" else None
 
 
 _NOTHING = Plan()
@@ -137,7 +155,7 @@ class FaultBook:
         self._rules: dict[str, Rule] = {}
         self._count = 0
 
-    def arm(self, body: Arguments, now: datetime) -> str:
+    def arm(self, body: Arguments) -> str:
         """Add a rule from the control API's JSON; its id. ``ControlError`` leaves everything as it was."""
         ident = body.text("id", "")
         if "/" in ident or ident in {".", ".."} or len(ident) > _LONGEST_ID:
@@ -150,7 +168,6 @@ class FaultBook:
             effect=effect,
             nth=match.whole("nth", 1, low=1),
             times=match.whole("times", _usual_times(effect)),
-            armed_at=now,
         )
         match.done()
         body.done()
@@ -167,6 +184,10 @@ class FaultBook:
         elif self._rules.pop(ident, None) is None:
             raise ControlError(f"no fault {ident} is armed", "id", status=404)
 
+    def stale(self, ident: str) -> bool:
+        """Whether a rule makes reads stale."""
+        return self._rules[ident].effect.verb == "stale_reads"
+
     def armed(self) -> tuple[Rule, ...]:
         """All rules in the order of arming."""
         return tuple(self._rules.values())
@@ -177,7 +198,7 @@ class FaultBook:
             return _NOTHING
         plan = Plan()
         for rule in list(self._rules.values()):
-            if rule.match.fits(method, path, parameters=parameters) and rule.strikes():
+            if rule.means(method, path, parameters=parameters) and rule.strikes():
                 plan.effects.append((rule, rule.effect))
         return plan
 

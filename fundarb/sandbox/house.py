@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from secrets import token_hex
@@ -19,20 +19,21 @@ from typing import Any
 from fundarb.core.instants import floor_hour, iso, to_ms
 from fundarb.core.market import Category
 from fundarb.errors import ConfigError, FundarbError, Problem
+from fundarb.sandbox.arguments import Arguments
 from fundarb.sandbox.auth import ApiKey, Keyring, Signed
 from fundarb.sandbox.faults import FaultBook
 from fundarb.sandbox.limits import Limits
 from fundarb.sandbox.options import SandboxOptions, world_uid
+from fundarb.sandbox.past import Past
 from fundarb.sandbox.restoring import World, read, untouched, written
 from fundarb.sandbox.setting import Setting
 from fundarb.sandbox.timekeeping import Timekeeper
 from fundarb.sandbox.wire import Parameters, WireError
 from fundarb.venue.engine import Venue
 from fundarb.venue.feed import EndingFeed, MarketFeed
-from fundarb.venue.rows import Directive, Notice, PositionView, Topic, WalletView
+from fundarb.venue.rows import Directive, Notice, Topic
 
 _READS_KEPT = 50_000
-_PAST_KEPT = 5_000
 _TICK_CACHE = 4
 _A_HABIT = 2
 
@@ -137,39 +138,6 @@ class RequestLog:
         return [entry.row() for _, entry in sorted([*self._writes, *self._reads], key=lambda item: item[0])]
 
 
-class Past:
-    """Positions and wallet as they were, remembered only while a fault makes reads lag."""
-
-    def __init__(self) -> None:
-        """Nothing remembered."""
-        self._records: deque[tuple[datetime, WalletView, tuple[PositionView, ...]]] = deque(maxlen=_PAST_KEPT)
-        self._changed: datetime | None = None
-
-    def heard(self, notice: Notice) -> None:
-        """Something happened that changes what a read would see."""
-        if notice.topic is not Topic.MARKET:
-            self._changed = notice.at
-
-    def keep(self, venue: Venue, *, wanted: bool) -> None:
-        """Remember the present if it differs from the last record; forget everything when no fault needs
-        it.
-        """
-        if not wanted:
-            self._records.clear()
-        elif self._changed is not None or not self._records:
-            self._records.append((self._changed or venue.now, venue.wallet(), venue.positions()))
-        self._changed = None
-
-    def at(self, instant: datetime) -> tuple[WalletView, tuple[PositionView, ...]] | None:
-        """The newest record that is not younger than an instant, else the oldest; None without any."""
-        found = None
-        for time, wallet, positions in self._records:
-            if found is not None and time > instant:
-                break
-            found = (wallet, positions)
-        return found
-
-
 class House:
     """One sandbox in this process."""
 
@@ -182,7 +150,8 @@ class House:
         self.faults = FaultBook()
         self.limits = Limits(enforced=options.limited)
         self.log = RequestLog()
-        self.past = Past()
+        self.stills: dict[str, House] = {}
+        """What reads see that an armed fault makes stale, by its id."""
         self.setting = Setting()
         self.funding_texts: dict[str, tuple[datetime, str]] = {}
         self.day_texts: dict[tuple[Category, str], DayText] = {}
@@ -210,6 +179,7 @@ class House:
             balances=dict(options.balances),
             rules=options.venue_rules(),
         )
+        self.past = Past(self.venue)
         self.happenings = self.feed.happenings()
         self.venue.subscribe(self._heard)
 
@@ -250,20 +220,20 @@ class House:
         for category in Category:
             self.venue.points(category)
 
-    def shown_wallet(self, call: Call) -> WalletView:
-        """The wallet as a read sees it, lagging or not."""
-        past = self.past.at(call.cutoff) if call.cutoff is not None else None
-        return past[0] if past is not None else self.venue.wallet()
-
-    def shown_positions(self, call: Call) -> tuple[PositionView, ...]:
-        """The positions with a size as a read sees them, lagging or not."""
-        past = self.past.at(call.cutoff) if call.cutoff is not None else None
-        return past[1] if past is not None else self.venue.positions()
+    def arm(self, body: Arguments) -> str:
+        """Arm a fault, from the present on; its id. ``ControlError`` leaves everything as it was."""
+        ident = self.faults.arm(body)
+        armed = {rule.id for rule in self.faults.armed()} - {ident}
+        self.stills = {name: still for name, still in self.stills.items() if name in armed}
+        if self.faults.stale(ident):
+            world = replace(self.as_world(), venue=Venue.restore(self.feed, self.venue.snapshot()))
+            self.stills[ident] = copy(self)
+            self.stills[ident].enter(world)
+        return ident
 
     def settled_reads(self) -> None:
         """Keep what lagging reads need; called after every request."""
-        wanted = any(rule.effect.verb in {"lag_reads", "stale_reads"} for rule in self.faults.armed())
-        self.past.keep(self.venue, wanted=wanted)
+        self.past.keep(self.venue)
 
     def remember_text(self, name: str, text: str) -> str:
         """Keep a built answer for the same instant (bulk tickers)."""
@@ -324,7 +294,7 @@ class House:
         """Stand in a world, with nothing remembered of another."""
         self.start, self.feed, self.venue, self.setting = world.start, world.feed, world.venue, world.setting
         self.happenings = world.feed.happenings()
-        self.past = Past()
+        self.past = Past(self.venue)
         self.served_text, self.day_texts, self.funding_texts = {}, {}, {}
 
 

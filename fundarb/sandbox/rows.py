@@ -153,9 +153,12 @@ def _past(order: Order, fills: tuple[Fill, ...]) -> _Standing:
 
 
 def _unfilled(order: Order, now: _Standing, *, price: Decimal) -> Row:
-    """What is left: of an order by value only money, no quantity."""
+    """What is left: of an order by value only money, no quantity, and what it could not buy is told when it
+    has ended, too.
+    """
     if order.by_value:
-        return {"leavesQty": "0", "leavesValue": plain(now.leaves)}
+        ended = now.status is OrderStatus.PARTIALLY_FILLED_CANCELED
+        return {"leavesQty": "0", "leavesValue": plain(order.quantity - now.value if ended else now.leaves)}
     return {"leavesQty": plain(now.leaves), "leavesValue": plain(now.leaves * price)}
 
 

@@ -194,10 +194,12 @@ class Account:
         position.updated = self._state.now
         return pnl, closed
 
-    def realise(self, symbol: str, amount: Decimal, *, coin: str) -> None:
-        """Count realised P&L (after fees and funding) on the position and its coin."""
+    def realise(self, symbol: str, amount: Decimal, *, coin: str, holding: Decimal | None = None) -> None:
+        """Count realised P&L (after fees and funding) on the position and its coin; ``holding`` is the part
+        that belongs to the present holding (all of it, unless a fill has turned the position round).
+        """
         position = self.position(symbol)
-        position.realised += amount
+        position.realised += amount if holding is None else holding
         position.realised_total += amount
         self.coin(coin).realised += amount
 

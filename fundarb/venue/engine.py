@@ -184,9 +184,12 @@ class Venue(Reads):
 
     def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set a symbol's leverage: 110043 when unchanged, 110013 above what the tier of position and open
-        orders allows, 110044 when their margin at a lower one is not available, 10001 off the step.
+        orders allows, 110044 when their margin at a lower one is not available, 10001 off the step or after
+        its delivery.
         """
         perp = self._margin.perp(symbol)
+        if self.delivered(symbol):
+            refuse(10001, "params error: symbol invalid")
         top = min(perp.max_leverage, self._margin.tier(symbol, self._margin.reach(symbol)).max_leverage)
         if leverage < 1 or leverage % perp.leverage_step:
             refuse(10001, "leverage invalid")

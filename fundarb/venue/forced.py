@@ -195,7 +195,7 @@ class Forced:
         ]
         total = sum(
             (
-                feed.point(Category.LINEAR, symbol, at=at).index * self._market.factor(perp, at)
+                feed.point(Category.LINEAR, symbol, at=at).index * self._market.moves.factor(perp, at)
                 for at in instants
             ),
             ZERO,

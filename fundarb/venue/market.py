@@ -13,14 +13,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from fundarb.core.market import Book, Category, Instrument, PerpInstrument, SpotInstrument
-from fundarb.core.money import ONE, ZERO, ceil_to, floor_to, round_to
+from fundarb.core.market import Book, Category, PerpInstrument, SpotInstrument
+from fundarb.core.money import ONE, ZERO, ceil_to, floor_to
 from fundarb.core.pairing import readings
 from fundarb.errors import Rejected
 from fundarb.venue.book import Levels, Take, Want, scaled, settled, skip, take
 from fundarb.venue.feed import CoinRules, CollateralTier, Listing, MarketFeed, Point, RangeFeed
 from fundarb.venue.filters import patched
-from fundarb.venue.state import Jump, Position, State, Taken, slot
+from fundarb.venue.moves import Moves, fair
+from fundarb.venue.state import Position, State, Taken, slot
 
 LOOKS = (12, 100, 1000)
 """How many levels are looked at, one after the other, until they are enough: most orders need few, and books
@@ -29,9 +30,7 @@ are made level by level.
 MATCH_DEPTH = LOOKS[-1]
 """Beyond it there is no book: as deep as the exchange shows one."""
 _DEFAULT_BAND = Decimal("0.05")
-_FAIR_SHARE, _FAIR_DIGITS = Decimal("0.1"), 8
 _NO_TIME = timedelta()
-_REMEMBERED = timedelta(minutes=30)
 _TICK = timedelta(microseconds=1)
 
 
@@ -44,6 +43,7 @@ class Market:
         self._state = state
         self._over = state.market
         self._recovery = recovery
+        self.moves = Moves(feed, state.market)
         self._listings: dict[Category, dict[str, Listing]] = {Category.SPOT: {}, Category.LINEAR: {}}
         self._coins: dict[str, list[tuple[Category, str]]] = {}
         for listing in feed.listings():
@@ -173,11 +173,7 @@ class Market:
     def _overlaid(self, category: Category, symbol: str) -> Point:
         over = self._over
         at = over.closed.get(slot(category, symbol)) or over.frozen.get(symbol, self._state.now)
-        point = self.feed.point(category, symbol, at=at)
-        instrument = self._listings[category][symbol].instrument
-        factor = self.factor(instrument)
-        if factor != ONE:
-            point = _scaled_point(point, factor, tick=instrument.tick_size)
+        point = self.moves.point(self._listings[category][symbol].instrument, at)
         if self._disturbed(category, symbol):
             bids, asks = self._sides(category, symbol, depth=LOOKS[0])  # of which the next order is matched
             point = point._replace(
@@ -203,8 +199,8 @@ class Market:
             span = self.feed.mark_range(held.symbol, begin, until=self._state.now)
             if span is not None and begin < self._state.now:
                 perp = self._listings[Category.LINEAR][held.symbol].instrument
-                factor, mark = self.factor(perp), span[0] if held.size > 0 else span[1]
-                worst[held.symbol] = mark if factor == ONE else _fair(mark * factor, perp.tick_size)
+                factor, mark = self.moves.factor(perp), span[0] if held.size > 0 else span[1]
+                worst[held.symbol] = mark if factor == ONE else fair(mark * factor, perp.tick_size)
         return worst
 
     @contextmanager
@@ -230,28 +226,6 @@ class Market:
             or f"{key}:bid" in over.taken
             or f"{key}:ask" in over.taken
         )
-
-    def factor(self, instrument: Instrument, at: datetime | None = None) -> Decimal:
-        """By how much the world has moved all prices of this coin: now, or as it was at an instant of the
-        last half hour.
-        """
-        factors = self._over.factors
-        if not factors:
-            return ONE
-        coin = next((coin for coin, _ in readings(instrument.base_coin) if coin in factors), None)
-        if coin is None:
-            return ONE
-        jumps = self._over.jumps.get(coin, ()) if at is not None else ()
-        return next((jump.factor for jump in jumps if at is not None and at < jump.until), factors[coin])
-
-    def scale(self, coin: str, factor: Decimal) -> None:
-        """From now on all prices of a coin are the feed's times a factor; what held until now is remembered
-        as long as an average may ask for it.
-        """
-        over, now = self._over, self._state.now
-        known = [jump for jump in over.jumps.get(coin, ()) if now - jump.until <= _REMEMBERED]
-        over.jumps[coin] = [*known, Jump(now, over.factors.get(coin, ONE))]
-        over.factors[coin] = factor
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
         """The book without what was taken from it; that of a frozen symbol is as old as it is."""
@@ -285,7 +259,7 @@ class Market:
         """Both sides of the feed's book, moved by the world's factor."""
         raw = self.feed.book(category, symbol, at=self._over.frozen.get(symbol, self._state.now), depth=depth)
         instrument = self._listings[category][symbol].instrument
-        factor = self.factor(instrument)
+        factor = self.moves.factor(instrument)
         if factor == ONE:
             return raw.bids, raw.asks
         tick = instrument.tick_size
@@ -362,27 +336,3 @@ class Market:
         if symbol in self._listings[Category.SPOT]:
             return self.point(Category.SPOT, symbol).mark * self._over.usd
         return ONE if coin == "USDC" else ZERO
-
-
-def _scaled_point(point: Point, factor: Decimal, *, tick: Decimal) -> Point:
-    """All prices × factor; bid down and ask up to the tick. The day behind stays as it was, but holds
-    them.
-    """
-    last = max(round_to(point.last * factor, tick), tick)
-    return point._replace(
-        bid=None if point.bid is None else max(floor_to(point.bid * factor, tick), tick),
-        ask=None if point.ask is None else ceil_to(point.ask * factor, tick),
-        last=last,
-        high_24h=max(point.high_24h, last),
-        low_24h=min(point.low_24h, last),
-        mark=_fair(point.mark * factor, tick),
-        index=_fair(point.index * factor, tick),
-    )
-
-
-def _fair(price: Decimal, tick: Decimal) -> Decimal:
-    """A fair price as a venue shows it: one digit finer than the tick, but never fewer than eight digits, for
-    jumps can take a price far below its tick.
-    """
-    step = min(tick * _FAIR_SHARE, ONE.scaleb(price.adjusted() + 1 - _FAIR_DIGITS))
-    return price.quantize(step.normalize())

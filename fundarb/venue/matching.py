@@ -279,7 +279,9 @@ class Matching:
         )
         if charge.amount and charge.coin != perp.settle_coin:
             self._account.post(replace(row, coin=charge.coin, fee=charge.amount))
-        self._account.realise(perp.symbol, pnl - settle_fee, coin=perp.settle_coin)
+        opened = trade.quantity - closed
+        holding = -cash(settle_fee * opened / trade.quantity) if closed and opened else None
+        self._account.realise(perp.symbol, pnl - settle_fee, coin=perp.settle_coin, holding=holding)
         self._account.position(perp.symbol).sequence = self._state.counter
         return closed
 

@@ -6,7 +6,9 @@ The reading half of ``engine.Venue``; the collaborators are put in place by its 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -20,9 +22,17 @@ from fundarb.venue.market import Market
 from fundarb.venue.register import Register
 from fundarb.venue.rows import Fill, Order, PositionView, WalletView
 from fundarb.venue.schedule import Schedule
-from fundarb.venue.state import KeyState, State, slot
+from fundarb.venue.state import Coin, KeyState, Position, State, slot
 
 _STABLE = frozenset({"USDT", "USDC"})
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """Coins and positions of the account at one moment."""
+
+    coins: dict[str, Coin]
+    positions: dict[str, Position]
 
 
 class Reads:
@@ -60,6 +70,11 @@ class Reads:
     def version(self) -> int:
         """Grows with every order, row and notice; equal versions mean that nothing has happened."""
         return self._state.counter
+
+    @property
+    def judged_until(self) -> datetime | None:
+        """Until when the account's risk was judged by everything that the market source knows of marks."""
+        return self._state.checked
 
     @property
     def any_open(self) -> bool:
@@ -211,6 +226,27 @@ class Reads:
     def wallet(self) -> WalletView:
         """Balances and margin, now."""
         return self._margin.wallet()
+
+    def balances(self) -> Balances:
+        """A copy of the coins and positions of now, for ``as_it_was``; cheap."""
+        book = self._account.book
+        return Balances(
+            {name: replace(coin) for name, coin in book.coins.items()},
+            {symbol: replace(position) for symbol, position in book.positions.items()},
+        )
+
+    @contextmanager
+    def as_it_was(self, then: Balances) -> Iterator[None]:
+        """Within it the account is read with the coins and positions of another moment, at the prices of now;
+        nothing may be written.
+        """
+        book = self._account.book
+        now = book.coins, book.positions
+        book.coins, book.positions = then.coins, then.positions
+        try:
+            yield
+        finally:
+            book.coins, book.positions = now
 
     def leverage(self, symbol: str) -> Decimal:
         """A symbol's leverage."""

@@ -211,9 +211,9 @@ class KeyState:
 @dataclass(slots=True, kw_only=True)
 class State:
     """The whole venue. ``counter`` numbers every event; ``script`` counts performed lines of the feed's
-    script; ``amendments`` waits by order id; ``checked`` is when the account's risk was last looked at,
-    ``near`` whether it was near enough to liquidation to be looked at in every step; ``forgotten`` the number
-    of the last restart: order/realtime shows no order that closed before it.
+    script; ``amendments`` waits by order id; ``checked`` is until when the account's risk was judged by the
+    extremes of marks too, ``near`` whether it was near enough to liquidation to be looked at in every step;
+    ``forgotten`` the number of the last restart: order/realtime shows no order that closed before it.
     """
 
     uid: str

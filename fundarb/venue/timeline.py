@@ -224,10 +224,13 @@ class Timeline:
         forced, market = self._parts.forced, self._parts.market
         distance = forced.check_risk()
         held = [item for item in self._state.account.positions.values() if item.size]
-        since, self._state.checked = self._state.checked, self._state.now
-        if held and since is not None and (worst := market.worst_marks(held, since)):
+        since = self._state.checked
+        worst = market.worst_marks(held, since) if held and since is not None else {}
+        if worst:
             with market.stressed(worst):
                 distance = min(distance, forced.check_risk())
+        if worst or not held or since is None:
+            self._state.checked = self._state.now  # else the source has yet to tell of the time since then
         self.audit()
         self._state.near = distance < _NEAR
         step = next((step for bound, step in _RISK_STEPS if distance < bound), _RISK_FAR)

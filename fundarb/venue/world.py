@@ -62,7 +62,7 @@ class World:
         """Fix the mark price of a perp (its quotes go on as they were); None lets it follow the market
         again.
         """
-        self._known(Category.LINEAR, symbol)
+        self._lives(symbol)
         if price is None:
             self._over.marks.pop(symbol, None)
         else:
@@ -73,7 +73,9 @@ class World:
         """Move all prices of the coin, spot and perp, by a factor, for good; factors multiply."""
         _positive("factor", factor)
         coin = self._coin_of(symbol)
-        self._hands.market.scale(coin, self._over.factors.get(coin, ONE) * factor)
+        if not self._hands.market.known(Category.SPOT, symbol):
+            self._lives(symbol)
+        self._hands.market.moves.scale(coin, self._over.factors.get(coin, ONE) * factor, now=self._state.now)
         self._moved(symbol)
 
     def book(
@@ -124,7 +126,7 @@ class World:
     def usd(self, price: Decimal) -> None:
         """What one USDT is worth in USD; quotes of USDC against USDT move with it."""
         self._over.usd = _positive("price", price)
-        self._hands.market.scale("USDC", ONE / price)
+        self._hands.market.moves.scale("USDC", ONE / price, now=self._state.now)
         self._moved("")
 
     # ------------------------------------------------------------------------------------------ funding
@@ -133,7 +135,7 @@ class World:
         """Fix the running rate (fraction per interval, within the symbol's cap) until further notice; None
         lets it follow the market.
         """
-        self._known(Category.LINEAR, symbol)
+        self._lives(symbol)
         if rate is not None:
             cap = self._hands.schedule.running(symbol).cap
             if abs(rate) >= ONE:
@@ -151,7 +153,7 @@ class World:
         """Change the funding interval of the ticker; the instrument list keeps its old one, as at the real
         venue.
         """
-        self._known(Category.LINEAR, symbol)
+        self._lives(symbol)
         if hours not in _HOURS:
             raise ValueError(f"hours: {hours} is none of {sorted(_HOURS)}")
         self._hands.schedule.take_over(symbol)
@@ -160,7 +162,7 @@ class World:
 
     def settle(self, symbol: str) -> None:
         """Settle funding now, at the running rate; the regular schedule goes on."""
-        self._known(Category.LINEAR, symbol)
+        self._lives(symbol)
         rate = self._hands.schedule.running(symbol).rate
         row = SettledFunding(symbol=symbol, rate=rate, time=self._state.now)
         self._hands.schedule.remember(row)
@@ -171,7 +173,7 @@ class World:
 
     def delist(self, symbol: str, at: datetime) -> None:
         """Announce a perp's delisting; at that instant positions are settled and the market closes."""
-        self._known(Category.LINEAR, symbol)
+        self._lives(symbol)
         if at < self._state.now:
             raise ValueError("at: is in the past")
         self._over.deliveries[symbol] = at
@@ -339,6 +341,12 @@ class World:
     def _known(self, category: Category, symbol: str) -> None:
         if not self._hands.market.known(category, symbol):
             raise ValueError(f"symbol: {symbol} is not listed in {category.value}")
+
+    def _lives(self, symbol: str) -> None:
+        """A contract that has been delivered has neither prices nor funding any more."""
+        self._known(Category.LINEAR, symbol)
+        if slot(Category.LINEAR, symbol) in self._over.closed:
+            raise ValueError(f"symbol: {symbol} has been delivered")
 
     def _holds(self, symbol: str) -> None:
         self._known(Category.LINEAR, symbol)

@@ -275,19 +275,18 @@ def test_ccxt_follows_a_redirect_with_the_signed_order(
 def test_a_timeout_of_ccxt_is_for_each_read(
     plain: Any, venue: FakeVenue, clock: VirtualClock, gate: Gate
 ) -> None:
-    """A server that dribbles a byte now and then holds ccxt far beyond its timeout; ours is for the call."""
+    """A server that dribbles a byte now and then holds ccxt far beyond its timeout, to the last byte; ours is
+    for the call, which ends in the middle of the body.
+    """
     slow = Reply(b'{"retCode":0,"result":{"orderId":"1"}}', how="dribble_body")
     venue.on(CREATE, slow)
     plain.timeout = 200
     started = MACHINE.monotonic()
     assert sell(plain)["id"] == "1"
-    theirs = MACHINE.monotonic() - started
+    assert MACHINE.monotonic() - started > 5 * timedelta(milliseconds=plain.timeout)
     patience = settings(venue, write_timeout=timedelta(milliseconds=200))
     ours = connect(patience, clock=clock, credentials=SANDBOX_CREDENTIALS, gate=gate)
-    started = MACHINE.monotonic()
     assert outcome(ours, venue, slow) is Outcome.UNCERTAIN
-    assert MACHINE.monotonic() - started < theirs / 2
-    assert theirs > timedelta(seconds=1)
     ours.close()
 
 

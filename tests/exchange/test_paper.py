@@ -96,7 +96,7 @@ class LiveWithBars(Live):
     def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
         """As given."""
         assert symbol
-        assert step == timedelta(minutes=15)
+        assert step in {timedelta(minutes=1), timedelta(minutes=15)}
         assert since < until
         return tuple(self.bars)
 

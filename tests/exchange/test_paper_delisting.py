@@ -11,7 +11,8 @@ import pytest
 from fundarb.core.market import Instruments, MarketSnapshot
 from fundarb.core.orders import OrderRequest, Side
 from fundarb.exchange.paper import PaperExchange
-from tests.exchange.test_paper import Live, World
+from fundarb.venue.feed import Bar
+from tests.exchange.test_paper import Live, LiveWithBars, World, bar
 from tests.venue.toy import HOUR, LINEAR, START, D
 
 MINUTE = timedelta(minutes=1)
@@ -120,3 +121,61 @@ def test_an_end_that_nobody_announced(world: World) -> None:
     lived(world, paper, 2)
     assert paper.positions() == ()
     assert len(ends(paper, world)) == 1
+
+
+class Remembering(LiveWithBars):
+    """A venue that lists, quotes and knows no contract that has ended, but tells its bars and its end."""
+
+    fell: datetime | None = None
+
+    def _over(self) -> bool:
+        return self.real.venue.delivered("BTCUSDT")
+
+    def snapshot(self) -> MarketSnapshot:
+        """Without what has ended."""
+        found = super().snapshot()
+        return replace(found, perp={}) if self._over() else found
+
+    def instruments(self, *, refresh: bool = False) -> Instruments:
+        """Without what has ended."""
+        found = super().instruments(refresh=refresh)
+        return replace(found, perp={}) if self._over() else found
+
+    def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
+        """A flat market that halves when told so."""
+        assert symbol
+        starts = [since + number * step for number in range((until - since) // step + 1)]
+        return tuple(bar(at, "50000" if self.fell is None or at < self.fell else "25000") for at in starts)
+
+    def ended(self, symbol: str) -> datetime | None:
+        """When it was delivered."""
+        return self.real.venue.deliveries().get(symbol)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_end_while_nobody_looked_is_at_its_own_instant_and_price(tmp_path: Path, *, seen: bool) -> None:
+    """Announced to a process that ended, or to nobody: a new one settles at the end, not at what the price
+    has become since, and says so.
+    """
+    world = World(tmp_path, Remembering)
+    assert isinstance(world.live, Remembering)
+    paper = world.hedged()
+    if seen:
+        announce(world, END)
+        world.clock.sleep(MINUTE)
+        paper.wallet()
+        assert paper.venue.delivery("BTCUSDT") == END
+    else:
+        announce(world, END)
+    del paper
+    world.clock.advance_to(END + 10 * MINUTE)
+    world.live.real.venue.advance(world.clock.now())
+    world.live.fell = world.clock.now()
+    world.feed.prices["BTCUSDT"] = D(25_000)
+    world.clock.advance_to(END + HOUR)
+    world.live.real.venue.advance(world.clock.now())
+    late = world.open()
+    assert ends(late, world) == [("50000", END)]
+    assert late.caught_up is not None
+    assert (late.caught_up.liquidated, late.caught_up.delivered) == ((), ("BTCUSDT",))
+    assert late.caught_up.marks == "history"

@@ -16,15 +16,16 @@ from typing import TypeVar
 
 import pytest
 
+from fundarb.clock import VirtualClock
 from fundarb.core.market import Book, Category, Instruments, MarketSnapshot
-from fundarb.core.orders import OrderRequest, OrderStatus, Outcome, Side, TimeInForce
-from fundarb.errors import ConfigError, Locked, Rejected
+from fundarb.core.orders import ExecKind, OrderRequest, OrderStatus, Outcome, Side, TimeInForce
+from fundarb.errors import ConfigError, Locked, Rejected, Unavailable
 from fundarb.exchange.local import LocalExchange
 from fundarb.exchange.paper import MarginTerms, MarkHistory
 from fundarb.exchange.paper_feed import assumed_tiers
 from fundarb.venue.feed import Bar, CollateralTier, RiskTier
 from tests.exchange.test_paper import Live, LiveWithBars, World, bar
-from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, perp, spot, venue
+from tests.venue.toy import HOUR, LINEAR, SPOT, START, D, ToyFeed, perp, spot, venue
 
 MINUTE = timedelta(minutes=1)
 STEP = timedelta(minutes=15)
@@ -111,6 +112,73 @@ def test_a_short_pause_is_looked_at_bar_by_bar(tmp_path: Path) -> None:
     assert paper.positions() == ()
     assert paper.caught_up is not None
     assert paper.caught_up.liquidated == ("BTCUSDT",)
+
+
+class Wicks(LiveWithBars):
+    """Minute bars of a flat market, with spikes that no look has seen."""
+
+    def __init__(self, feed: ToyFeed, clock: VirtualClock) -> None:
+        """No spike yet."""
+        super().__init__(feed, clock)
+        self.highs: dict[datetime, Decimal] = {}
+        self.asked = 0
+
+    def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
+        """As long as asked for."""
+        assert symbol
+        self.asked += 1
+        starts = [since + number * step for number in range((until - since) // step + 1)]
+        return tuple(bar(at, "50000")._replace(high=self.highs.get(at, D(50_000))) for at in starts)
+
+
+@pytest.mark.parametrize("seconds", [7, 30, 60, 61, 119, 240])
+def test_a_wick_between_two_near_looks_liquidates(tmp_path: Path, seconds: int) -> None:
+    """However often an account is looked at, a spike that comes and goes between two looks is found within
+    two minutes, at one question a minute.
+    """
+    world = World(tmp_path, Wicks)
+    assert isinstance(world.live, Wicks)
+    paper = world.hedged()
+    world.live.highs[START + 5 * MINUTE] = D(500_000)
+    pause = timedelta(seconds=seconds)
+    while paper.positions():
+        assert world.clock.now() < START + 8 * MINUTE + pause
+        world.clock.sleep(pause)
+    (row,) = [row for row in paper.executions(LINEAR, START, until=world.clock.now()) if not row.link_id]
+    assert row.kind is ExecKind.BUST
+    assert START + 5 * MINUTE <= row.time <= START + 7 * MINUTE + pause
+    assert world.live.asked <= (world.clock.now() - START) // MINUTE
+
+
+def test_a_wick_from_before_the_position_is_none_of_its_business(tmp_path: Path) -> None:
+    """A spike of the minutes before a position was opened does not liquidate it."""
+    world = World(tmp_path, Wicks)
+    assert isinstance(world.live, Wicks)
+    paper = world.open()
+    paper.wallet()
+    world.live.highs = {START + number * MINUTE: D(500_000) for number in range(5)}
+    world.clock.sleep(5 * MINUTE)
+    paper = world.hedged()
+    for _ in range(20):
+        world.clock.sleep(MINUTE / 2)
+        assert paper.positions()
+    assert world.live.asked
+
+
+def test_bars_that_could_not_be_had_are_asked_for_again(tmp_path: Path) -> None:
+    """While the venue does not answer an account cannot be looked at; what happened meanwhile is found
+    afterwards, by a new process too.
+    """
+    world = World(tmp_path, Wicks)
+    assert isinstance(world.live, Wicks)
+    paper = world.hedged()
+    world.clock.sleep(2 * MINUTE)
+    world.live.highs[START + MINUTE] = D(500_000)
+    world.live.broken.add("snapshot")
+    with pytest.raises(Unavailable):
+        paper.wallet()
+    world.live.broken.clear()
+    assert world.open().positions() == ()
 
 
 def test_a_late_rate_is_booked_at_the_mark_of_its_instant(tmp_path: Path) -> None:

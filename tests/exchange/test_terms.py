@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -13,6 +14,7 @@ from tests.exchange.server import FakeVenue, envelope
 
 TIERS = "/v5/market/risk-limit"
 COLLATERAL = "/v5/spot-margin-trade/collateral"
+INSTRUMENTS = "/v5/market/instruments-info"
 
 
 def tier(
@@ -80,3 +82,21 @@ def test_collateral_by_coin(venue: FakeVenue, public: BybitExchange) -> None:
     venue.on(COLLATERAL, envelope({"list": [{"currency": "BTC", "collateralRatioList": ratios}]}))
     with pytest.raises(BadAnswer):
         public.collateral()
+
+
+@pytest.mark.parametrize(
+    ("row", "end"),
+    [
+        ({"symbol": "FIOUSDT", "deliveryTime": "1736424000000"}, datetime(2025, 1, 9, 12, tzinfo=UTC)),
+        ({"symbol": "FIOUSDT", "deliveryTime": "0"}, None),
+        ({"symbol": "FOXUSDT", "deliveryTime": "1736424000000"}, None),
+    ],
+)
+def test_the_end_of_a_contract_is_in_the_list_of_closed_ones(
+    venue: FakeVenue, public: BybitExchange, row: dict[str, object], end: datetime | None
+) -> None:
+    """Asked for unsigned, by symbol and status; what the venue does not tell is not made up."""
+    venue.on(INSTRUMENTS, envelope({"category": "linear", "list": [row], "nextPageCursor": ""}))
+    assert public.ended("FIOUSDT") == end
+    assert public.signed_requests == 0
+    assert venue.requests[-1].query == "category=linear&symbol=FIOUSDT&status=Closed"

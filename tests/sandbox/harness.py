@@ -107,7 +107,7 @@ class InProcess:
 
     def fault(self, do: Json, **match: object) -> str:
         """Arm a fault; its id."""
-        return self.house.faults.arm(Arguments({"match": match, "do": do}), self.house.venue.now)
+        return self.house.arm(Arguments({"match": match, "do": do}))
 
     def wait(self, **span: float) -> None:
         """Let venue time pass; everything due until then has happened."""

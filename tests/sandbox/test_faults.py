@@ -13,12 +13,13 @@ from fundarb.sandbox.desk import Reply
 from tests.sandbox.harness import START, InProcess, Json
 
 CREATE = {"method": "POST", "path": "/v5/order/create"}
+BTC = {"category": "linear", "symbol": "BTCUSDT"}
 
 
 def arm(desk: InProcess, do: Json, match: Json | None = None, **more: Any) -> str:
     """Arm a fault."""
     body = {"match": match or {}, "do": do, **more}
-    return desk.house.faults.arm(Arguments(body), desk.house.venue.now)
+    return desk.house.arm(Arguments(body))
 
 
 def order(desk: InProcess, link: str, **more: object) -> Reply:
@@ -142,6 +143,33 @@ def test_reject_async_accepts_first(desk: InProcess) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("do", "shown"),
+    [
+        ({"verb": "fill", "fractions": ["0.37"]}, ["Cancelled", "0.37"]),
+        ({"verb": "reject_async", "reason": "EC_Others"}, ["Rejected", "0"]),
+    ],
+)
+def test_what_becomes_of_orders_waits_for_one(desk: InProcess, do: Json, shown: list[str]) -> None:
+    """Neither a read nor a cancel, a create that is refused or one that never arrives uses it up; the next
+    order does, and the one after that is as any other.
+    """
+    body = json.loads(order(desk, "other", orderType="Limit", price="104000", qty="1").response.body)
+    arm(desk, do)
+    desk.get("market/time")
+    desk.get("market/tickers", **BTC)
+    desk.post("order/cancel", **BTC, orderId=body["result"]["orderId"])
+    assert json.loads(order(desk, "none", qty="0.00001").response.body)["retCode"] == 10001
+    arm(desk, {"verb": "drop_request"}, CREATE)
+    order(desk, "dropped", qty="1")
+    order(desk, "one", qty="1")
+    order(desk, "two", qty="1")
+    rows = {row["orderLinkId"]: row for row in desk.rows("order/realtime", **BTC, openOnly=1)}
+    assert [rows["one"][name] for name in ("orderStatus", "cumExecQty")] == shown
+    assert rows["two"]["orderStatus"] == "Filled"
+    assert "dropped" not in rows
+
+
 def test_lag_reads_hide_what_is_young(desk: InProcess) -> None:
     """Orders, executions, log, position and wallet lag by 20 s and then catch up."""
     desk.buy(qty="0.1")
@@ -188,6 +216,61 @@ def test_stale_reads_show_the_instant_of_arming(desk: InProcess) -> None:
     order(desk, "one")
     counts = [len(desk.rows("execution/list", category="linear", orderLinkId="one")) for _ in range(3)]
     assert counts == [0, 0, 1]
+
+
+READS: dict[str, Json] = {
+    "order/realtime": {"category": "linear", "symbol": "BTCUSDT", "openOnly": 1},
+    "order/history": {"category": "linear", "symbol": "BTCUSDT"},
+    "execution/list": {"category": "linear", "symbol": "BTCUSDT"},
+    "position/list": {"category": "linear", "symbol": "BTCUSDT"},
+    "position/closed-pnl": {"category": "linear"},
+    "account/transaction-log": {},
+    "account/wallet-balance": {"accountType": "UNIFIED"},
+}
+"""Everything in which an order leaves a trace."""
+
+
+def account(desk: InProcess) -> dict[str, Any]:
+    """What the reads tell of orders, fills, log, positions and wallet; the wallet without prices."""
+    told: dict[str, Any] = {path: desk.rows(path, **query) for path, query in READS.items()}
+    (position,) = told["position/list"]
+    told["position/list"] = [position[name] for name in ("size", "avgPrice", "updatedTime")]
+    coins = told["account/wallet-balance"][0]["coin"]
+    told["account/wallet-balance"] = {coin["coin"]: coin["walletBalance"] for coin in coins}
+    return told
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_stale_read_knows_nothing_of_what_came_after_the_arming(desk: InProcess, seconds: int) -> None:
+    """Of the same instant of a virtual clock neither, while what was before it is seen."""
+    order(desk, "before")
+    desk.get("market/time")
+    before = account(desk)
+    arm(desk, {"verb": "stale_reads", "n": len(READS)}, {"method": "GET"})
+    desk.wait(seconds=seconds)
+    order(desk, "after", side="Buy", qty="0.02")
+    assert account(desk) == before
+    after = account(desk)
+    assert all(after[path] != before[path] for path in READS)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_lagging_reads_agree_with_each_other(desk: InProcess, *, early: bool) -> None:
+    """Whether the fault is armed before the fill or after it, every read shows the account before it."""
+    order(desk, "before")
+    desk.wait(minutes=1)
+    before = account(desk)
+    lag: tuple[Json, Json] = ({"verb": "lag_reads", "ms": 20_000}, {"method": "GET", "times": 0})
+    if early:
+        arm(desk, *lag)
+    order(desk, "after", side="Buy", qty="0.02")
+    desk.wait(seconds=5)
+    if not early:
+        arm(desk, *lag)
+    assert account(desk) == before
+    desk.wait(seconds=16)
+    after = account(desk)
+    assert all(after[path] != before[path] for path in READS)
 
 
 def test_rows_doubled_dropped_and_shuffled(desk: InProcess) -> None:
@@ -314,7 +397,7 @@ def test_effects_add_up(desk: InProcess) -> None:
 def test_wrong_faults_are_named_and_arm_nothing(desk: InProcess, body: Json, path: str) -> None:
     """A wrong verb or argument names its place and leaves no rule behind."""
     with pytest.raises(ControlError) as caught:
-        desk.house.faults.arm(Arguments(body), desk.house.venue.now)
+        desk.house.arm(Arguments(body))
     assert caught.value.path == path
     assert desk.house.faults.armed() == ()
 

@@ -24,6 +24,9 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 RECIPES = GUIDE.partition("\n## Recipes\n")[2].partition("\n## ")[0]
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 OPENED = "HEDGED"
+FAILED = "failed with "
+TELL = f"trap 'echo \"{FAILED}$?: $BASH_COMMAND\" >&2' ERR\n"
+"""Whatever ends with another code than 0 is named."""
 
 
 def block(text: str) -> str:
@@ -40,11 +43,11 @@ STEPS = {
 
 
 def ran(text: str, real: OverHttp, home: Path) -> str:
-    """What a recipe prints, errors included, in a shell of its own."""
+    """What a recipe prints, errors included, in a shell of its own that names each command that failed."""
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     plain = {name: value for name, value in os.environ.items() if not name.startswith("FUNDARB_")}
     done = subprocess.run(
-        ["bash", "-c", SET_UP + text],
+        ["bash", "-c", TELL + SET_UP + text],
         env={**plain, "PATH": tools, "PORT": real.url.rsplit(":", 1)[1], "FUNDARB_HOME": str(home)},
         cwd=home,
         capture_output=True,
@@ -119,6 +122,12 @@ CHECKS: dict[str, Callable[[Json, str], bool]] = {
 }
 """What must be so after each recipe, by the venue's truth and by what was printed."""
 
+ENDS = {
+    "An outage": [("4", "fundarb scan"), ("4", "fundarb open SUI --notional 1000 --yes")],
+    "Somebody closes the perp by hand": [("6", "fundarb reconcile")],
+}
+"""Which commands of a recipe do not succeed, and their exit codes; of every other recipe all do."""
+
 
 def test_every_recipe_is_checked() -> None:
     """The checks are for the recipes that the guide has, all of them."""
@@ -151,6 +160,8 @@ def test_recipes_do_what_they_say(recipe: str, tmp_path: Path) -> None:
     with over_http(market=partial(synthetic, 1), start=START, balances={"USDT": Decimal(100_000)}) as real:
         said = ran(STEPS[recipe], real, tmp_path)
         assert CHECKS[recipe](real.truth(), said), said
+        failed = re.findall(rf"^{FAILED}(\d+): (.*)$", said, re.MULTILINE)
+        assert failed == ENDS.get(recipe, []), said
 
 
 def table(title: str) -> set[str]:

@@ -320,3 +320,20 @@ def test_unknown_routes(desk: InProcess) -> None:
     ):
         reply = desk.reply(method, path)
         assert (reply.response.status, reply.response.code) == (404, 10017)
+
+
+def test_a_delivered_contract_has_no_ticker_and_no_leverage(desk: InProcess) -> None:
+    """Asked for by its symbol it is as unknown as in the list of all; only the closed ones name it."""
+    query = {"category": "linear", "symbol": "SOLUSDT"}
+    desk.world("delist", symbol="SOLUSDT", at="2025-01-06T01:00:00Z")
+    desk.wait(minutes=59)
+    assert desk.rows("market/tickers", **query)
+    desk.wait(minutes=1)
+    assert desk.get("market/tickers", **query)["retCode"] == 10001
+    assert "SOLUSDT" not in {row["symbol"] for row in desk.rows("market/tickers", category="linear")}
+    leverage = desk.post("position/set-leverage", **query, buyLeverage="3", sellLeverage="3")
+    assert leverage["retCode"] == 10001
+    assert [row["status"] for row in desk.rows("market/instruments-info", **query, status="Closed")] == [
+        "Closed"
+    ]
+    assert desk.rows("market/tickers", category="spot", symbol="SOLUSDT")

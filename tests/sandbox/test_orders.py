@@ -393,3 +393,15 @@ def test_the_average_of_a_coin_at_two_ten_millionths() -> None:
 def test_an_average_has_ten_places_and_eight_digits(price: str, shown: str) -> None:
     """Places for what is dear, digits for what costs next to nothing."""
     assert average(Decimal(price)) == shown
+
+
+@pytest.mark.parametrize("money", ["20", "1000.123456"])
+def test_what_a_purchase_by_value_could_not_spend_is_told(desk: InProcess, money: str) -> None:
+    """It ends as PartiallyFilledCanceled; value and what is left of it are the money given."""
+    desk.post("order/create", category="spot", symbol="ETHUSDT", side="Buy", orderType="Market", qty=money,
+              orderLinkId="by-value")  # fmt: skip
+    (row,) = desk.rows("order/realtime", category="spot", orderLinkId="by-value")
+    assert (row["orderStatus"], row["marketUnit"]) == ("PartiallyFilledCanceled", "quoteCoin")
+    assert 0 < Decimal(row["leavesValue"]) < Decimal("0.1")
+    assert Decimal(row["cumExecValue"]) + Decimal(row["leavesValue"]) == Decimal(money)
+    assert row["leavesQty"] == "0"

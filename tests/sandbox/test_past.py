@@ -101,6 +101,70 @@ def test_a_jump_shows_in_bars_and_trades(desk: InProcess, kind: str) -> None:
     assert desk.rows("market/premium-index-price-kline", **BTC, interval="60", limit=4)[3] == premium[1]
 
 
+@pytest.mark.parametrize("there", ["1.5", "0.5"])
+@pytest.mark.parametrize("category", ["linear", "spot"])
+def test_a_spike_inside_one_bar_shows_in_every_bar(desk: InProcess, category: str, there: str) -> None:
+    """What was shown and traded for twenty seconds stands in the bars of every length, and the ticker's day
+    remembers it until it is over. Long bars reach as far as the minute of the spike, and no further.
+    """
+    symbol: Json = {"category": category, "symbol": "BTCUSDT"}
+    kinds = ("kline", "mark-price-kline", "index-price-kline") if category == "linear" else ("kline",)
+    desk.wait(minutes=100)
+    desk.world("jump", symbol="BTCUSDT", factor=there)
+    shown = desk.rows("market/tickers", **symbol)[0]
+    desk.wait(seconds=20)
+    trades = [Decimal(row["price"]) for row in desk.rows("market/recent-trade", **symbol, limit=60)]
+    desk.world("jump", symbol="BTCUSDT", factor=str(round(1 / Decimal(there), 6)))
+    desk.wait(minutes=7)
+    up = Decimal(there) > 1
+    furthest = max if up else min
+    for kind, field in zip(kinds, ("lastPrice", "markPrice", "indexPrice"), strict=False):
+        found = {}
+        for interval in ("1", "3", "5", "15", "60", "240", "D", "W"):
+            rows = desk.rows(f"market/{kind}", **symbol, interval=interval, limit=10)
+            found[interval] = furthest(Decimal(row[2 if up else 3]) for row in rows)
+            assert all(Decimal(row[3]) <= min(Decimal(row[1]), Decimal(row[4])) for row in rows)
+            assert all(Decimal(row[2]) >= max(Decimal(row[1]), Decimal(row[4])) for row in rows)
+        assert set(found.values()) == {found["1"]}, kind
+        assert found["1"] == pytest.approx(Decimal(shown[field]), rel=Decimal("0.003"))
+    day = "highPrice24h" if up else "lowPrice24h"
+    for hours in (0, 9, 14):
+        desk.wait(hours=hours)
+        told = Decimal(desk.rows("market/tickers", **symbol)[0][day])
+        assert furthest([told, *trades]) == told
+        assert told == pytest.approx(Decimal(shown["lastPrice"]), rel=Decimal("0.005"))
+    desk.wait(hours=3)
+    told = Decimal(desk.rows("market/tickers", **symbol)[0][day])
+    assert told == pytest.approx(Decimal(shown["lastPrice"]) / Decimal(there), rel=Decimal("0.1"))
+
+
+def test_a_jump_at_the_end_of_a_bar_leaves_it_as_it_was(desk: InProcess) -> None:
+    """A bar that has ended stays; the next one opens at the price before the jump and spans it."""
+    desk.wait(minutes=30)
+    before = desk.rows("market/kline", **BTC, interval="15", limit=2)[1]
+    desk.world("jump", symbol="BTCUSDT", factor="1.2")
+    desk.wait(minutes=1)
+    running, ended = desk.rows("market/kline", **BTC, interval="15", limit=2)
+    assert ended == before
+    assert running[1] == ended[4]
+    assert Decimal(running[4]) / Decimal(running[1]) == pytest.approx(Decimal("1.2"), rel=Decimal("0.01"))
+
+
+def test_the_day_behind_a_jump_moves_on_with_time(desk: InProcess) -> None:
+    """A day after a jump the price of yesterday and the day's range are those of the new level."""
+    desk.wait(minutes=10)
+    desk.world("jump", symbol="BTCUSDT", factor="2")
+    old = Decimal(desk.rows("market/tickers", **BTC)[0]["prevPrice24h"])
+    desk.wait(hours=23)
+    row = desk.rows("market/tickers", **BTC)[0]
+    assert Decimal(row["prevPrice24h"]) == pytest.approx(old, rel=Decimal("0.1"))
+    assert Decimal(row["lowPrice24h"]) == pytest.approx(old, rel=Decimal("0.1"))
+    desk.wait(hours=3)
+    row = desk.rows("market/tickers", **BTC)[0]
+    for name in ("prevPrice24h", "lowPrice24h", "highPrice24h"):
+        assert Decimal(row[name]) == pytest.approx(2 * old, rel=Decimal("0.1"))
+
+
 def test_a_jump_is_part_of_a_snapshot(desk: InProcess) -> None:
     """After a restore the bars are the same."""
     desk.wait(minutes=30)

@@ -2,6 +2,7 @@
 has them.
 """
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -90,6 +91,29 @@ def test_the_table_of_limits_is_the_references() -> None:
     """Every private end point is listed here, with the reference's requests a second."""
     private = {path.removeprefix("/v5/"): item.limit for path, item in TABLE.items() if item.private}
     assert private == PER_SECOND
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("order/cancel", {"category": "linear", "symbol": "BTCUSDT", "orderLinkId": "none"}, 110001),
+        ("order/create", {"category": "linear", "symbol": "BTCUSDT", "side": "Buy"}, 10001),
+        ("position/set-leverage", {"category": "linear", "symbol": "NONEUSDT"}, 10001),
+    ],
+)
+def test_refusals_tell_the_limit_too(path: str, body: Json, code: int) -> None:
+    """A request that was counted says so whatever became of it; one that never got past its signature was
+    not.
+    """
+    desk = InProcess(replace(OPTIONS, limits=True))
+    limit = PER_SECOND[path][0]
+    for left in (limit - 1, limit - 2):
+        reply = desk.reply("POST", f"/v5/{path}", body=json.dumps(body))
+        headers = dict(reply.response.headers)
+        assert parsed(reply)["retCode"] == code
+        assert (headers[b"X-Bapi-Limit"], headers[b"X-Bapi-Limit-Status"]) == (b"%d" % limit, b"%d" % left)
+    desk.world("key", expire=True)
+    assert desk.reply("POST", f"/v5/{path}", body=json.dumps(body)).response.headers == ()
 
 
 @pytest.mark.parametrize("path", PER_SECOND)

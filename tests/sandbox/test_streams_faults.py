@@ -93,15 +93,28 @@ def test_a_client_can_be_kept_from_signing_on(http: OverHttp) -> None:
 
 
 def test_a_delayed_message_keeps_its_place(http: OverHttp) -> None:
-    """It comes later by the wall clock, what follows waits behind it, and the virtual clock does not."""
+    """It comes later by the wall clock, and what follows waits behind it."""
     with listening(http, PRIVATE, "execution") as listener:
         arm(http, "delay", PRIVATE, topic="execution", ms_=400)
         wall = SystemClock()
         began = wall.monotonic()
         ids = [http.create(qty=qty).json()["result"]["orderId"] for qty in ("0.01", "0.02")]
-        assert wall.monotonic() - began < timedelta(seconds=0.4)
         assert [listener.next()["data"][0]["orderId"] for _ in range(2)] == ids
         assert wall.monotonic() - began >= timedelta(seconds=0.4)
+
+
+def test_nobody_waits_for_a_delayed_message(http: OverHttp) -> None:
+    """It is an hour late: orders are answered all the same, the virtual clock goes on, and the message is not
+    there.
+    """
+    with listening(http, PRIVATE, "execution") as listener:
+        arm(http, "delay", PRIVATE, topic="execution", ms_=3_600_000)
+        before = http.house.clock.now()
+        http.create()
+        http.do("clock", {"advance": "1m"})
+        assert http.house.clock.now() >= before + timedelta(minutes=1)
+        with pytest.raises(TimeoutError):
+            listener.connection.recv(0.1)
 
 
 def test_a_doubled_message_comes_twice(http: OverHttp) -> None:

@@ -225,8 +225,7 @@ def test_the_clock_waits_for_a_stuck_client_once(monkeypatch: pytest.MonkeyPatch
         stuck.push("never read")
         await here.drained()
         assert stuck.lagging
-        began = wall.monotonic()
-        await here.drained()
-        assert wall.monotonic() - began < timedelta(seconds=0.05)
+        monkeypatch.setattr(hub, "_PATIENCE_SECONDS", 3600)
+        await asyncio.wait_for(here.drained(), 60)
 
     asyncio.run(run())

@@ -161,10 +161,9 @@ LOOSE = {("fees", "taker"), ("key", "read_only")}
 def test_a_fault_takes_its_options_and_refuses_the_rest(desk: InProcess, verb: str) -> None:
     """Armed with required arguments alone and with all of them; what is wrong is named and arms nothing."""
     required, optional = DO[verb]
-    book, now = desk.house.faults, desk.house.venue.now
     for number, arguments in enumerate((required, {**required, **optional})):
-        ident = book.arm(
-            Arguments({"id": f"n{number}", "match": MATCH, "do": {"verb": verb, **arguments}}), now
+        ident = desk.house.arm(
+            Arguments({"id": f"n{number}", "match": MATCH, "do": {"verb": verb, **arguments}})
         )
         assert ident == f"n{number}"
     before = state(desk)
@@ -174,7 +173,7 @@ def test_a_fault_takes_its_options_and_refuses_the_rest(desk: InProcess, verb: s
         if arguments.get(path) == "" and path in {"body", "message", "reason"}:
             continue  # any text will do
         with pytest.raises(ControlError) as refusal:
-            book.arm(Arguments({"do": {"verb": verb, **arguments}}), now)
+            desk.house.arm(Arguments({"do": {"verb": verb, **arguments}}))
         assert refusal.value.path == f"do.{path}"
         assert state(desk) == before
 

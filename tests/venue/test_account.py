@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 
 from fundarb.core.market import SettledFunding
+from fundarb.core.money import cash
 from fundarb.core.orders import ExecKind, Side
 from fundarb.venue.engine import Venue
 from fundarb.venue.feed import CoinRules, CollateralTier, Happening, HappeningKind, RiskTier
@@ -66,6 +67,23 @@ def test_funding_has_opposite_signs_in_its_two_sources(rate: str, side: Side, re
     assert (fill.price, fill.quantity, fill.time) == (D(50_000), D(1), START + 8 * HOUR)
     assert row.time == fill.time
     assert row.trade_id == fill.exec_id
+    ties(at)
+
+
+def test_a_holding_that_a_fill_turns_round_begins_with_its_own_fee() -> None:
+    """The result of the short and the fee of its close belong to the holding that ended; all of it to the
+    account's total.
+    """
+    at = venue(USDT="100000")
+    sent(at, limit(LINEAR, SELL, "0.1", "49000"))
+    before = at.position("BTCUSDT")
+    order = sent(at, limit(LINEAR, BUY, "0.3", "51000"))
+    after, (fill,) = at.position("BTCUSDT"), at.fills_of(order)
+    assert (before.size, after.size) == (D("-0.1"), D("0.2"))
+    assert after.realised == -cash(fill.fee * 2 / 3)
+    assert before.entry_price is not None
+    pnl = (before.entry_price - fill.price) * D("0.1")
+    assert after.realised_total - before.realised_total == pnl - fill.fee
     ties(at)
 
 

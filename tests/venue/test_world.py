@@ -335,6 +335,33 @@ def test_a_wrong_argument_changes_nothing(what: str, act: Callable[[Venue], obje
     assert at.snapshot() == before, what
 
 
+AFTERWARDS: list[Callable[[Venue], object]] = [
+    lambda at: at.world.mark("BTCUSDT", D(1)),
+    lambda at: at.world.funding_rate("BTCUSDT", D("0.001")),
+    lambda at: at.world.interval("BTCUSDT", 1),
+    lambda at: at.world.settle("BTCUSDT"),
+    lambda at: at.world.delist("BTCUSDT", at.now + HOUR),
+    lambda at: at.world.jump("1000PEPEUSDT", D(2)),
+]
+
+
+@pytest.mark.parametrize("act", AFTERWARDS)
+def test_a_delivered_contract_is_left_alone(act: Callable[[Venue], object]) -> None:
+    """What has ended has no prices, no funding and no other end; its coin goes on in spot."""
+    prices = {"BTCUSDT": D(50_000), "1000PEPEUSDT": D(10)}
+    at = venue(ToyFeed(listed=(spot(), perp(), perp("1000PEPEUSDT")), prices=prices))
+    for symbol in ("BTCUSDT", "1000PEPEUSDT"):
+        at.world.delist(symbol, at.now)
+    at.advance(at.now + SECOND)
+    before = at.snapshot()
+    with pytest.raises(ValueError, match="has been delivered"):
+        act(at)
+    assert at.snapshot() == before
+    price = at.point(SPOT, "BTCUSDT").last
+    at.world.jump("BTCUSDT", D(2))
+    assert at.point(SPOT, "BTCUSDT").last == 2 * price
+
+
 def test_adl_fraction_is_checked() -> None:
     """Outside (0, 1] nothing happens."""
     at, _ = short()

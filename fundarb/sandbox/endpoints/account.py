@@ -86,7 +86,7 @@ def account_info(house: House, _call: Call) -> Answer:
 def wallet_balance(house: House, call: Call) -> Answer:
     """GET /v5/account/wallet-balance: coins without a balance only when asked for by name."""
     call.parameters.choice("accountType", ("UNIFIED",))
-    view = house.shown_wallet(call)
+    view = house.venue.wallet()
     asked = tuple(name.strip() for name in call.parameters.text("coin").split(",") if name.strip())
     coins = {
         name: coin for name, coin in view.coins.items() if (name in asked if asked else _worth_showing(coin))

@@ -65,13 +65,17 @@ def instruments_info(house: House, call: Call) -> Answer:
 
 
 def tickers(house: House, call: Call) -> Answer:
-    """GET /v5/market/tickers: one row, or all of a category from the cache of this instant."""
+    """GET /v5/market/tickers: one row, or all of a category from the cache of this instant. Of a delivered
+    contract there is none.
+    """
     category = category_of(call)
     if category is None:
         return Answer({"category": call.parameters.text("category"), "list": []})
     symbol = call.parameters.text("symbol")
     if symbol:
-        house.venue.point(category, symbol)
+        house.venue.listing(category, symbol)
+        if category is Category.LINEAR and house.venue.delivered(symbol):
+            raise bad_parameter("params error: symbol invalid")
         rows = ticker_rows(house, category, symbol=symbol)
         return Answer(text=f'{{"category":"{category}","list":[{rows}]}}')
     house.habit.ask(category)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 from fundarb.core.market import Category
-from fundarb.core.money import ZERO, dec
+from fundarb.core.money import dec
 from fundarb.sandbox.closings import closings
 from fundarb.sandbox.endpoints.common import (
     category_of,
@@ -19,7 +18,6 @@ from fundarb.sandbox.endpoints.common import (
 from fundarb.sandbox.house import Call, House
 from fundarb.sandbox.rows import closed_row, position_row
 from fundarb.sandbox.wire import Answer, WireError, bad_parameter
-from fundarb.venue.rows import PositionView
 
 _WEEK = timedelta(days=7)
 
@@ -36,12 +34,13 @@ def position_list(house: House, call: Call) -> Answer:
     parameters = call.parameters
     limit = parameters.limit(20, 200)
     if parameters.has("symbol"):
-        return listed(call, [position_row(_position(house, call))])
+        symbol = known_symbol(house, Category.LINEAR, call=call)
+        return listed(call, [position_row(house.venue.position(symbol))])
     settle = parameters.text("settleCoin")
     if not settle:
         raise bad_parameter("params error: symbol or settleCoin is required")
     items = house.venue.instruments(category)
-    views = [view for view in house.shown_positions(call) if settle_coin(items[view.symbol]) == settle]
+    views = [view for view in house.venue.positions() if settle_coin(items[view.symbol]) == settle]
     if len(views) <= limit and not parameters.has("cursor"):
         return listed(call, [position_row(view) for view in views])
     listed_at = {symbol: number for number, symbol in enumerate(items)}
@@ -53,25 +52,6 @@ def position_list(house: House, call: Call) -> Answer:
         name=lambda view: view.symbol,
         place=lambda view: -listed_at[view.symbol],
         row=position_row,
-    )
-
-
-def _position(house: House, call: Call) -> PositionView:
-    """One symbol's position; a lagging read that knows none yet sees it flat."""
-    now = house.venue.position(known_symbol(house, Category.LINEAR, call=call))
-    if call.cutoff is None:
-        return now
-    then = next((view for view in house.shown_positions(call) if view.symbol == now.symbol), None)
-    return then or replace(
-        now,
-        size=ZERO,
-        entry_price=None,
-        value=ZERO,
-        liquidation_price=None,
-        initial_margin=ZERO,
-        maintenance_margin=ZERO,
-        unrealised=ZERO,
-        adl_rank=0,
     )
 
 
