@@ -26,6 +26,11 @@ class Goal(StrEnum):
     REDUCE = "reduce"
     CLOSE = "close"
 
+    @property
+    def growing(self) -> bool:
+        """Whether it is to become larger."""
+        return self in {Goal.OPEN, Goal.ADD}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRecord:

@@ -22,7 +22,7 @@ from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.crash import Point
-from fundarb.engine.compare import Choice, VenueFacts
+from fundarb.engine.compare import Choice
 from fundarb.engine.desk import Desk
 from fundarb.engine.exit_cost import exit_cost
 from fundarb.engine.hedge import Hedger
@@ -118,9 +118,7 @@ class Closer:
 
     def _take_over(self, position_id: str) -> tuple[Repair, ...]:
         """Book what others did to a position, as far as the venue's rows explain it."""
-        exchange = self._desk.exchange
-        facts = VenueFacts(positions=exchange.positions(), wallet=exchange.wallet(), orders=(), recent=())
-        why = self._repairer.explain(facts).get(position_id)
+        why = self._repairer.explain_now().get(position_id)
         return () if why is None else self._repairer.book_known({position_id: why}, policy=Choice.UNWIND)
 
     def decide(self, plan: ClosePlan) -> None:
@@ -167,15 +165,39 @@ class Closer:
             for cap in self._caps(now, emergency=emergency):
                 if now.state.final:
                     break
-                progress = self._legs.exit(
-                    position_id, plan.keep, clip=self._clip(now), cap=cap, urgent=emergency
-                )
+                progress = self._exit(plan, cap=cap, emergency=emergency)
                 now = self._desk.store.positions.get(position_id)
                 if not progress.stopped or progress.uncertain or self._desk.stop.requested:
                     break
             return progress
 
         return down
+
+    def _exit(self, plan: ClosePlan, *, cap: Decimal, emergency: bool) -> Progress:
+        """Both legs down at one price cap; where somebody was faster, what went is booked, and the walk goes
+        on with the rest.
+        """
+        position_id, positions = plan.position.position_id, self._desk.store.positions
+        clip = self._clip(positions.get(position_id))
+        progress = self._legs.exit(position_id, plan.keep, clip=clip, cap=cap, urgent=emergency)
+        if not progress.stopped or progress.uncertain or self._desk.stop.requested:
+            return progress
+        if not self._overtaken(position_id):
+            return progress
+        if positions.get(position_id).state.final:
+            return Progress()
+        return self._legs.exit(position_id, plan.keep, clip=clip, cap=cap, urgent=emergency)
+
+    def _overtaken(self, position_id: str) -> bool:
+        """Whether something went that was not in our book; it is booked and the legs are brought together."""
+        before = self._desk.store.positions.get(position_id)
+        with suppress(Unavailable), self._desk.hurried(self._desk.rules.t_hedge):
+            settle(self._desk, position_id)  # books are taken over at rest only
+            self._legs.catch_up()
+            if settle(self._desk, position_id).state is PositionState.EXPOSED:
+                self._hedger.repair(position_id, grow=False)
+        after = self._desk.store.positions.get(position_id)
+        return (before.spot_owned, before.contracts) != (after.spot_owned, after.contracts)
 
     def finish(self, position_id: str) -> PositionRecord:
         """What can be done for a position with an order in doubt, and what it is then."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.core import minimums, sizing
+from fundarb.core import correcting, minimums, sizing
 from fundarb.core.market import Book as OrderBook
 from fundarb.core.market import Instrument, Pair
 from fundarb.core.money import ONE, ZERO, floor_to
 from fundarb.core.orders import Leg, Purpose
+from fundarb.core.position import Book
 from fundarb.core.reasons import Refused
 from fundarb.core.records import PositionRecord
 from fundarb.core.refusals import Cure, cure
@@ -59,7 +60,7 @@ class Corrector:
         self._orders = OrderDesk(desk)
         self._fees = fees
         self._blind: set[str] = set()
-        self._less: set[str] = set()
+        self._less: dict[str, Book] = {}
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
@@ -99,7 +100,7 @@ class Corrector:
     def send(
         self,
         position: PositionRecord,
-        order: sizing.Correction,
+        order: correcting.Correction,
         *,
         sight: Sight,
         purpose: Purpose,
@@ -109,7 +110,7 @@ class Corrector:
         forbids the order (somebody is told then). ``OutOfSight`` if it cannot be signed, as the venue's
         time is not known.
         """
-        clamped = self._clamped(position, order, pair=sight.pair)
+        clamped = self._clamped(position, order, frame=sight.frame)
         if clamped is None:
             return None
         purpose = Purpose.TOP_UP if order.adds else purpose
@@ -122,9 +123,11 @@ class Corrector:
             return None
         return placed
 
-    def found_less(self, position: PositionRecord) -> bool:
-        """Whether the venue held less than the last correction of a position was to reduce."""
-        return position.position_id in self._less
+    def found_less(self, position: PositionRecord) -> Book | None:
+        """What the last correction of a position found at the venue, where that was less than our book says
+        of the leg that it was to reduce; None if all was there.
+        """
+        return self._less.get(position.position_id)
 
     def cure(self, placed: Placed) -> Cure | None:
         """What may help an order that the venue refused, None for one that it took; steps and minimums that
@@ -139,31 +142,39 @@ class Corrector:
         return found
 
     def _clamped(
-        self, position: PositionRecord, order: sizing.Correction, *, pair: Pair
-    ) -> sizing.Correction | None:
+        self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
+    ) -> correcting.Correction | None:
         """A reduction never exceeds what the venue holds, where that can be read: nothing is sent again and
-        again for contracts or coins that somebody else has taken. Where it cannot be read, the venue is the
-        judge.
+        again for contracts or coins that somebody else has taken. What is gone is reduced already: it is not
+        given back a second time, except by a position that grows, of which the lists may not show the newest
+        fills. Where it cannot be read, the venue is the judge.
         """
-        self._less.discard(position.position_id)
+        self._less.pop(position.position_id, None)
         if order.adds:
             return order
-        exchange, step = self._desk.exchange, pair.spot.qty_step
         try:
             with self._desk.hurried():
-                if order.leg is Leg.SPOT:
-                    there = floor_to(exchange.wallet().free(position.base), step)
-                else:
-                    sizes = [
-                        item.size for item in exchange.positions() if item.symbol == position.perp_symbol
-                    ]
-                    there = max(-sum(sizes, ZERO), ZERO)
+                gone, free = self._at_the_venue(position, order.leg)
         except Unavailable:
             return order
-        quantity = min(order.quantity, there)
-        if quantity < order.quantity:
-            self._less.add(position.position_id)
-        return replace(order, quantity=quantity) if quantity > ZERO else None
+        if gone > self._desk.rules.tolerance:
+            spot, perp = (gone, ZERO) if order.leg is Leg.SPOT else (ZERO, gone)
+            self._less[position.position_id] = Book(position.spot_owned - spot, position.contracts - perp)
+        else:
+            gone = ZERO
+        left = min(order.quantity - (ZERO if position.goal.growing else gone), free)
+        return order if left >= order.quantity else _smaller(order, left, free=free, frame=frame)
+
+    def _at_the_venue(self, position: PositionRecord, leg: Leg) -> tuple[Decimal, Decimal]:
+        """Of one leg: how much of ours is gone, and how much there is to reduce."""
+        exchange = self._desk.exchange
+        if leg is Leg.SPOT:
+            wallet = exchange.wallet()
+            there, free = wallet.owned(position.base), wallet.free(position.base)
+            return max(position.spot_owned - there, ZERO), free
+        sizes = [item.size for item in exchange.positions() if item.symbol == position.perp_symbol]
+        short = max(-sum(sizes, ZERO), ZERO)
+        return max(position.contracts - short, ZERO), short
 
     def band(self, position: PositionRecord) -> Decimal:
         """How far from the market the venue lets an order of either leg go, as a fraction; each instrument's
@@ -179,9 +190,22 @@ class Corrector:
         alert_once(self._desk.store, code, subject=position.position_id, message=message)
 
 
+def _smaller(
+    order: correcting.Correction, left: Decimal, *, free: Decimal, frame: sizing.Frame
+) -> correcting.Correction | None:
+    """A reduction by what is ``left`` of it, rounded down; None where that is no order any more."""
+    spot = order.leg is Leg.SPOT
+    instrument, price = (frame.pair.spot, frame.spot_price) if spot else (frame.pair.perp, frame.perp_price)
+    quantity = floor_to(left, instrument.qty_step)
+    ends_it = not spot and quantity == free
+    if quantity <= ZERO or (quantity < sizing.min_quantity(instrument, price) and not ends_it):
+        return None
+    return replace(order, quantity=quantity)
+
+
 def _draft(
     position: PositionRecord,
-    order: sizing.Correction,
+    order: correcting.Correction,
     *,
     purpose: Purpose,
     sight: Sight,

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
-from typing import Final
 
-from fundarb.core import sizing
+from fundarb.core import correcting
 from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg, Purpose
 from fundarb.core.position import Book
-from fundarb.core.records import Goal, IntentRecord, PositionRecord
+from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
 from fundarb.engine.compare import Choice
 from fundarb.engine.corrections import Corrector
@@ -28,8 +27,6 @@ from fundarb.engine.repair import Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.unwinds import count_unwind
 from fundarb.errors import Unavailable
-
-_GROWING: Final = frozenset({Goal.OPEN, Goal.ADD})
 
 
 class Doubts:
@@ -89,10 +86,10 @@ class Doubts:
     def _reduce_once(self, position: PositionRecord, *, cap: Decimal) -> Placed | None:
         """One reduction at a price cap, the way down written first; None if none is needed or would help."""
         sight, doubts = self._corrector.look(position), self._open(position)
-        order = sizing.trim(sight.frame, self._really(position, doubts))
+        order = correcting.trim(sight.frame, self._really(position, doubts))
         if order is None or order.leg in {intent.leg for intent in doubts}:
             return None
-        if position.goal in _GROWING:
+        if position.goal.growing:
             position = self._repairer.aim(position.position_id, Choice.UNWIND, contracts=position.contracts)
         placed = self._corrector.send(position, order, sight=sight, purpose=Purpose.UNWIND, cap=cap)
         settle(self._desk, position.position_id)

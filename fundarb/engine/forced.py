@@ -13,7 +13,7 @@ from typing import Final
 
 from fundarb.core.events import AlertRaised
 from fundarb.core.market import Category
-from fundarb.core.money import cash, plain
+from fundarb.core.money import ZERO, cash, plain
 from fundarb.core.orders import LINK_PREFIX, ExecKind, Execution
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.engine.alerts import freeze
@@ -68,8 +68,9 @@ def tell_forced(store: Store, row: Execution, *, position: PositionRecord) -> No
     """
     left = position.contracts - row.quantity
     share = cash(position.notional * left / position.contracts) if left else position.notional
-    goal = Goal.REDUCE if left else Goal.CLOSE
-    store.positions.update(position.position_id, goal=goal, target_contracts=left, notional=share)
+    goal = Goal.REDUCE if left and position.goal is not Goal.CLOSE else Goal.CLOSE
+    target = left if goal is Goal.REDUCE else ZERO
+    store.positions.update(position.position_id, goal=goal, target_contracts=target, notional=share)
     text = (
         f"{row.raw_kind} took {plain(row.quantity)} of {plain(position.contracts)} {row.symbol}: "
         "the coins are reduced to match"

@@ -10,11 +10,11 @@ an hour freeze it until a person has looked.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.core import sizing
+from fundarb.core import correcting, sizing
 from fundarb.core.market import Book as OrderBook
 from fundarb.core.market import Pair
 from fundarb.core.money import ZERO
@@ -106,7 +106,7 @@ class Hedger:
         if grow is None:
             if self._rests(position):
                 return position
-            grow = position.goal in {Goal.OPEN, Goal.ADD}
+            grow = position.goal.growing
             self._decide_now(position)
         deadline = (desk.clock.monotonic() if since is None else since) + desk.rules.t_hedge
         first = desk.store.intents.next_seq(position_id)
@@ -115,14 +115,15 @@ class Hedger:
             position, unwound = self._bring_together(
                 position, grow=grow, deadline=deadline, take_back=take_back
             )
-            position, more = self._catch_up(position, grow=grow)
-            unwound = unwound or more
+            if position.state is PositionState.EXPOSED and not self._unheard(position, first):
+                position, more = self._catch_up(position, grow=grow)
+                unwound = unwound or more
         except OutOfSight:
             position, blind = desk.store.positions.get(position_id), True
-        if unwound:
+        if unwound and self._taken_up(position, first):
             count_unwind(desk, position, reason="a leg could not be hedged in time")
         self._remember(position, away=blind or self._unheard(position, first))
-        if position.state is PositionState.EXPOSED:
+        if position.state is PositionState.EXPOSED and not blind and not self._matched_there(position):
             self._call_for_help(position)
         return position
 
@@ -145,19 +146,27 @@ class Hedger:
         return position, unwound
 
     def _catch_up(self, position: PositionRecord, *, grow: bool) -> tuple[PositionRecord, bool]:
-        """Where the venue holds less than our book, somebody else has traded: what its rows tell of it is
-        booked before a person is called, and the book as it is then brought together.
+        """Perhaps the venue holds less than our book, as somebody else has traded: what its rows tell of it
+        is booked before a person is called, and the book as it is then brought together.
         """
-        if position.state is not PositionState.EXPOSED or not self._corrector.found_less(position):
-            return position, False
         before = Book(position.spot_owned, position.contracts)
         self._resolver.catch_up()
         position = settle(self._desk, position.position_id)
         if before == Book(position.spot_owned, position.contracts) or not self._out(position):
             return position, False
-        grow = grow and position.goal in {Goal.OPEN, Goal.ADD}
+        grow = grow and position.goal.growing
         deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
         return self._bring_together(position, grow=grow, deadline=deadline, take_back=False)
+
+    def _matched_there(self, position: PositionRecord) -> bool:
+        """Whether only our book does not match: the venue holds less than it says, no row tells why yet, and
+        what is there is hedged. The comparison of books and venue tells of it.
+        """
+        there = self._corrector.found_less(position)
+        if there is None:
+            return False
+        really = replace(position, spot_owned=there.spot_owned, contracts=there.contracts)
+        return measure(self._desk, really).neutral
 
     def _rests(self, position: PositionRecord) -> bool:
         """Whether a repair would come to nothing as several did a short time ago: the same orders would only
@@ -183,6 +192,11 @@ class Hedger:
         rows = self._desk.store.intents.of_position(position.position_id)
         sent = [row for row in rows if row.seq >= first]
         return bool(sent) and not any(map(_heard, sent))
+
+    def _taken_up(self, position: PositionRecord, first: int) -> bool:
+        """Whether the venue took an order from number ``first`` on: what it refused gave nothing back."""
+        rows = self._desk.store.intents.of_position(position.position_id)
+        return any(row.seq >= first and row.state is not IntentState.REFUSED for row in rows)
 
     def _remember(self, position: PositionRecord, *, away: bool) -> None:
         """Count repairs that the venue refused, or of which nobody knows what became of them; from the fourth
@@ -333,8 +347,8 @@ def _heard(intent: IntentRecord) -> bool:
     return intent.state is not IntentState.REFUSED or judged(intent.code)
 
 
-def _order(sight: Sight, book: Book, *, purpose: Purpose) -> sizing.Correction | None:
+def _order(sight: Sight, book: Book, *, purpose: Purpose) -> correcting.Correction | None:
     """What a correction of this kind would send by these books; None if nothing would help."""
     if purpose is Purpose.TOP_UP:
-        return sizing.top_up(sight.frame, book)
-    return sizing.correction(sight.frame, book, grow=False)
+        return correcting.top_up(sight.frame, book)
+    return correcting.correction(sight.frame, book, grow=False)

@@ -36,6 +36,8 @@ _SETTLED = frozenset({PositionState.HEDGED, PositionState.EXPOSED})
 _NOT_A_LOSS = frozenset({RowState.MATCHED, RowState.WAITING, RowState.OPENING})
 _BY_HAND: Final = frozenset({"perp_size", "foreign_position", "spot_short"})
 """The kinds of differences, and codes of alerts, about a leg that a hand has traded."""
+COINS_TAKEN: Final = "coins_taken"
+"""The code of the alert about coins that the venue took; its subject is the booking's key."""
 _WAY: Final[Mapping[Choice, str]] = {
     Choice.ADOPT: "the other leg is reduced to match",
     Choice.REHEDGE: "the missing leg is restored",
@@ -101,6 +103,12 @@ class Repairer:
                 found[position.position_id] = Explained(fills=fills, outflow=outflow)
         return found
 
+    def explain_now(self) -> Mapping[str, Explained]:
+        """The same of what the venue holds now; ``Unavailable`` if that cannot be read."""
+        exchange = self._desk.exchange
+        facts = VenueFacts(positions=exchange.positions(), wallet=exchange.wallet(), orders=(), recent=())
+        return self.explain(facts)
+
     def _fills(self, position: PositionRecord, size: Decimal) -> tuple[Execution, ...]:
         """The strangers' fills that are the difference, as far as it concerns our contracts."""
         difference = size + position.contracts
@@ -121,21 +129,23 @@ class Repairer:
     # ------------------------------------------------------------------------------------------- booking
 
     def book_known(self, explained: Mapping[str, Explained], *, policy: Choice | None) -> tuple[Repair, ...]:
-        """What is repaired without a person: the venue's acts always, hands by policy (``None``: not)."""
+        """What is repaired without a person: the venue's acts always, hands by policy (``None``: not). Of a
+        position that is to be closed whole nobody is asked what becomes of a leg that is gone.
+        """
         repairs = []
         for position_id, why in explained.items():
             position = self._desk.store.positions.get(position_id)
             if position.state not in _SETTLED:
                 continue
-            outflow = why.outflow
+            outflow, choice = why.outflow, Choice.UNWIND if position.goal is Goal.CLOSE else policy
             if outflow is not None and outflow.forced:
                 repairs.append(self._taken(position, outflow))
-            if policy is None:
+            if choice is None:
                 continue
             if outflow is not None and outflow.by_hand:
-                repairs.append(self.sold_by_hand(position_id, outflow, choice=policy))
+                repairs.append(self.sold_by_hand(position_id, outflow, choice=choice))
             if why.fills and why.fills[0].side.sign > 0 and not why.orphaned:
-                repairs.append(self.traded_by_hand(position_id, why, choice=policy))
+                repairs.append(self.traded_by_hand(position_id, why, choice=choice))
         return tuple(repairs)
 
     def _taken(self, position: PositionRecord, outflow: Outflow) -> Repair:
@@ -147,7 +157,7 @@ class Repairer:
         with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
             key = self._release(position, outflow.forced, outflow=outflow, choice=Choice.UNWIND)
             freeze(store, position.base, reason=text)
-            alert_once(store, "coins_taken", subject=key, message=f"{position.position_id}: {text}")
+            alert_once(store, COINS_TAKEN, subject=key, message=f"{position.position_id}: {text}")
             return self._done("spot_short", position.base, action=text, position_id=position.position_id)
 
     def sold_by_hand(self, position_id: str, outflow: Outflow, *, choice: Choice) -> Repair:
@@ -216,7 +226,7 @@ class Repairer:
 
     def aim(self, position_id: str, choice: Choice, *, contracts: Decimal) -> PositionRecord:
         """Write down where a position goes from here: back to ``contracts``, or down to what both legs
-        have.
+        have; one that is being closed whole goes on to nothing.
         """
         positions = self._desk.store.positions
         position = positions.get(position_id)
@@ -224,7 +234,7 @@ class Repairer:
             target = max(contracts, position.contracts)
             return positions.update(position_id, goal=Goal.ADD, target_contracts=target)
         covered = floor_to(position.spot_owned / position.multiplier, CASH_STEP)
-        target = min(position.contracts, covered)
+        target = ZERO if position.goal is Goal.CLOSE else min(position.contracts, covered)
         share = position.notional
         if target and contracts:
             share = cash(share * target / contracts)

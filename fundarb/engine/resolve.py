@@ -28,6 +28,7 @@ from fundarb.engine.beside import Beside
 from fundarb.engine.collect import Collector
 from fundarb.engine.desk import LAST_LOOKS, MISS_SPAN, MISSES, Desk
 from fundarb.engine.orders import OrderDesk, same_order
+from fundarb.engine.repair import Repairer
 from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
@@ -66,6 +67,7 @@ class Resolver:
         self._desk = desk
         self._orders = OrderDesk(desk)
         self._collector = collector
+        self._repairer = Repairer(desk)
         self._misses: dict[str, _Misses] = {}
         self._answered = False
         self._waiting = False
@@ -86,9 +88,14 @@ class Resolver:
         return self._until(self._desk.store.intents.open(), patience=patience)
 
     def catch_up(self) -> None:
-        """Book whatever the venue did to the account meanwhile, if it can be read now."""
-        with suppress(Unavailable):
+        """Book whatever the venue did to the account meanwhile, if it can be read now: contracts and coins
+        that it took, and from a position that is being closed whole what a hand took, too.
+        """
+        try:
             self._collector.collect()
+            self._repairer.book_known(self._repairer.explain_now(), policy=None)
+        except Unavailable as error:
+            met(self._desk, error)
 
     def _until(self, intents: tuple[IntentRecord, ...], *, patience: timedelta) -> tuple[IntentRecord, ...]:
         """Rounds of look-ups until all is known or patience is over; a venue that answers nothing at all is

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 from fundarb.core import risk, sizing
 from fundarb.core.market import MarketSnapshot, Pair
@@ -31,7 +32,7 @@ from fundarb.engine.lifecycle import rest, settle
 from fundarb.engine.outcome import TradeResult, trade_result
 from fundarb.engine.outlook import Outlook
 from fundarb.engine.preflight import Preflight, Yield
-from fundarb.engine.second_look import SecondLook
+from fundarb.engine.second_look import Began, SecondLook
 from fundarb.engine.shut_out import met, unread
 from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 
@@ -110,7 +111,8 @@ class Trader:
             return Refused((Reason("symbol_not_ready", str(error)),))
         first = self._next_order(plan.position)
         position_id = self._write_plan(plan).position_id
-        result = self._walk(position_id, lambda: self._legs.enter(position_id, plan.entry.clips), first=first)
+        enter = partial(self._legs.enter, position_id, plan.entry.clips)
+        result = self._walk(position_id, enter, began=self._began(first))
         return replace(result, warnings=plan.warnings)
 
     def plan_close(self, name: str, fraction: Decimal = ONE) -> ClosePlan | Refused:
@@ -148,7 +150,8 @@ class Trader:
             return planned
         closer.decide(planned)
         costs = closer.costs(position)
-        result = self._walk(position_id, closer.walk(planned, emergency=emergency), first=first)
+        began = self._began(first, flat=not planned.keep)
+        result = self._walk(position_id, closer.walk(planned, emergency=emergency), began=began)
         return replace(result, warnings=(*met.taken, *costs))
 
     @contextmanager
@@ -298,14 +301,18 @@ class Trader:
         """The number that the plan's next order will have."""
         return 1 if position is None else self._desk.store.intents.next_seq(position.position_id)
 
-    def _walk(self, position_id: str, walk: Callable[[], Progress], *, first: int) -> TradeResult:
+    def _began(self, first: int, *, flat: bool = False) -> Began:
+        """A walk begins now."""
+        return Began(first=first, event=self._desk.store.events.newest_id(), flat=flat)
+
+    def _walk(self, position_id: str, walk: Callable[[], Progress], *, began: Began) -> TradeResult:
         """The clips, then the result; from here on a failed read is no error but a reason."""
         try:
             progress = walk()
         except Unavailable as error:
             progress = Progress([unread(self._desk, error)])
-        self._second.look(position_id, progress, first=first)
-        return self._finish(position_id, progress, first=first)
+        self._second.look(position_id, progress, began=began)
+        return self._finish(position_id, progress, first=began.first)
 
     def _finish(self, position_id: str, progress: Progress, *, first: int) -> TradeResult:
         try:

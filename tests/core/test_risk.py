@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fundarb.core.account import CoinBalance, Wallet
+from fundarb.core.correcting import corrected, top_up, trim
 from fundarb.core.instants import iso
 from fundarb.core.market import MarketSnapshot
 from fundarb.core.orders import Leg, Side
@@ -33,7 +34,7 @@ from fundarb.core.risk import (
     usdt_price,
 )
 from fundarb.core.settling import settlement_wait
-from fundarb.core.sizing import Frame, corrected, top_up, trim
+from fundarb.core.sizing import Frame
 from tests.core.make import EIGHT_HOURS, NOW, D, funding, pair, perp_quote, spot_quote
 
 LIMITS = RiskLimits()

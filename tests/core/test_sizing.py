@@ -8,21 +8,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from fundarb.core.correcting import Correction, corrected, correction, top_up, trim
 from fundarb.core.market import Category, Pair
 from fundarb.core.money import floor_to, is_multiple
 from fundarb.core.orders import Leg, Side
 from fundarb.core.position import EMPTY, Book
 from fundarb.core.reasons import Refused
 from fundarb.core.sizing import (
-    Correction,
     EntryPlan,
     Frame,
     cap_price,
     clip_contracts,
     clip_targets,
     contracts_target,
-    corrected,
-    correction,
     depth_for,
     flat,
     hedge_contracts,
@@ -36,8 +34,6 @@ from fundarb.core.sizing import (
     spot_is_coarser,
     spot_sell_quantity,
     thin_leg,
-    top_up,
-    trim,
 )
 from tests.core.make import D, book, pair
 
@@ -118,7 +114,7 @@ def test_the_smallest_order_is_the_largest_of_three_limits() -> None:
     """Step, quantity minimum and value minimum all bind, each rounded up to the step."""
     instrument = pair(perp_qty_step=D("0.1"), perp_min_qty=D("0.25"), perp_min_notional=D(5)).perp
     assert min_quantity(instrument, D(1000)) == D("0.3")
-    assert min_quantity(instrument, D(10)) == D("0.5")
+    assert min_quantity(instrument, D(9)) == D("0.6")
     assert min_quantity(pair(spot_min_notional=D(0)).spot, D(1)) == D("0.000001")
 
 

@@ -92,7 +92,7 @@ def test_each_deleveraging_is_an_incident_of_its_own(world: World, pause: timede
 
 def test_what_was_naked_twice_is_told_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The venue cannot be seen while a leg is naked, twice on the same position: each time a person is
-    told, and it is over when the legs are together again.
+    told, and it is over when the legs are together again; nobody has to lift a halt for it.
     """
     position = opened(world, "5000").position
     for number in (1, 2):
@@ -106,4 +106,5 @@ def test_what_was_naked_twice_is_told_twice(world: World, monkeypatch: pytest.Mo
         assert was_told(world.writer.store, "hedge_without_market", subject=position.position_id)
         world.writer.reconciler.run()
         assert not was_told(world.writer.store, "hedge_without_market", subject=position.position_id)
+        assert world.writer.store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT) is None
         world.clock.sleep(120 * SECOND)
