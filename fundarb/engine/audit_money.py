@@ -4,6 +4,7 @@ that ties out, and nothing stuck in silence.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -55,7 +56,9 @@ def lots_unknown(facts: Facts) -> str:
 
 
 def reductions_reduce(facts: Facts) -> Iterator[str]:
-    """7: what reduces never increases or flips; nothing is sold that is not ours; the short is covered."""
+    """7: what reduces never increases or flips; nothing is sold that is not ours; the short is covered, by
+    coins that are there.
+    """
     for intent in facts.intents.values():
         if intent.purpose.value in _REDUCING and not _reduces(intent):
             yield f"{intent.link_id} is to {intent.purpose} but {intent.side}s on the {intent.leg} leg"
@@ -66,6 +69,7 @@ def reductions_reduce(facts: Facts) -> Iterator[str]:
         else:
             yield from _book_is(position, found.coins, short=found.contracts)
     yield from _venue_sizes(facts)
+    yield from _venue_coins(facts)
 
 
 def _reduces(intent: IntentRecord) -> bool:
@@ -98,6 +102,20 @@ def _venue_sizes(facts: Facts) -> Iterator[str]:
             continue
         if held > size or held - size != beside.expected(symbol, position.created_at):
             yield f"{symbol}: the venue holds {plain(held)}, our books {plain(size)}"
+
+
+def _venue_coins(facts: Facts) -> Iterator[str]:
+    """The coins that our positions own are in the wallet; more may be there, of other people."""
+    if facts.truth is None:
+        return
+    ours: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+    for position in facts.positions:
+        if not position.state.final:
+            ours[position.base] += position.spot_owned
+    for base, coins in sorted(ours.items()):
+        found = facts.truth.wallet.owned(base)
+        if found < coins - facts.rules.per_posting:
+            yield f"{base}: the wallet owns {plain(found)}, our positions {plain(coins)}"
 
 
 def strangers_untouched(facts: Facts) -> Iterator[str]:
@@ -156,7 +174,10 @@ def _wallet(store: Store, wallet: Wallet, *, tolerance: Decimal) -> Iterator[str
     for coin in sorted({*owned, *wallet.coins}):
         gap = wallet.owned(coin) - owned.get(coin, ZERO)
         if abs(gap) > tolerance:
-            yield f"the wallet holds {plain(gap)} {coin} more than the ledger"
+            yield (
+                f"the wallet holds {plain(gap)} {coin} more than the ledger: "
+                "`fundarb reconcile` reads what was not read yet"
+            )
 
 
 def nothing_is_stuck(facts: Facts) -> Iterator[str]:

@@ -240,7 +240,7 @@ def test_a_command_row_is_taken_and_answered(shop: Shop) -> None:
         if not shop.recover.runs:
             return False
         if not numbers:
-            numbers.append(shop.store.commands.add("open", "{}"))
+            numbers.append(shop.store.commands.add("open", "{}", at=SystemClock().now()))
         return shop.store.commands.get(numbers[0]).state is CommandState.DONE
 
     serve(shop, done)

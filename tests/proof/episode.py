@@ -44,6 +44,7 @@ from fundarb.store.database import Store
 from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
 from fundarb.venue.engine import Venue
+from tests.proof.balance import Balance
 from tests.proof.market import BASES, PERPS, rough_venue
 from tests.proof.naked import Fates
 from tests.proof.trouble import Died, Door, Trouble, TroubledExchange, Witness, WitnessedGate
@@ -98,11 +99,14 @@ class Episode:
     story: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
     """The coins in which strangers traded."""
+    repaid: set[str] = field(default_factory=set)
+    """The coins of which the venue took some, which is no fill."""
     fates: Fates = field(default_factory=Fates)
     lives: int = 0
 
     def __post_init__(self) -> None:
         """The first life begins away from a settlement."""
+        self.balance = Balance(self.venue)
         self.die = Random(self.seed)
         self.clock = VenueClock(self.venue)
         self.clock.sleep(MINUTE)
@@ -126,6 +130,7 @@ class Episode:
         exchange = TroubledExchange(self.venue, gate, clock=self.clock, die=self.die)
         exchange.trouble = self.trouble
         self.fates.watch(exchange, self.clock)
+        self.balance.watch(exchange)
         lock = WriterLock(store, clock=self.clock)
         lock.acquire("command")
         ids = SeededIds(self.seed, store.writer.epoch())
@@ -162,6 +167,7 @@ class Episode:
     def attempt(self, what: str, act: Callable[[], object]) -> bool:
         """Something the client does; it may fail in every way that is not a bug, or die of it."""
         done = False
+        self.balance.begin(self.life.store)
         try:
             said = self._framed(act)
             done = True
@@ -182,6 +188,7 @@ class Episode:
             self.restart()
         else:
             self._look_at_the_door(what)
+            self.balance.after(self.life.exchange)
         return done
 
     def _framed(self, act: Callable[[], object]) -> object:
@@ -220,7 +227,8 @@ class Episode:
         acts = (self.trade, self.trade, self.work, self.nap, self.world, self.mood, self.doom)
         for _ in range(steps):
             self.die.choice(acts)()
-            assert not self.witness.wrong, self.witness.wrong
+            wrong = [*self.witness.wrong, *self.balance.wrong]
+            assert not wrong, "\n".join([*wrong, *self.story])
 
     def trade(self) -> None:
         """A person's command."""
@@ -298,6 +306,9 @@ class Episode:
         die, world = self.die, self.venue.world
         base = die.choice(BASES)
         symbol = PERPS[base]
+        if self.seed % 9 == 3 and die.random() < 0.4:
+            self._margin_event(base)
+            return
         size = next((view.size for view in self.venue.positions() if view.symbol == symbol), D(0))
         moves: list[Callable[[], object]] = [
             lambda: world.jump(symbol, die.choice((D("0.93"), D("0.99"), D("1.01"), D("1.08")))),
@@ -324,12 +335,27 @@ class Episode:
             self.touched.add(base)
         self._tell(f"world {symbol} {number}/{len(moves)}")
 
+    def _margin_event(self, base: str) -> None:
+        """In every ninth story the venue takes of both legs before anybody can look."""
+        world, short = self.venue.world, self.die.choice(("0.1", "0.4", "0.5", "1"))
+        coins = self.die.choice((short, short, "0.2", "0.9"))
+        try:
+            world.adl(PERPS[base], D(short))
+            self.repaid.add(base)
+            world.auto_repay(base, D(coins))
+        except (ValueError, Rejected) as error:
+            self._tell(f"margin event {base}: {error}")
+            return
+        self._tell(f"margin event {base}: {short} of the short, {coins} of the coins")
+
     def _stranger(self, symbol: str, size: Decimal) -> None:
         """Somebody adds to, or takes a little from, what is held in a symbol."""
         side = self.die.choice((Side.BUY, Side.SELL))
         amount = {"BTCUSDT": D("0.002"), "1000PEPEUSDT": D(10_000), "ADAUSDT": D(200)}[symbol]
         if size or self.die.random() < 0.2:
             self.venue.world.manual_order(Category.LINEAR, symbol, side=side, quantity=amount)
+            if side is Side.SELL or amount > -size:
+                self.balance.mingled.update(base for base in BASES if PERPS[base] == symbol)
 
     # ------------------------------------------------------------------------------------------ calm
 

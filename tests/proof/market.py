@@ -15,6 +15,8 @@ from tests.venue.toy import venue as toy_venue
 D = Decimal
 BASES = ("BTC", "PEPE", "ADA")
 PERPS = {"BTC": "BTCUSDT", "PEPE": "1000PEPEUSDT", "ADA": "ADAUSDT"}
+MULTIPLIERS = {"PEPE": D(1000)}
+"""Coins of one contract, where it is not one."""
 _LEVEL_VALUE = D(4000)
 
 

@@ -20,7 +20,7 @@ from fundarb.core.records import PositionRecord
 from fundarb.engine.forced import FORCED
 from fundarb.store.database import Store
 from fundarb.venue.engine import Venue
-from tests.proof.market import PERPS
+from tests.proof.market import MULTIPLIERS, PERPS
 from tests.proof.trouble import TroubledExchange
 
 D = Decimal
@@ -30,7 +30,6 @@ T_RECOVER = timedelta(seconds=37)
 _LEAST = D(30)
 """Quote value: several lots, and what earlier positions left as dust beside them."""
 _DRIFT = D("0.03")
-_MULTIPLIERS = {"PEPE": D(1000)}
 _CERTAIN = frozenset({Outcome.ACCEPTED, Outcome.REFUSED})
 _SECOND = timedelta(seconds=1)
 
@@ -113,8 +112,8 @@ def _naked(base: str, fills: list[Execution], fates: Fates, *, plans: set[str]) 
         if row.category is Category.SPOT:
             coins += row.side.sign * row.quantity - (row.fee if row.fee_coin == base else D(0))
         else:
-            short -= row.side.sign * row.quantity * _MULTIPLIERS.get(base, D(1))
-        price = row.price if row.category is Category.SPOT else row.price / _MULTIPLIERS.get(base, D(1))
+            short -= row.side.sign * row.quantity * MULTIPLIERS.get(base, D(1))
+        price = row.price if row.category is Category.SPOT else row.price / MULTIPLIERS.get(base, D(1))
         delta = abs(coins - short)
         if delta * price > _LEAST and delta > _DRIFT * max(coins, short):
             since = since or row.time

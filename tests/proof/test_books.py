@@ -129,7 +129,7 @@ def transaction(number: int, kind: str, amount: Decimal) -> Transaction:
 
 def rows(number: int, dice: random.Random) -> Iterator[Transaction]:
     """What the log has: a payment, interest, a transfer, a conversion of two rows, a stranger's trade of two
-    rows, a refund, or a kind that nobody knows.
+    rows, a refund, or a kind that nobody knows; each of one row in coins now and then.
     """
     amount = D(dice.randint(-500_000_000, 500_000_000)) / 10**8
     row = transaction(number, dice.choice(KINDS), amount)
@@ -138,8 +138,9 @@ def rows(number: int, dice: random.Random) -> Iterator[Transaction]:
         return
     if row.kind == "TRADE":
         row = replace(row, symbol="BTCUSDT", price=D(60_000), trade_id=f"t{number}")
-    yield row
-    if row.kind in {"CONVERT", "TRADE"}:
+    paired = row.kind in {"CONVERT", "TRADE"}
+    yield row if paired else replace(row, coin=dice.choice(("USDT", "BTC", "MNT")))
+    if paired:
         coins = cash(-amount / 60_000)
         yield replace(row, coin="BTC", cash_flow=coins, change=coins)
 

@@ -24,17 +24,18 @@ RULES = BookRules(
 
 def verdict(episode: Episode) -> list[str]:
     """Everything that is wrong at the end; empty: all is well."""
-    return [*_wire(episode), *_told(episode), *_books(episode), *_twice(episode)]
+    found = [*_wire(episode), *_told(episode), *_books(episode), *_twice(episode)]
+    return [*found, *episode.balance.at_the_end(episode.life.store)]
 
 
 def _told(episode: Episode) -> list[str]:
     """Whoever must be told was told, by the venue's truth."""
-    return untold(episode.venue, episode.life.store, episode.fates, beside=episode.touched)
+    return untold(episode.venue, episode.life.store, episode.fates, beside=episode.touched | episode.repaid)
 
 
 def _wire(episode: Episode) -> list[str]:
     """What the venue got is what was written, once each."""
-    found = list(episode.witness.wrong)
+    found = [*episode.witness.wrong, *episode.balance.wrong]
     orders = [order for order in episode.venue.all_orders() if parse_link_id(order.link_id) is not None]
     for link, count in Counter(order.link_id for order in orders).items():
         if count > 1:
