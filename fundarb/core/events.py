@@ -167,7 +167,9 @@ class IntentResolved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FundingPaid(Event):
-    """A settlement was booked; ``amount`` + = received, in ``coin``."""
+    """A settlement was booked; ``amount`` + = received, in ``coin``. One that is split anew later is told
+    again, with the difference.
+    """
 
     position_id: str
     symbol: str

@@ -71,6 +71,10 @@ POOL = ""
 """The owner of coins that belong to no position of ours."""
 DUST = "dust"
 """The owner of what was left below the minimum when positions closed."""
+AT_COST = frozenset({Account.REALISED, Account.LOAN})
+"""Against these accounts coins of the pool go at cost: what they bring, or what debt they end, stands in
+another entry.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,18 +212,25 @@ class Draft:
             )
 
     def exchange(self, account: Account, coin: str, *, amount: Decimal, price: Decimal | None = None) -> None:
-        """Wallet against ``account`` in a coin of the pool: in at its price (nothing if unknown), out at
-        cost. Nothing at all is not written.
+        """Wallet against ``account`` in a coin of the pool: the wallet's come in at their price (nothing if
+        unknown) and go at cost. What went outside, paid for something or is unexplained went at its worth by
+        the price, and what it had gained until then is realised; without a price, and where coins go for
+        others or back to their lender (``AT_COST``), they go at cost. Nothing at all is not written.
         """
         if not amount:
             return
-        worth = (
-            None
-            if coin in QUOTE_COINS
-            else self.move(HoldingKey(POOL, coin), quantity=amount, value=cash(amount * (price or ZERO)))[0]
-        )
-        self.add(Account.WALLET, coin, amount=amount, value=worth)
-        self.add(account, coin, amount=-amount, value=None if worth is None else -worth)
+        if coin in QUOTE_COINS:
+            self.add(Account.WALLET, coin, amount=amount)
+            self.add(account, coin, amount=-amount)
+            return
+        value = cash(amount * (price or ZERO))
+        change, gain = self.move(HoldingKey(POOL, coin), quantity=amount, value=value)
+        at_cost = price is None or account in AT_COST
+        self.add(Account.WALLET, coin, amount=amount, value=change)
+        self.add(account, coin, amount=-amount, value=-change if at_cost else -value)
+        if gain and not at_cost:
+            # of no position, even where the coins paid for one: it did not hold them
+            self.entries.append(Entry(account=Account.REALISED, coin=coin, amount=ZERO, value=-gain))
 
     def booked(self, journal: Journal) -> Booked:
         """The checked result."""

@@ -133,31 +133,17 @@ def _add_fee(draft: Draft, fill: Fill, *, key: HoldingKey, quote: str) -> None:
     and being spent on it is the account's own result. Last of a journal's entries.
     """
     fee, coin = fill.execution.fee, fill.execution.fee_coin or quote
-    if not fee:
-        return
-    if coin in QUOTE_COINS:
-        draft.add(Account.WALLET, coin, amount=-fee)
-        draft.add(Account.FEES, coin, amount=fee)
-        return
-    own = pays_fee(fill.execution, fill.position, leg=fill.leg)
-    if own:
-        price: Decimal | None = fill.execution.price
-    else:
-        key = HoldingKey(POOL, coin)
-        told = fill.execution.price if _trades(fill.execution, coin) else fill.fee_price
-        price = told if told is not None else draft.before.get(key, Holding()).average
-    worth = cash(fee * (price or ZERO))
-    if own:
+    if fee and pays_fee(fill.execution, fill.position, leg=fill.leg):
         # taken from the coins of this very fill: they leave at the price they came in for, no gain
-        holding = draft.after[key]
-        draft.after[key], change, gain = Holding(holding.quantity - fee, holding.cost - worth), -worth, ZERO
-    else:
-        change, gain = draft.move(key, quantity=-fee, value=-worth)
-    draft.add(Account.WALLET, coin, amount=-fee, value=change)
-    draft.add(Account.FEES, coin, amount=fee, value=worth)
-    # what the pool's coins gained until they paid is no result of the position that they paid for
-    draft.position_id, draft.leg = None, None
-    draft.add(Account.REALISED, coin, amount=ZERO, value=-gain)
+        worth, holding = cash(fee * fill.execution.price), draft.after[key]
+        draft.after[key] = Holding(holding.quantity - fee, holding.cost - worth)
+        draft.add(Account.WALLET, coin, amount=-fee, value=-worth)
+        draft.add(Account.FEES, coin, amount=fee, value=worth)
+        return
+    price = fill.execution.price if _trades(fill.execution, coin) else fill.fee_price
+    if price is None:
+        price = draft.before.get(HoldingKey(POOL, coin), Holding()).average
+    draft.exchange(Account.FEES, coin, amount=-fee, price=price)
 
 
 def _slippage(fill: Fill) -> Decimal | None:

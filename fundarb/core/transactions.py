@@ -94,8 +94,8 @@ def transaction_journal(
     kinds to suspense.
 
     ``share`` names the position that a SETTLEMENT belongs to (None: the account's). ``price`` is the
-    coin's price in quote for what comes in. Should ``change`` not be ``cash_flow + funding − fee``, the
-    difference goes to suspense.
+    coin's price in quote, for what comes in and what goes (``Draft.exchange``). Should ``change`` not be
+    ``cash_flow + funding − fee``, the difference goes to suspense.
     """
     draft = Draft(before)
     if row.kind == SETTLEMENT:
@@ -141,9 +141,11 @@ def match_journal(
     *,
     posted: Decimal,
     entry: HoldingKey | None = None,
+    beside: bool = False,
 ) -> Booked:
     """A trade row against what its execution did to this coin's wallet: the difference (a rounding) goes to
-    suspense.
+    suspense. Where strangers hold the contract beside us (``beside``) the venue realises our fill against the
+    average of both, and theirs against it as well: the difference is the account's own result.
 
     ``entry`` is the short whose average was not the venue's when a fill was booked that became known after a
     later one: then the difference is realised with the fill, and the entry of what is left moves by as much.
@@ -151,7 +153,8 @@ def match_journal(
     difference = row.change - posted
     if entry is None:
         draft, owner = Draft(before), None
-        draft.exchange(Account.SUSPENSE, row.coin, amount=difference, price=price_of(row))
+        account = Account.REALISED if beside else Account.SUSPENSE
+        draft.exchange(account, row.coin, amount=difference, price=price_of(row))
     else:
         owner = entry.owner
         draft, held = Draft(before, owner, Leg.PERP), before[entry]
@@ -166,7 +169,7 @@ def foreign_trade_journal(
 ) -> Booked:
     """A trade row of somebody else on this account: an exchange of coins in and out of the pool, its result
     and its fee the account's own, of no position. Nothing came from outside. ``price`` is the coin's price in
-    quote, for what comes in.
+    quote, for what comes in and for the fee.
     """
     draft = Draft(before)
     flow = row.cash_flow + row.funding

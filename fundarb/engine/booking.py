@@ -16,6 +16,7 @@ from fundarb.core.orders import Execution, Leg
 from fundarb.core.postings import pays_fee
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.crash import Point
+from fundarb.engine.funding import FundingBook
 from fundarb.store.database import Store
 
 
@@ -42,6 +43,8 @@ def book_execution(
         store.ledger.post_execution(execution, position=position, leg=leg, mid=mid)
         spot, contracts = quantities(execution, position, leg=leg)
         store.positions.add_quantities(position.position_id, spot=spot, contracts=contracts)
+        if leg is Leg.PERP:
+            FundingBook(store, None).recount(position, since=execution.time)
         store.events.record(
             LegFilled(
                 position_id=position.position_id,

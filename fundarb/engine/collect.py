@@ -25,7 +25,7 @@ from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
 from fundarb.engine.coin_prices import learn, wanted
 from fundarb.engine.forced import shared_out, taken_from, tell_forced, tell_stranger
-from fundarb.engine.funding import FundingBook
+from fundarb.engine.funding import MARK_PATIENCE, FundingBook
 from fundarb.engine.holes import DEEPEST, holes, judge
 from fundarb.engine.late import book_own
 from fundarb.engine.opening import SOURCES, Opening
@@ -40,7 +40,7 @@ OVERLAP: Final = timedelta(minutes=10)
 PATIENCE: Final = timedelta(minutes=10)
 """How long a trade row may wait for its execution before it counts as unexplained."""
 _AHEAD: Final = timedelta(minutes=1)
-_BATCH: Final = 100
+_BATCH: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +145,17 @@ class Collector:
         )
 
     def _executions(self, until: datetime) -> list[Execution]:
-        """Those since the last time, and as far back as a trade of the log still lacks its execution."""
-        early = [*(row.time for row in self._store.ledger.log.waiting()), *self._parked.times()]
+        """Those since the last time, and as far back as a trade of the log still lacks its execution, or a
+        payment the mark of its settlement.
+        """
+        log = self._store.ledger.log
+        early = [*(row.time for row in log.waiting()), *self._parked.times()]
+        marks = [item.settled_at for item in log.unmarked_settlements(since=until - MARK_PATIENCE)]
         return [
             row
-            for category in (Category.SPOT, Category.LINEAR)
+            for category, wanted in ((Category.SPOT, early), (Category.LINEAR, [*early, *marks]))
             for row in self._trading.executions(
-                category, self._since(category, until, wanted=early), until=until + _AHEAD
+                category, self._since(category, until, wanted=wanted), until=until + _AHEAD
             )
         ]
 

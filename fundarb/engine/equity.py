@@ -29,9 +29,10 @@ class EquityPoint:
 
     ``equity`` is the venue's wallet and positions at this moment's prices, ``unrealised`` what the
     ledger's holdings would gain at them (of which ``by_position`` is ours), ``booked_until`` the last
-    journal that was booked then. ``tied``: the ledger held exactly the venue's coins and contracts. Where it
-    did not, ``gap`` is what the venue held beyond the ledger, and ``pending`` the part of it that the log
-    shows and that waits to be booked; such a point is provisional and nothing is reckoned from it.
+    journal that was booked then. ``tied``: the ledger held exactly the venue's coins, and with what
+    strangers are known to have traded its contracts. Where it did not, ``gap`` is what the venue held beyond
+    the ledger, and ``pending`` the part of it that the log shows and that waits to be booked; such a point
+    is provisional and nothing is reckoned from it.
 
     ``venue_equity`` is the venue's own figure (USD, its own index prices) for comparison; ``unpriced`` names
     what has no price now: coins of the pool at book value, ours without a gain. ``unknown`` are the positions
@@ -103,7 +104,7 @@ def value(
     """Value the account and the ledger at the same prices."""
     read = store.ledger.read
     holdings, owned, booked_until = read.holdings(), store.ledger.balances(), read.last_id()
-    perps = _perps(holdings, prices, reports=reports)
+    perps = _perps(store, holdings, prices=prices, reports=reports)
     equity, worth = perps.venue, perps.ledger
     unpriced, off = [], {}
     for coin in sorted({*owned, *wallet.coins}):
@@ -205,30 +206,35 @@ class _Perps:
 
 
 def _perps(
-    holdings: Mapping[HoldingKey, Holding], prices: Prices, *, reports: Iterable[PositionReport]
+    store: Store,
+    holdings: Mapping[HoldingKey, Holding],
+    *,
+    prices: Prices,
+    reports: Iterable[PositionReport],
 ) -> _Perps:
     """Where sizes agree both sides are the ledger's own figure; a stranger's position is the venue's word
-    on both sides.
+    on both sides, and so is ours together with what strangers are known to have traded beside it: the venue
+    averages both.
     """
     ours: dict[str, Holding] = {}
+    beside: dict[str, Decimal | None] = {}
     for key, holding in holdings.items():
         if key.owner not in {POOL, DUST} and key.asset in prices.marks and holding.quantity < 0:
             known = ours.get(key.asset, Holding())
             ours[key.asset] = Holding(known.quantity + holding.quantity, known.cost + holding.cost)
+            beside[key.asset] = store.ledger.read.strangers_beside(key.owner, key.asset)
+    there = {report.symbol: (report.size, report.unrealised_pnl) for report in reports}
     ledger, off = ZERO, {}
-    for report in reports:
-        held = ours.pop(report.symbol, None)
-        if held is None:
-            ledger += report.unrealised_pnl
+    for symbol in sorted({*there, *ours}):
+        size, told = there.get(symbol, (ZERO, ZERO))
+        held, theirs = ours.get(symbol), beside.get(symbol)
+        if held is None or (theirs is not None and size == held.quantity + theirs):
+            ledger += told
             continue
-        gain = held.unrealised(prices.marks[report.symbol])
-        ledger += gain
-        if report.size != held.quantity:
-            off[report.symbol] = report.unrealised_pnl - gain
-    for symbol, held in ours.items():
         gain = held.unrealised(prices.marks[symbol])
         ledger += gain
-        off[symbol] = -gain
+        if size != held.quantity:
+            off[symbol] = told - gain
     return _Perps(ledger + sum(off.values(), ZERO), ledger, off)
 
 

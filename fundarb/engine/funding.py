@@ -3,7 +3,8 @@ be expected.
 
 A payment is booked from the venue's own row and never recomputed; the expectation (our contracts at the
 instant × settled rate × mark) only stands beside it. A settlement at which we held and that the venue
-does not show is pending, never zero.
+does not show is pending, never zero. What we held is what the executions say: when one of before a settlement
+becomes known after it, whose the payment was and what was to be expected are judged anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count, takewhile
 from typing import Final
 
 from fundarb.core.account import Transaction
@@ -19,7 +21,9 @@ from fundarb.core.instants import floor_hour
 from fundarb.core.market import Category, SettledFunding
 from fundarb.core.money import ZERO, cash
 from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.core.postings import settle_coin
 from fundarb.core.records import PositionRecord
+from fundarb.core.resplit import received, resplit, resplit_key
 from fundarb.core.transactions import Share
 from fundarb.engine.ports import MarketData
 from fundarb.errors import Unavailable
@@ -30,6 +34,9 @@ GRACE: Final = timedelta(minutes=15)
 """How long a payment may be late before somebody is told."""
 _NEAR: Final = timedelta(minutes=2)
 _LOOK_BACK: Final = timedelta(days=7)
+MARK_PATIENCE: Final = timedelta(days=1)
+"""How long the executions are read back to a payment whose settlement's mark they have not shown."""
+_MARKER: Final = "collect.funding."
 
 
 class FundingBook:
@@ -49,19 +56,27 @@ class FundingBook:
         share = self._share(row)
         if not self._store.ledger.post_transaction(row, share=share) or share is None:
             return None
-        position, amount = share.position, share.part(row.funding)
-        settled_at = self._instant(position, row.time)
-        known = self._store.ledger.log.settlement(position.position_id, settled_at)
-        settlement = known or Settlement(
+        return self._paid(row, share.position, amount=share.part(row.funding))
+
+    def _paid(self, row: Transaction, position: PositionRecord, *, amount: Decimal) -> Settlement:
+        """Note what a row gave a position (−: took back), and tell of it; the settlement after it."""
+        log, at = self._store.ledger.log, self._instant(position, row.time)
+        known = log.settlement(position.position_id, at) or Settlement(
             position_id=position.position_id,
             symbol=row.symbol,
-            settled_at=settled_at,
-            contracts=share.ours,
+            settled_at=at,
+            contracts=ZERO,
             rate=rate_of(row),
         )
-        settlement = replace(settlement, received=amount + (settlement.received or ZERO), source_id=row.key)
-        settlement = self._valued(settlement)
-        self._store.ledger.log.put_settlement(settlement)
+        settlement = self._valued(
+            replace(
+                known,
+                contracts=contracts_at(self._store, position, at=row.time),
+                received=(known.received or ZERO) + amount,
+                source_id=row.key,
+            )
+        )
+        log.put_settlement(settlement)
         self._store.events.record(
             FundingPaid(
                 position_id=position.position_id,
@@ -69,7 +84,7 @@ class FundingBook:
                 amount=amount,
                 coin=row.coin,
                 rate=settlement.rate,
-                settled_at=settled_at,
+                settled_at=at,
             )
         )
         return settlement
@@ -96,6 +111,47 @@ class FundingBook:
         )
         return min(near, key=lambda item: abs(item.settled_at - time)).settled_at if near else time
 
+    # ---------------------------------------------------------------------------------- judged anew
+
+    def recount(self, position: PositionRecord, *, since: datetime) -> None:
+        """An execution of ``since`` has become a position's: split what was paid after it, and expect what
+        is to be expected, by what was really held. Part of the caller's transaction; of a fill that is known
+        in time there is nothing to judge.
+        """
+        log, symbol = self._store.ledger.log, position.perp_symbol
+        for row in log.payments(symbol, settle_coin(symbol), since=since):
+            self._split_anew(row)
+        for item in log.settlements(since=since - _NEAR, position_id=position.position_id):
+            self._held_anew(item, position)
+        key = _MARKER + position.position_id
+        asked, final = self._marker(key, position.created_at)
+        if since < asked:  # what was passed over may be ours
+            self._store.meta.set(key, f"{since.isoformat()} {min(since, final).isoformat()}")
+
+    def _split_anew(self, row: Transaction) -> None:
+        """Give a payment that is booked to whom it belongs as the executions stand now."""
+        ledger = self._store.ledger
+        keys = [row.key, *takewhile(ledger.posted, (resplit_key(row, number) for number in count(1)))]
+        booked = resplit(row, ledger.read.of_keys(keys), share=self._share(row))
+        if booked is None:
+            return
+        ledger.correct(booked)
+        for position_id, amount in received(booked.journal).items():
+            position = self._store.positions.get(position_id)
+            self._held_anew(self._paid(row, position, amount=amount), position)
+
+    def _held_anew(self, item: Settlement, position: PositionRecord) -> None:
+        """Expect of a settlement what follows from the contracts of then; one at which there were none, and
+        that paid nothing, is none.
+        """
+        log = self._store.ledger.log
+        row = log.row(item.source_id) if item.source_id else None
+        held = contracts_at(self._store, position, at=item.settled_at if row is None else row.time)
+        if not held and not item.received:
+            log.drop_settlement(item.position_id, item.settled_at)
+        elif held != item.contracts:
+            log.put_settlement(self._valued(replace(item, contracts=held)))
+
     # ------------------------------------------------------------------------------------- expected
 
     def expect(
@@ -109,7 +165,10 @@ class FundingBook:
         asked = 0
         for position in self._store.positions.all(since=until - _LOOK_BACK):
             asked += self._expect_of(position, until, ask=at_most is None or asked < at_most)
-        pending = self._store.ledger.log.pending_settlements()
+        log = self._store.ledger.log
+        for item in log.pending_settlements():
+            self._held_anew(item, self._store.positions.get(item.position_id))
+        pending = log.pending_settlements()
         for item in pending:
             due = item.settled_at + GRACE
             if due <= until and (previous is None or previous < due):
@@ -127,14 +186,14 @@ class FundingBook:
         hours), once more when that hour is surely published, and while a rate is missing.
         """
         end = min(until, position.closed_at) if position.closed_at is not None else until
-        hour, key = floor_hour(end), f"collect.funding.{position.position_id}"
+        hour, key = floor_hour(end), _MARKER + position.position_id
         asked, final = self._marker(key, position.created_at)
         unvalued = self._store.ledger.log.unvalued_settlements(position.position_id, since=until - _LOOK_BACK)
+        self._value_again(unvalued, until)
         unrated = [item.settled_at for item in unvalued if item.rate is None]
         sure = until - hour > GRACE
         due = hour > asked or (sure and hour > final)
         if self._market is None or not ask or not (due or unrated):
-            self._value_again(unvalued)
             return False
         since = max(min((final, *unrated)) - _NEAR, until - _LOOK_BACK)
         try:
@@ -157,11 +216,18 @@ class FundingBook:
         asked, _, final = text.partition(" ")
         return datetime.fromisoformat(asked), datetime.fromisoformat(final)
 
-    def _value_again(self, settlements: tuple[Settlement, ...]) -> None:
-        """A mark may become known later than the payment."""
+    def _value_again(self, settlements: tuple[Settlement, ...], until: datetime) -> None:
+        """A mark may become known later than the payment. One that nobody has shown for too long is that of
+        the payment itself.
+        """
+        log = self._store.ledger.log
         for item in settlements:
-            if item.expected is None and self._valued(item) != item:
-                self._store.ledger.log.put_settlement(self._valued(item))
+            valued = self._valued(item)
+            if valued.mark is None and item.settled_at < until - MARK_PATIENCE:
+                paid = log.row(item.source_id)
+                valued = self._valued(replace(item, mark=paid.price if paid is not None else None))
+            if valued != item:
+                log.put_settlement(valued)
 
     def _expect_one(self, position: PositionRecord, rate: SettledFunding) -> None:
         ours = contracts_at(self._store, position, at=rate.time)

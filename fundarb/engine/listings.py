@@ -4,7 +4,7 @@ of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -47,13 +47,16 @@ class FundingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FundingReport:
-    """``report funding``. ``received`` sums what was paid, ``expected`` what could be computed;
-    ``pending`` counts the missing.
+    """``report funding``. ``received`` sums what was paid and ``expected`` what was to be expected of the
+    very same rows, so that the two compare; ``pending`` counts the rows that were not, which are in neither.
+
+    Both are None, never zero, while nothing of what was due is known; ``expected`` also where it cannot be
+    told of a row that was paid (its rate or mark is unknown), and the coverage is then partial.
     """
 
     rows: tuple[FundingRow, ...]
-    expected: Decimal
-    received: Decimal
+    expected: Decimal | None
+    received: Decimal | None
     pending: int
     coverage: Coverage = Coverage.COMPLETE
     warnings: tuple[str, ...] = ()
@@ -66,14 +69,27 @@ def funding(store: Store, query: ReportQuery) -> FundingReport:
     positions = store.positions.all(since=query.since, until=query.until)
     found = store.ledger.log.settlements(since=query.since, until=query.until)
     rows = tuple(_funding_row(store, item) for item in found)
+    expected, received = funding_totals(rows)
+    coverage = worst([*(coverages.of(position) for position in positions), coverages.of_account()])
+    if coverage is Coverage.COMPLETE and expected is None:
+        coverage = Coverage.PARTIAL
+    unknown = coverage is not Coverage.COMPLETE and not any(row.received for row in rows)
     return FundingReport(
         rows=rows,
-        expected=sum((row.expected for row in rows if row.expected is not None), ZERO),
-        received=sum((row.received for row in rows if row.received is not None), ZERO),
+        expected=None if unknown else expected,
+        received=None if unknown else received,
         pending=sum(row.received is None for row in rows),
-        coverage=worst([*(coverages.of(position) for position in positions), coverages.of_account()]),
+        coverage=coverage,
         warnings=coverages.unread(),
     )
+
+
+def funding_totals(rows: Iterable[FundingRow]) -> tuple[Decimal | None, Decimal]:
+    """Expected and received, summed over the rows that were paid; the first is None where it is of one."""
+    paid = [(row.expected, row.received) for row in rows if row.received is not None]
+    known = [expected for expected, _ in paid if expected is not None]
+    expected = sum(known, ZERO) if len(known) == len(paid) else None
+    return expected, sum((received for _, received in paid), ZERO)
 
 
 def _funding_row(store: Store, item: Settlement) -> FundingRow:

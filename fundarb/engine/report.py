@@ -25,7 +25,7 @@ from fundarb.engine.listings import FundingReport, LedgerReport, TradeRow
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.engine.report_coverage import Coverages
 from fundarb.engine.report_equity import EquityReport
-from fundarb.engine.report_groups import judges, mark_measured, periods, row, unmeasured, whole
+from fundarb.engine.report_groups import judges, mark_measured, periods, row, suspended, unmeasured, whole
 from fundarb.engine.report_rows import (
     ACCOUNT_ROW,
     By,
@@ -35,7 +35,7 @@ from fundarb.engine.report_rows import (
     by_symbol,
     period,
 )
-from fundarb.engine.report_span import Span, find_span, tie_out
+from fundarb.engine.report_span import Edge, Span, find_span, tie_out
 from fundarb.engine.report_tax import TaxReport
 from fundarb.engine.report_time import Capitals
 from fundarb.errors import Unavailable
@@ -114,6 +114,7 @@ class Reporter:
                 *span.warnings,
                 *span.said,
                 *coverages.unread(),
+                *suspended(summed),
                 *unmeasured(groups),
                 *coverages.warnings(summed.positions),
             ),
@@ -250,7 +251,7 @@ class Reporter:
                     self._stretch(group, position, capitals=capitals, since=begin, until=end)
         since = None if span.still else span.unknown_since
         unpriced = None if since is None else period(since, query.by)
-        told = {key for key, part, _ in unseen if part.unrealised}  # by what was realised since a point
+        told = {key for key, _, own in unseen if own.unrealised}  # by what was realised since a point
         mark_measured(groups, changes.keys() | told, unpriced=unpriced, pool=span.pool)
         return groups
 
@@ -291,15 +292,17 @@ class Reporter:
         self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
     ) -> Iterator[tuple[str, Pnl, Pnl]]:
         """What trading changed of the positions' unrealised results after the last point, by the period of
-        the close, or of the span's end.
+        the close, or of the span's end; there too of what belongs to none.
         """
         if span.begin is None or span.finish is None:
             return
         # where no point stands inside, what was traded before the span is no change in it
-        before = span.begin.shifts if span.start == span.end else {}
-        last = span.stop - timedelta.resolution
-        for name in {*span.finish.shifts, *before}:
+        begin = span.begin if span.start == span.end else Edge(point=span.begin.point)
+        first, last = query.since or span.begin.point.at, span.stop - timedelta.resolution
+        account = Pnl(unrealised=span.finish.account - begin.account)
+        yield period(max(first, last), query.by), account, EMPTY
+        for name in {*span.finish.shifts, *begin.shifts}:
             closed = (positions.get(name) or self._store.positions.get(name)).closed_at
             at = last if closed is None else min(closed, last)
-            change = Pnl(unrealised=span.finish.shifts.get(name, ZERO) - before.get(name, ZERO))
-            yield period(at if query.since is None else max(at, query.since), query.by), change, change
+            change = Pnl(unrealised=span.finish.shifts.get(name, ZERO) - begin.shifts.get(name, ZERO))
+            yield period(max(first, at), query.by), change, change

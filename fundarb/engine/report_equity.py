@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from fundarb.core import returns
+from fundarb.core.ledger import Account
 from fundarb.core.money import ONE, ZERO, years
 from fundarb.core.pnl import max_drawdown
 from fundarb.core.records import PositionRecord
@@ -24,6 +25,7 @@ from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.engine.report_time import SHORTEST, Capitals, Stretch
 from fundarb.store.database import Store
+from fundarb.store.unvalued import Unvalued
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
@@ -74,7 +76,7 @@ class EquityReport:
     (UTC), ``sharpe_error`` its standard error, robust against autocorrelation, ``sharpe_long_run`` the ratio
     with the long-run deviation: see ``core.returns``. ``full_days`` counts those that were measured.
     ``exposure`` is the mean notional of one leg over the mean equity, ``time_in_market`` the part of the time
-    in which anything was held.
+    in which anything was held. ``days`` is the span of ``rows``, all these figures are between firm points.
     """
 
     rows: tuple[EquityRow, ...]
@@ -106,44 +108,43 @@ def equity(
     """The curve over the stored points of the span, from the opening on, and the live point where there is
     one; ``warnings`` say why there is none.
     """
+    found = _found(store, query, live=live)
+    guessed = _guessed(store, found)
+    rows = _indexed(_rows(store, found), guessed)
+    firm = [row for row in rows if not row.provisional]
+    daily = daily_returns(firm, guessed)
+    rates = [day.rate for day in daily if day.rate is not None]
+    ratio = returns.sharpe(rates)
+    measured = _measured(rows, firm, guessed=guessed)
+    exposed, busy = _exposure(store, firm, buffer=buffer)
+    return EquityReport(
+        rows=tuple(replace(row, index=_cut(row.index)) for row in rows),
+        daily=tuple(replace(day, rate=_cut(day.rate)) for day in daily),
+        total_return=_cut(measured.total),
+        max_drawdown=_cut(measured.fall),
+        sharpe=_cut(ratio.ratio, _FIGURE) if ratio else None,
+        sharpe_error=_cut(ratio.error, _FIGURE) if ratio else None,
+        sharpe_long_run=_cut(ratio.long_run, _FIGURE) if ratio else None,
+        annual_return=_cut(measured.annual),
+        exposure=_cut(exposed),
+        time_in_market=_cut(busy),
+        days=(years(rows[-1].time - rows[0].time if rows else timedelta()) * 365).quantize(_DAYS),
+        full_days=len(rates),
+        provisional=len(rows) - len(firm),
+        notes=(_of_sharpe(ratio, len(rates)), *measured.notes),
+        warnings=warnings,
+    )
+
+
+def _found(store: Store, query: ReportQuery, *, live: EquityPoint | None) -> list[EquityPoint]:
+    """The points of the span, oldest first."""
     begun = curve.opening(store)
     found = list(curve.points(store, since=query.since, until=query.until))
     if begun is not None and (query.since is None or begun.at >= query.since):
         found.insert(0, begun)
     if live is not None and (query.until is None or live.at < query.until):
         found.append(live)
-    rows = _indexed(_rows(store, found))
-    firm = [row for row in rows if not row.provisional]
-    daily = daily_returns(firm)
-    rates = [day.rate for day in daily if day.rate is not None]
-    ratio = returns.sharpe(rates)
-    notes = [_of_sharpe(ratio, len(rates))]
-    span = firm[-1].time - firm[0].time if firm else timedelta()
-    whole, annual = _returned(firm), None
-    if firm and whole is None:
-        notes.append("returns: the equity was not above zero all the time, there is no return on nothing")
-    elif span < SHORTEST:
-        notes.append("annual_return: less than a day, not annualised")
-    elif whole is not None:
-        annual = whole / years(span)
-    exposed, busy = _exposure(store, firm, buffer=buffer)
-    return EquityReport(
-        rows=tuple(replace(row, index=_cut(row.index)) for row in rows),
-        daily=tuple(replace(day, rate=_cut(day.rate)) for day in daily),
-        total_return=_cut(whole),
-        max_drawdown=_cut(_fall(firm)),
-        sharpe=_cut(ratio.ratio, _FIGURE) if ratio else None,
-        sharpe_error=_cut(ratio.error, _FIGURE) if ratio else None,
-        sharpe_long_run=_cut(ratio.long_run, _FIGURE) if ratio else None,
-        annual_return=_cut(annual),
-        exposure=_cut(exposed),
-        time_in_market=_cut(busy),
-        days=(years(span) * 365).quantize(_DAYS),
-        full_days=len(rates),
-        provisional=len(rows) - len(firm),
-        notes=tuple(notes),
-        warnings=warnings,
-    )
+    return found
 
 
 def _of_sharpe(ratio: returns.Sharpe | None, days: int) -> str:
@@ -156,10 +157,53 @@ def _of_sharpe(ratio: returns.Sharpe | None, days: int) -> str:
     )
 
 
-def _returned(firm: Sequence[EquityRow]) -> Decimal | None:
-    """The time-weighted return over all points; None without a point or where it cannot be measured."""
-    index = firm[-1].index if firm else None
-    return None if index is None else index - ONE
+def _guessed(store: Store, found: Sequence[EquityPoint]) -> tuple[Unvalued, ...]:
+    """What was carried in or out between the points and nobody knows the worth of."""
+    if not found:
+        return ()
+    first, last = found[0].at, found[-1].at
+    carried = (item for item in store.ledger.unvalued.all() if item.account is Account.EXTERNAL)
+    return tuple(item for item in carried if first < item.until and item.since <= last)
+
+
+def _of_worth(item: Unvalued) -> str:
+    """Why no return is known."""
+    when = f"{item.since:%Y-%m-%d %H:%M} UTC"
+    return f"returns: {item.coin} was carried in or out at {when}, and what it was worth is not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """The time-weighted figures; what cannot be known is None, and ``notes`` say why."""
+
+    total: Decimal | None = None
+    annual: Decimal | None = None
+    fall: Decimal | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _measured(
+    rows: Sequence[EquityRow], firm: Sequence[EquityRow], *, guessed: Sequence[Unvalued]
+) -> _Measured:
+    """From the first firm point to the last one, and what of the shown span that leaves out."""
+    notes = []
+    if rows and rows[-1].provisional:
+        notes.append("the last point is provisional: run `fundarb reconcile`")
+    if len({row.time for row in firm}) < 2:
+        return _Measured(notes=("returns: none without firm points of two moments", *notes))
+    first, last = firm[0], firm[-1]
+    if (first.time, last.time) != (rows[0].time, rows[-1].time):
+        notes.append(f"returns: measured {first.time:%Y-%m-%d %H:%M} → {last.time:%Y-%m-%d %H:%M} UTC")
+    total, annual = None if last.index is None else last.index - ONE, None
+    if total is None:
+        notes += [_of_worth(item) for item in guessed] or [
+            "returns: the equity was not above zero all the time, there is no return on nothing"
+        ]
+    elif last.time - first.time < SHORTEST:
+        notes.append("annual_return: less than a day, not annualised")
+    else:
+        annual = total / years(last.time - first.time)
+    return _Measured(total=total, annual=annual, fall=_fall(firm), notes=tuple(notes))
 
 
 def _fall(firm: Sequence[EquityRow]) -> Decimal | None:
@@ -192,7 +236,7 @@ def _rows(store: Store, found: Sequence[EquityPoint]) -> tuple[EquityRow, ...]:
     )
 
 
-def _indexed(rows: Sequence[EquityRow]) -> tuple[EquityRow, ...]:
+def _indexed(rows: Sequence[EquityRow], guessed: Sequence[Unvalued]) -> tuple[EquityRow, ...]:
     """The rows with what one unit of money became: one at the first firm point, chained from there on."""
     found, before, index = [], None, None
     for row in rows:
@@ -202,24 +246,28 @@ def _indexed(rows: Sequence[EquityRow]) -> tuple[EquityRow, ...]:
         if before is None:
             index = ONE
         elif index is not None:
-            factor = _grown(before, row)
+            factor = _grown(before, row, guessed=guessed)
             index = None if factor is None else index * factor
         before = row
         found.append(replace(row, index=index))
     return tuple(found)
 
 
-def _grown(before: EquityRow, after: EquityRow) -> Decimal | None:
-    """By which factor money grew between two points that follow one another."""
+def _grown(before: EquityRow, after: EquityRow, *, guessed: Sequence[Unvalued]) -> Decimal | None:
+    """By which factor money grew between two points that follow one another; None where it is not known what
+    came or went in between.
+    """
+    if any(before.time < item.until and item.since <= after.time for item in guessed):
+        return None
     gain = after.result - before.result
     flow = after.equity - before.equity - gain
     return returns.growth(before.equity, flow=flow, gain=gain)
 
 
-def daily_returns(rows: Sequence[EquityRow]) -> tuple[DailyReturn, ...]:
+def daily_returns(rows: Sequence[EquityRow], guessed: Sequence[Unvalued] = ()) -> tuple[DailyReturn, ...]:
     """The time-weighted return of each full day (UTC), oldest first: from one day's last point to the next
     one's, the points in between chained. A point at midnight is the last of the day that it ends. The first
-    day and the one in progress are left out.
+    day and the one in progress are left out. ``guessed`` is what came or went at an unknown worth.
     """
     last = {_day_of(row.time): number for number, row in enumerate(rows)}
     if not last:
@@ -228,7 +276,9 @@ def daily_returns(rows: Sequence[EquityRow]) -> tuple[DailyReturn, ...]:
     if rows[-1].time < datetime.combine(end + _DAY, time(), UTC):
         end -= _DAY
     days = (first + _DAY * number for number in range(1, (end - first).days + 1))
-    return tuple(_daily(day, rows, begin=last.get(day - _DAY), end=last.get(day)) for day in days)
+    return tuple(
+        _daily(day, rows, begin=last.get(day - _DAY), end=last.get(day), guessed=guessed) for day in days
+    )
 
 
 def _day_of(at: datetime) -> date:
@@ -236,14 +286,21 @@ def _day_of(at: datetime) -> date:
     return (at.astimezone(UTC) - timedelta.resolution).date()
 
 
-def _daily(day: date, rows: Sequence[EquityRow], *, begin: int | None, end: int | None) -> DailyReturn:
+def _daily(
+    day: date,
+    rows: Sequence[EquityRow],
+    *,
+    begin: int | None,
+    end: int | None,
+    guessed: Sequence[Unvalued],
+) -> DailyReturn:
     """One day from the numbers of its points; None where there is none."""
     if begin is None or end is None:
         return DailyReturn(day=day.isoformat(), result=None, rate=None)
     points = rows[begin : end + 1]
     grown: Decimal | None = ONE
     for one, two in pairwise(points):
-        factor = _grown(one, two)
+        factor = _grown(one, two, guessed=guessed)
         grown = None if grown is None or factor is None else grown * factor
     idle = not any(point.equity for point in points)
     return DailyReturn(

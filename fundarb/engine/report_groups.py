@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from fundarb.core.ledger import Account
-from fundarb.core.money import ZERO, cash, years
+from fundarb.core.money import ZERO, cash, plain, years
 from fundarb.core.pnl import EMPTY, Coverage, worst
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_coverage import Coverages
@@ -18,6 +18,8 @@ from fundarb.engine.report_time import NOT_KNOWN
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
+_ROUNDINGS: Final = Decimal("0.001")
+"""In quote; a trade may leave 1e-8 in suspense, so this is what a hundred thousand of them come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +52,27 @@ def _judge(key: str, group: Group, *, coverages: Coverages) -> _Judged:
     waits = sum(coverages.pending(position) for position in group.positions)
     guessed = coverages.unvalued(group.positions, whole=not alone)
     missing = coverage is Coverage.MISSING
-    if (guessed or not group.valued) and not missing:
+    if (guessed or not group.valued or _unexplained(group)) and not missing:
         coverage = Coverage.PARTIAL
     unread = read is not Coverage.COMPLETE or waits > 0
     unpaid = missing or (unread and not group.pnl.funding)
     return _Judged(coverage=coverage, read=read, unpaid=unpaid, guessed=guessed, waits=waits)
+
+
+def _unexplained(group: Group) -> bool:
+    """Whether something stands in suspense beside roundings."""
+    return abs(group.pnl.suspense) > _ROUNDINGS
+
+
+def suspended(total: Group) -> tuple[str, ...]:
+    """What stands in suspense, in words."""
+    if not _unexplained(total):
+        return ()
+    text = (
+        f"{plain(total.pnl.suspense)} USDT stands in suspense and is in no result: nobody has said what it "
+        "was, see the account suspense in `fundarb report ledger`"
+    )
+    return (text,)
 
 
 def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
@@ -66,7 +84,9 @@ def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     reason = group.time.no_yield() if yields else NOT_KNOWN
     rates = _Rates() if reason else _rates(group)
     bases = {position.base for position in group.positions}
-    realised = None if Account.REALISED in judged.guessed else pnl.realised
+    # what coins gained that were carried in or out at an unknown worth, nobody can say either
+    carried = Account.EXTERNAL in judged.guessed
+    realised = None if carried or Account.REALISED in judged.guessed else pnl.realised
     return PnlRow(
         key=key,
         funding=None if judged.unpaid else pnl.funding,
@@ -75,7 +95,7 @@ def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
         interest=judged.known(Account.INTEREST, pnl.interest),
         slippage=pnl.slippage,
         realised=realised,
-        unrealised=pnl.unrealised if group.valued else None,
+        unrealised=None if carried or not group.valued else pnl.unrealised,
         net=pnl.net if whole else None,
         notional=_notional(group),
         days=(years(group.time.length) * 365).quantize(_DAYS),

@@ -31,29 +31,36 @@ class Edge:
     ``booked`` is what the facts in between changed the books by. ``shifts`` is by how much the unrealised
     result of a position changed by what was traded in between: to nothing where it was closed; else less by
     what was realised, so that its prices stand where the point saw them until the next one sees more.
-    ``traded`` are the positions still held that traded in between and that no later point has seen, each with
-    when it first did: what is unrealised of them is not known.
+    ``account`` is the same of coins and contracts that belong to no position: what was realised of them in
+    between is not unrealised as well. ``traded`` are the positions still held that traded in between and that
+    no later point has seen, each with when it first did: what is unrealised of them is not known.
     """
 
     point: EquityPoint
     booked: Decimal = ZERO
     shifts: Mapping[str, Decimal] = field(default_factory=dict)
+    account: Decimal = ZERO
     traded: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def equity(self) -> Decimal:
         """The equity at the edge."""
-        return self.point.equity + self.booked + sum(self.shifts.values(), ZERO)
+        return self.point.equity + self.booked + self.account + sum(self.shifts.values(), ZERO)
 
     @property
     def unrealised(self) -> Decimal:
         """All that is unrealised at the edge."""
-        return self.point.unrealised + sum(self.shifts.values(), ZERO)
+        return self.point.unrealised + self.account + sum(self.shifts.values(), ZERO)
 
     @property
     def ours_unrealised(self) -> Decimal:
         """The positions' part of it."""
         return self.point.ours_unrealised + sum(self.shifts.values(), ZERO)
+
+    @property
+    def others_unrealised(self) -> Decimal:
+        """The part of it that coins and contracts of no position have."""
+        return self.point.others_unrealised + self.account
 
     def unrealised_of(self, owner: str) -> Decimal:
         """What is unrealised of a position, or of the dust, at the edge."""
@@ -177,8 +184,8 @@ class Span:
     @property
     def revaluation(self) -> Decimal:
         """How much coins and contracts of nobody's position gained by their prices."""
-        before = self.start.others_unrealised if self.start is not None else ZERO
-        return (self.end.others_unrealised if self.end is not None else ZERO) - before
+        before = self.begin.others_unrealised if self.begin is not None else ZERO
+        return (self.finish.others_unrealised if self.finish is not None else ZERO) - before
 
 
 def find_span(
@@ -280,8 +287,21 @@ def _edge(
         point=point,
         booked=book_value(more) - book_value(less),
         shifts=shifts,
+        account=_of_account(less) - _part(_of_account(more), whole=point.others_unrealised),
         traded={} if seen else traded,
     )
+
+
+def _of_account(sums: Iterable[Sum]) -> Decimal:
+    """What was realised of no position."""
+    return -sum(
+        (item.value for item in sums if item.position_id is None and item.account is Account.REALISED), ZERO
+    )
+
+
+def _part(gain: Decimal, *, whole: Decimal) -> Decimal:
+    """How much of a gain (or loss) was unrealised before: no more than there was."""
+    return max(min(gain, whole), ZERO) if whole > ZERO else min(max(gain, whole), ZERO)
 
 
 def tie_out(span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:

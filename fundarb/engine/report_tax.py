@@ -16,7 +16,7 @@ from typing import Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.lots import Lot, LotMethod, Lots
-from fundarb.core.money import ZERO, cash
+from fundarb.core.money import CASH_STEP, ZERO, cash
 from fundarb.core.pnl import Coverage
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.store.database import Store
@@ -42,7 +42,8 @@ class TaxRow:
     coins: a disposal at their worth; and in any case a row of what was paid), ``perp`` (a contract closed),
     ``funding``, ``exchange`` (of one quote coin for another), ``loan`` (coins given back: they bring what
     the debt was worth when it was made), ``transfer`` (coins carried out of the account: no disposal, so they
-    bring what they cost and stay held), ``suspense`` (coins gone and nobody knows why).
+    bring what they cost and stay held), ``suspense`` (coins gone, or money that came or went, and nobody
+    knows why).
 
     ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). Both are None, never
     zero, where no other row says what the coins brought. ``acquired`` is None for averaged lots and for coins
@@ -100,6 +101,7 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
             (query.until is None or item.since < query.until)
             and (query.since is None or item.until >= query.since)
             for item in store.ledger.unvalued.all()
+            if item.account is not Account.EXTERNAL  # carried out unsold: no worth is asked for
         )
     found = tax_of(entries, query, method=method)
     return replace(found, coverage=Coverage.PARTIAL) if guessed else found
@@ -108,7 +110,7 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
 def tax_of(entries: Sequence[TaxEntry], query: ReportQuery, *, method: LotMethod) -> TaxReport:
     """The same of entries in the order of time, from the first one of the books to the end of the span."""
     made = {each: _Return(each) for each in LotMethod}
-    for _, moment in groupby(entries, key=lambda item: item.at):
+    for _, moment in groupby(_standing(entries), key=lambda item: item.at):
         for fact in _facts(list(moment)):
             shares = fact.shares()
             for each in made.values():
@@ -127,6 +129,12 @@ def tax_of(entries: Sequence[TaxEntry], query: ReportQuery, *, method: LotMethod
         coverage=Coverage.PARTIAL if unknown else Coverage.COMPLETE,
         method=METHOD,
     )
+
+
+def _standing(entries: Sequence[TaxEntry]) -> Iterator[TaxEntry]:
+    """The entries that stand: what was booked and taken back again is no fact."""
+    back = {item.key.removeprefix(_BACK) for item in entries if item.key.startswith(_BACK)}
+    return (item for item in entries if item.key.removeprefix(_BACK) not in back)
 
 
 def _inside(row: TaxRow, query: ReportQuery) -> bool:
@@ -157,6 +165,8 @@ class _Return:
                 self._coins(item, fact.counters.get(id(item)), share=shares.get(id(item)))
             elif item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
                 self._payment(item, fact)
+            elif item.account is Account.SUSPENSE and item.coin in QUOTE_COINS:
+                self._unexplained(item)
 
     def _coins(self, item: TaxEntry, counter: TaxEntry | None, *, share: Decimal | None) -> None:
         """Coins in or out of the wallet; ``share`` is what the exchange that they belong to says they cost
@@ -233,6 +243,12 @@ class _Return:
                 gain=None if proceeds is None else proceeds - lot.cost,
             )
         )
+
+    def _unexplained(self, item: TaxEntry) -> None:
+        """Money that went (+) or came and nobody knows why; a rounding is none."""
+        if abs(item.amount) > CASH_STEP:
+            row = replace(_row(item, "suspense", gain=None), quantity=abs(item.amount))
+            self.rows.append(replace(row, proceeds=None, cost=max(item.amount, ZERO)))
 
     def _payment(self, item: TaxEntry, fact: _Fact) -> None:
         """A payment, a result of a contract, or an expense."""
@@ -339,15 +355,13 @@ def _facts(moment: Sequence[TaxEntry]) -> list[_Fact]:
 
 
 def _name(item: TaxEntry, moment: Sequence[TaxEntry]) -> str:
-    back = _BACK if item.key.startswith(_BACK) else ""
-    key = item.key.removeprefix(back)
-    if not (key.startswith("tx:") and item.fact.startswith(_PAIRED)):
+    if not (item.key.startswith("tx:") and item.fact.startswith(_PAIRED)):
         return item.key
-    _, number, kind, _, trade, _ = key.split(":", 5)
+    _, number, kind, _, trade, _ = item.key.split(":", 5)
     if trade:
-        return f"{back}{kind}:{trade}"
-    mates = {other.key for other in moment if other.key.startswith(f"{back}tx:{number}:{kind}:")}
-    return f"{back}{kind}:{number}" if len(mates) > 1 else f"{back}{kind}::{item.symbol}"
+        return f"{kind}:{trade}"
+    mates = {other.key for other in moment if other.key.startswith(f"tx:{number}:{kind}:")}
+    return f"{kind}:{number}" if len(mates) > 1 else f"{kind}::{item.symbol}"
 
 
 def _split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:

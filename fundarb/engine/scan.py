@@ -41,7 +41,7 @@ from fundarb.errors import BadAnswer, ConfigError, Problem, Unavailable
 
 BOOK_DEPTH = 50
 NEAREST = 5
-"""How many of the refused are named when nothing is eligible."""
+"""How many of the refused are named at most when nothing is eligible."""
 
 _MINIMUMS = frozenset({"below_perp_minimum", "below_spot_minimum"})
 
@@ -182,7 +182,8 @@ class Scanner:
             fee_source=run.fees.source,
         )
         if result.counts.eligible == 0:
-            result = replace(result, nearest=nearest(ranked, NEAREST, min_net_apr=query.min_net_apr))
+            least = min(NEAREST, query.top)
+            result = replace(result, nearest=nearest(ranked, least, min_net_apr=query.min_net_apr))
         return replace(result, requests=self._market.requests_made - before)
 
     def _refusal(self, query: ScanQuery) -> tuple[Reason, ...]:

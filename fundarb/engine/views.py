@@ -4,11 +4,13 @@ command line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from fundarb.core.account import PositionReport
+from fundarb.core.instants import floor_hour
 from fundarb.core.ledger import Holding
 from fundarb.core.market import Instruments, Pair, PerpQuote, SpotQuote
 from fundarb.core.money import ZERO, derived, plain
@@ -20,7 +22,9 @@ from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
 from fundarb.core.sizing import lot
 from fundarb.core.states import PositionState
+from fundarb.engine.collect import read_until
 from fundarb.engine.equity_points import sum_pnl
+from fundarb.engine.opening import SOURCES
 from fundarb.engine.outlook import bare_prices
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.engine.unfinished import unfinished
@@ -40,7 +44,9 @@ class PositionView:
     ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
     prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
     what closing at the best bid and ask would bring, both before fees. ``net_pnl`` = realised +
-    unrealised_pnl + funding − fees. ``liquidation_price`` is the venue's word,
+    unrealised_pnl + funding − fees. ``funding_pending`` counts the settlements whose payment the venue's log
+    does not show, None while one may have passed since it was read; ``funding_received`` is then what is
+    known, and None with ``net_pnl`` where that is nothing at all. ``liquidation_price`` is the venue's word,
     ``liquidation_price_bare`` ours without any coin as collateral, and the other shorts at their marks;
     ``liquidation_distance``: the fraction that the mark may rise before the worse of both is met.
     """
@@ -57,7 +63,7 @@ class PositionView:
     entry_basis: Decimal | None
     mark_basis: Decimal | None
     notional: Decimal
-    funding_received: Decimal
+    funding_received: Decimal | None
     fees_paid: Decimal
     unrealised_pnl: Decimal | None
     net_pnl: Decimal | None
@@ -67,7 +73,7 @@ class PositionView:
     liquidation_distance: Decimal | None
     unrealised_executable: Decimal | None
     realised_pnl: Decimal
-    funding_pending: int
+    funding_pending: int | None
     mark_price: Decimal | None
     spot_symbol: str
     perp_symbol: str
@@ -173,13 +179,12 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         executable = spot.unrealised(spot_quote.bid) + perp.unrealised(perp_quote.ask)
         mark_basis = _basis(spot_quote.mid, perp_quote.mid, multiplier=position.multiplier)
         if seen.pair is not None:
-            smallest = lot(seen.pair, spot_price=spot_quote.mid, perp_price=perp_quote.mark)
+            smallest = derived(lot(seen.pair, spot_price=spot_quote.mid, perp_price=perp_quote.mark))
     mark = seen.perp.mark if seen.perp is not None else None
     liquidation = seen.report.liquidation_price if seen.report is not None else None
     worse = min((price for price in (liquidation, seen.bare) if price is not None), default=None)
-    pending = [
-        item for item in store.ledger.log.pending_settlements() if item.position_id == position.position_id
-    ]
+    pending = _pending(store, position, quote=seen.perp)
+    unpaid = not pnl.funding and pending != 0
     flying = tuple(item.link_id for item in store.intents.open() if item.position_id == position.position_id)
     certain = not flying and position.state is not PositionState.UNCERTAIN
     return PositionView(
@@ -195,10 +200,10 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         entry_basis=_entry_basis(spot, perp, multiplier=position.multiplier),
         mark_basis=mark_basis,
         notional=position.notional,
-        funding_received=pnl.funding,
+        funding_received=None if unpaid else pnl.funding,
         fees_paid=pnl.fees,
         unrealised_pnl=marked,
-        net_pnl=pnl.net + marked if marked is not None else None,
+        net_pnl=pnl.net + marked if marked is not None and not unpaid else None,
         opened_at=position.opened_at,
         next_funding_time=seen.perp.funding.next_time
         if seen.perp is not None and seen.perp.funding
@@ -207,7 +212,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         liquidation_distance=_ratio(liquidation_distance(mark, worse)) if mark is not None else None,
         unrealised_executable=executable,
         realised_pnl=pnl.realised,
-        funding_pending=len(pending),
+        funding_pending=pending,
         mark_price=mark,
         spot_symbol=position.spot_symbol,
         perp_symbol=position.perp_symbol,
@@ -218,8 +223,49 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
     )
 
 
+def _pending(store: Store, position: PositionRecord, *, quote: PerpQuote | None) -> int | None:
+    """How many settlements of a position the venue's log does not show; None if one may have passed since the
+    log was read.
+    """
+    cursor, passed = _read_until(store), _last_settlement(quote, now=store.clock.now())
+    if passed > (position.opened_at or position.created_at) and (cursor is None or cursor < passed):
+        return None
+    waiting = store.ledger.log.pending_settlements()
+    return sum(item.position_id == position.position_id for item in waiting)
+
+
+def _last_settlement(quote: PerpQuote | None, *, now: datetime) -> datetime:
+    """When a contract settled last, by its running period; one of which no period is known may have settled
+    at any full hour.
+    """
+    if quote is None or quote.funding is None:
+        return floor_hour(now)
+    coming = quote.funding.next_time
+    return coming if coming <= now else coming - quote.funding.interval
+
+
+def _read_until(store: Store) -> datetime | None:
+    """Until when everything of the venue has been read; None if something never was."""
+    cursors = [read_until(store, source) for source in SOURCES]
+    known = [cursor for cursor in cursors if cursor is not None]
+    return min(known) if len(known) == len(cursors) else None
+
+
+def _unread(store: Store, views: tuple[PositionView, ...]) -> Iterator[Reason]:
+    bases = ", ".join(view.base for view in views if view.funding_pending is None)
+    if bases:
+        cursor = _read_until(store)
+        when = (
+            "has not been read yet" if cursor is None else f"has been read until {cursor:%Y-%m-%d %H:%M} UTC"
+        )
+        text = f"{bases}: the venue's log {when}: what it paid since is not in here; run `fundarb reconcile`"
+        yield Reason("unread", text)
+
+
 def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...]:
-    """What the figures alone do not say: an order without an end, a venue that holds something else."""
+    """What the figures alone do not say: an order without an end, a venue that holds something else, payments
+    that nobody has read yet.
+    """
     now = store.clock.now()
     found = [
         Reason("in_flight", f"{item.sentence(now)}: its figures are not certain; run `fundarb reconcile`")
@@ -235,7 +281,7 @@ def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...
         for place in _places(views)
         if place.differs and not flying
     ]
-    return tuple(found)
+    return (*found, *_unread(store, views))
 
 
 def _entry_basis(spot: Holding, perp: Holding, *, multiplier: Decimal) -> Decimal | None:

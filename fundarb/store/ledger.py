@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import takewhile
 from typing import Final
 
 from fundarb.core.account import Transaction, Wallet
@@ -50,13 +49,14 @@ from fundarb.core.transactions import (
     price_of,
     transaction_journal,
 )
+from fundarb.store.ledger_averages import NOT_KNOWN, averaged
 from fundarb.store.ledger_log import TransactionLog
 from fundarb.store.ledger_pad import Batches, Pad
 from fundarb.store.ledger_pen import LedgerPen
 from fundarb.store.ledger_read import LedgerReader
 from fundarb.store.ledger_tables import RowState, make_ledger_tables
 from fundarb.store.meta import Meta
-from fundarb.store.prices import CoinPrices
+from fundarb.store.prices import CoinPrices, Worth
 from fundarb.store.session import Session
 from fundarb.store.unvalued import UnvaluedFacts
 
@@ -143,7 +143,7 @@ class Ledger:
             )
             booked = execution_journal(fill, before)
             self._write(booked)
-            self.unvalued.judge(booked.journal, coin, price=fill.fee_price)
+            self.unvalued.judge(booked.journal, coin, worth=Worth(fill.fee_price))
         return True
 
     def _reverse_foreign(self, execution: Execution) -> None:
@@ -166,18 +166,17 @@ class Ledger:
         """Book a row of the transaction log that no execution repeats; False if it was booked before.
 
         ``share`` names the position to which a SETTLEMENT belongs, None: nobody's of ours. ``price`` (in
-        quote) values what comes in, in a coin that is not a quote coin; without it the price known closest to
-        the row's time is taken, else the last one.
+        quote) values what moves in a coin that is not a quote coin; without it ``_worth`` does.
         """
         with self._batches.posting():
             known = self.log.state(row.key)
             if known is not None and known is not RowState.WAITING:
                 return False
             before = self._holdings(self._touched(row, share))
-            price = price or self._worth(row)
-            booked = transaction_journal(row, before, share=share, price=price)
+            worth = Worth(price) if price else self._worth(row)
+            booked = transaction_journal(row, before, share=share, price=worth.price)
             self._write(booked)
-            self.unvalued.judge(booked.journal, row.coin, price=price)
+            self.unvalued.judge(booked.journal, row.coin, worth=worth)
             if known is None:
                 self.log.add(row, RowState.POSTED)
             else:
@@ -186,8 +185,9 @@ class Ledger:
 
     def match_trade(self, row: Transaction, execution_key: str | None) -> Decimal:
         """Match a trade row with the booked execution that it repeats; the difference, which goes to
-        suspense. What is off only because a fill was booked after a later one moves the short's entry instead
-        and is none.
+        suspense. What is off only because a fill was booked after a later one moves the short's entry
+        instead, and what is off because strangers trade the contract beside us is the account's result:
+        neither is one.
 
         ``execution_key`` None: the trade is a stranger's, and its effect is booked from the row, as the
         account's own result and fee.
@@ -195,38 +195,33 @@ class Ledger:
         with self._batches.posting():
             before = self._holdings([HoldingKey(POOL, row.coin)])
             if execution_key is None:
-                price = self._worth(row)
-                booked = foreign_trade_journal(row, before, price=price)
+                worth = self._worth(row)
+                booked = foreign_trade_journal(row, before, price=worth.price)
                 self._write(booked)
-                self.unvalued.judge(booked.journal, row.coin, price=price)
+                self.unvalued.judge(booked.journal, row.coin, worth=worth)
                 self.log.keep(row, RowState.FOREIGN)
                 return ZERO
             reader = self.read if self._pen.held_back(execution_key) else self._reader
             posted = reader.wallet_change(execution_key, row.coin)
             difference = row.change - posted
-            entry = self._entry_out_of_order(execution_key) if abs(difference) > CASH_STEP else None
+            why = averaged(self.read, execution_key) if abs(difference) > CASH_STEP else NOT_KNOWN
             if difference:
-                before |= {} if entry is None else self._holdings([entry])
-                self._write(match_journal(row, before, posted=posted, entry=entry))
+                before |= {} if why.entry is None else self._holdings([why.entry])
+                self._write(match_journal(row, before, posted=posted, entry=why.entry, beside=why.beside))
             self.log.keep(row, RowState.MATCHED)
-            return difference if entry is None else ZERO
+            return difference if why == NOT_KNOWN else ZERO
 
-    def _worth(self, row: Transaction) -> Decimal | None:
-        """What a row's coin was worth in quote: as it says itself, else closest to its time, else last."""
-        return price_of(row) or self.price_near(row.coin, row.time) or self.price(row.coin)
+    def correct(self, booked: Booked) -> None:
+        """Book a correction, a journal of its own beside those that it corrects."""
+        with self._batches.posting():
+            self._write(booked)
 
-    def _entry_out_of_order(self, execution_key: str) -> HoldingKey | None:
-        """The short, still open, of a fill that was booked after a later one; None for any other fill. The
-        venue realised it against the average of before, we against one that contains the later fill.
+    def _worth(self, row: Transaction) -> Worth:
+        """What a row's coin was worth: as it says itself, else closest to its time; the last price stands in
+        for it.
         """
-        mine = self.read.journal(execution_key)
-        if mine is None or mine.leg is not Leg.PERP or mine.position_id is None:
-            return None
-        key = HoldingKey(mine.position_id, mine.symbol)
-        booked = self.read.journals(since=mine.at, position_id=mine.position_id)
-        before = takewhile(lambda one: one.key != execution_key, booked)
-        late = any(one.at > mine.at and one.symbol == mine.symbol and one.leg is Leg.PERP for one in before)
-        return key if late and self._pen.holding(key).quantity else None
+        near = price_of(row) or self.price_near(row.coin, row.time)
+        return Worth(near) if near else Worth(self.price(row.coin), stand_in=True)
 
     @staticmethod
     def _touched(row: Transaction, share: Share | None) -> tuple[HoldingKey, ...]:
@@ -387,7 +382,5 @@ class Ledger:
         return {key: holding(key) for key in keys if key.asset and key.asset not in QUOTE_COINS}
 
     def _write(self, booked: Booked) -> None:
-        """One journal with its entries, the holdings and totals after it, in the transaction or batch
-        around.
-        """
+        """One journal and the holdings after it, in the transaction or batch around."""
         self._pen.write(booked)

@@ -16,6 +16,7 @@ from typing import Final
 
 from fundarb.core.account import Transaction
 from fundarb.core.instants import from_ms
+from fundarb.core.transactions import SETTLEMENT
 from fundarb.store.ledger_pad import Batches, Pad
 from fundarb.store.ledger_sql import Insert, Lookup, encoded, stored
 from fundarb.store.ledger_tables import LedgerTables, RowState
@@ -170,6 +171,11 @@ class TransactionLog:
         sql = "SELECT DISTINCT coin FROM ledger_transactions ORDER BY coin"
         return tuple(coin for (coin,) in self._session.database.rows(sql, ()))
 
+    def payments(self, symbol: str, coin: str, *, since: datetime) -> tuple[Transaction, ...]:
+        """The booked payments of funding of one contract since an instant, oldest first."""
+        condition = "WHERE coin = ? AND time >= ? AND kind = ? AND symbol = ? AND state = ?"
+        return self._many(condition, coin, since, SETTLEMENT, symbol, RowState.POSTED)
+
     def _many(self, condition: str, *values: object) -> tuple[Transaction, ...]:
         self._written()
         return self._rows.many(f"{condition} ORDER BY time, id, key", *values)
@@ -180,6 +186,11 @@ class TransactionLog:
         """Write a settlement, in place of what was known of it."""
         with self._session.transaction():
             self._put([[stored(getattr(settlement, name)) for name in _SETTLED]])
+
+    def drop_settlement(self, position_id: str, settled_at: datetime) -> None:
+        """Forget a settlement: nothing was held at it, and nothing paid for it."""
+        with self._session.transaction():
+            self._settlements.delete("WHERE position_id = ? AND settled_at = ?", position_id, settled_at)
 
     def settlement(self, position_id: str, settled_at: datetime) -> Settlement | None:
         """One settlement of a position."""
@@ -198,6 +209,10 @@ class TransactionLog:
         """Those of a position since an instant whose rate or expectation is still unknown, oldest first."""
         condition = "WHERE position_id = ? AND settled_at >= ? AND (rate IS NULL OR expected IS NULL)"
         return self._settled(condition, position_id, since)
+
+    def unmarked_settlements(self, *, since: datetime) -> tuple[Settlement, ...]:
+        """Those since an instant that were paid and whose mark is still unknown, oldest first."""
+        return self._settled("WHERE settled_at >= ? AND received IS NOT NULL AND mark IS NULL", since)
 
     def pending_settlements(self) -> tuple[Settlement, ...]:
         """Settlements at which we held and whose payment has not been seen."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.ledger import QUOTE_COINS, Account
+from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.store.fields import Unreadable, readable
@@ -37,9 +38,14 @@ _TOTALS: Final = "SELECT position_id, account, coin, leg, amount, value FROM led
 _ACCOUNTS: Final = {account.value: account for account in Account}
 _LEGS: Final = {leg.value: leg for leg in Leg}
 _SIDES: Final = {side.value: side for side in Side}
+_LAST: Final = 2**63 - 1
 _TRADED: Final = (
     "SELECT position_id, leg, side, quantity, value, time FROM executions "
     "WHERE position_id IS NOT NULL AND kind != ? ORDER BY time, key"
+)
+_BESIDE: Final = (
+    "SELECT side, quantity, kind FROM executions WHERE position_id IS NULL AND category = ? AND symbol = ? "
+    "AND time <= ? AND time >= (SELECT min(time) FROM executions WHERE position_id = ? AND category = ?)"
 )
 _DAY_MS: Final = 86_400_000
 
@@ -235,6 +241,22 @@ class LedgerSums:
                         Decimal(value),
                         from_ms(at),
                     )
+
+    def strangers_beside(
+        self, position_id: str, symbol: str, *, until: datetime | None = None
+    ) -> Decimal | None:
+        """What strangers bought (+) less what they sold of a contract since our position first traded it, up
+        to and at an instant; None if they never did.
+        """
+        linear, end = Category.LINEAR.value, _LAST if until is None else to_ms(until)
+        rows = self._session.database.rows(_BESIDE, [linear, symbol, end, position_id, linear])
+        with readable("an execution"):
+            moved = [
+                _SIDES[side].sign * Decimal(quantity)
+                for side, quantity, kind in rows
+                if ExecKind(kind).trades
+            ]
+        return sum(moved, ZERO) if moved else None
 
     def tax_entries(self, *, until: datetime | None = None) -> tuple[TaxEntry, ...]:
         """Every entry but those that only move costs about, in the order of time; an exchange of coins of

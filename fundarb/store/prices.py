@@ -4,6 +4,7 @@ Each price is a moment of the table ``snapshots``, under a kind of its coin; not
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -15,6 +16,21 @@ from fundarb.store.snapshots import Snapshot, Snapshots
 AGE: Final = timedelta(days=1)
 """How far from a fact a price may be to value it."""
 _KIND: Final = "price:"
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a coin was worth at a fact, in quote; None if nobody ever said. A ``stand_in`` is a price of
+    another time: it keeps the equity from jumping when the coin comes or goes, and is not what it was worth.
+    """
+
+    price: Decimal | None
+    stand_in: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether this is what the coin was worth."""
+        return self.price is not None and not self.stand_in
 
 
 class CoinPrices:

@@ -1,21 +1,21 @@
-"""Facts in coins whose worth nobody could say when they were booked: fees, interest, loans and exchanges
-that have an amount and no true value. Kept as one text, so that a report says that it does not know and never
-that it was nothing.
+"""Facts in coins whose worth nobody could say when they were booked: fees, interest, loans, exchanges,
+deposits and withdrawals that have an amount and no true value. Kept as one text, so that a report says that
+it does not know and never that it was nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
-from fundarb.core.ledger import QUOTE_COINS, Account, Entry, Journal
-from fundarb.core.money import cash
+from fundarb.core.ledger import AT_COST, QUOTE_COINS, Account, Entry, Journal
+from fundarb.core.money import ZERO, cash
 from fundarb.store.meta import Meta
+from fundarb.store.prices import Worth
 
 _KEY: Final = "ledger.unvalued"
-_JUDGED: Final = frozenset({Account.FEES, Account.INTEREST, Account.LOAN, Account.REALISED})
+_JUDGED: Final = frozenset({Account.FEES, Account.INTEREST, Account.LOAN, Account.REALISED, Account.EXTERNAL})
 _NOBODY: Final = "-"
 
 
@@ -43,16 +43,18 @@ class UnvaluedFacts:
         """Every kind of them."""
         return tuple(_read(line) for line in (self._meta.get(_KEY) or "").splitlines())
 
-    def judge(self, journal: Journal, coin: str, *, price: Decimal | None) -> None:
-        """Remember what a journal books of a coin without its worth: its price is not known, or the coins had
-        come without one and went at that cost.
+    def judge(self, journal: Journal, coin: str, *, worth: Worth) -> None:
+        """Remember what a journal books of a coin without its worth: that is not known, or the coins had come
+        without one and went at that cost.
         """
         if not coin or coin in QUOTE_COINS:
             return
+        entries = [entry for entry in journal.entries if entry.coin == coin]
+        free = any(entry.account is Account.WALLET and _free(entry, worth) for entry in entries)
         found = {
             (entry.account, entry.position_id)
-            for entry in journal.entries
-            if entry.coin == coin and entry.account in _JUDGED and _guessed(entry, price)
+            for entry in entries
+            if entry.account in _JUDGED and _guessed(entry, worth, free=free)
         }
         if not found:
             return
@@ -64,11 +66,21 @@ class UnvaluedFacts:
         self._meta.set(_KEY, "\n".join(sorted(map(_line, known.values()))))
 
 
-def _guessed(entry: Entry, price: Decimal | None) -> bool:
-    """Whether nobody knows what an entry is worth. Coins that are exchanged go at cost, which is known."""
-    if price is None:
-        return entry.account is not Account.REALISED or not entry.value
-    return not entry.value and bool(cash(entry.amount * price))
+def _guessed(entry: Entry, worth: Worth, *, free: bool) -> bool:
+    """Whether nobody knows what an entry is worth. Coins that go for others or back to their lender go at
+    cost, which is known if they ever had one; what coins had gained until they went is not known where they
+    had come without one (``free``).
+    """
+    if entry.account is Account.REALISED and not entry.amount:
+        return free or not worth.known
+    if entry.account in AT_COST and entry.amount > ZERO:
+        return not entry.value and (worth.price is None or _free(entry, worth))
+    return not worth.known or _free(entry, worth)
+
+
+def _free(entry: Entry, worth: Worth) -> bool:
+    """Whether an entry counts coins as nothing that are worth something."""
+    return not entry.value and bool(cash(entry.amount * (worth.price or ZERO)))
 
 
 def _line(item: Unvalued) -> str:

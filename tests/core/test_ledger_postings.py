@@ -412,15 +412,81 @@ def test_fee_of_a_row_is_a_fee() -> None:
     assert sums(journal) == {"wallet:USDT": D("-5.1"), "realised:USDT": D(5), "fees:USDT": D("0.1")}
 
 
-def test_coins_come_in_at_their_price_and_leave_at_cost() -> None:
-    """A deposit of 2 at 100 and a withdrawal of 1 when the price is 150: out goes what it had cost, no
-    gain arises.
+def sol(kind: str, amount: str, before: Holdings, *, price: int | None) -> Booked:
+    """A row that moves SOL."""
+    known = None if price is None else D(price)
+    return transaction_journal(row(kind, "SOL", cash_flow=D(amount)), before, price=known)
+
+
+def values(booked: Booked) -> list[tuple[Account, Decimal]]:
+    """What each entry of a journal is worth."""
+    return [(entry.account, entry.value) for entry in booked.journal.entries]
+
+
+@pytest.mark.parametrize(
+    "kind", ["TRANSFER_OUT", "AUTO_DEDUCTION", "BONUS_RECOLLECT", "INTEREST", "FEE_REFUND", "NEVER_HEARD_OF"]
+)
+def test_coins_come_in_at_their_price_and_leave_at_their_worth(kind: str) -> None:
+    """A deposit of 2 at 100, and 1 that goes when the price is 150, outside, as a payment or unexplained: it
+    was worth 150, and 50 of it were gained by holding it.
     """
-    pool = HoldingKey(POOL, "SOL")
-    came = transaction_journal(row("TRANSFER_IN", "SOL", cash_flow=D(2)), {}, price=D(100))
-    went = transaction_journal(row("TRANSFER_OUT", "SOL", cash_flow=D(-1)), came.holdings, price=D(150))
-    assert went.holdings == {pool: Holding(D(1), D(100))}
-    assert [entry.value for entry in went.journal.entries] == [D(-100), D(100)]
+    came = sol("TRANSFER_IN", "2", {}, price=100)
+    went = sol(kind, "-1", dict(came.holdings), price=150)
+    assert went.holdings == {HoldingKey(POOL, "SOL"): Holding(D(1), D(100))}
+    assert values(went) == [
+        (Account.WALLET, D(-100)),
+        (account_of(kind), D(150)),
+        (Account.REALISED, D(-50)),
+    ]
+    assert [entry.amount for entry in went.journal.entries] == [D(-1), D(1), D(0)]
+
+
+@pytest.mark.parametrize("kind", ["CONVERT", "SPOT_REPAYMENT_SELL", "REPAY"])
+def test_coins_that_are_exchanged_or_given_back_go_at_cost(kind: str) -> None:
+    """What they bring, or what debt they end, stands in another entry: none of their own says a gain."""
+    came = sol("TRANSFER_IN", "2", {}, price=100)
+    went = sol(kind, "-1", dict(came.holdings), price=150)
+    assert values(went) == [(Account.WALLET, D(-100)), (account_of(kind), D(100))]
+
+
+def test_coins_of_unknown_worth_leave_at_cost() -> None:
+    """Where nobody knows the price no gain is made up."""
+    came = sol("TRANSFER_IN", "2", {}, price=100)
+    went = sol("TRANSFER_OUT", "-1", dict(came.holdings), price=None)
+    assert values(went) == [(Account.WALLET, D(-100)), (Account.EXTERNAL, D(100))]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["TRANSFER_IN", "TRANSFER_OUT", "INTEREST", "NEVER_HEARD_OF"]),
+            st.decimals("-3", "3", places=4),
+            st.integers(1, 999),
+        ),
+        max_size=8,
+    ),
+    st.integers(1, 999),
+)
+def test_the_order_of_what_comes_and_goes_changes_no_result(
+    steps: list[tuple[str, Decimal, int]], price: int
+) -> None:
+    """Forwards and backwards, through zero too: each fact has the same value, and what is realised and
+    unrealised adds up to the same.
+    """
+    made = []
+    for way in (steps, steps[::-1]):
+        holdings: Holdings = {}
+        told: dict[Account, Decimal] = {}
+        for kind, amount, then in way:
+            booked = sol(kind, str(amount), holdings, price=then)
+            holdings |= booked.holdings
+            for account, value in values(booked):
+                told[account] = told.get(account, D(0)) - value
+        pool = holdings.get(HoldingKey(POOL, "SOL"), Holding())
+        gained = told.pop(Account.REALISED, D(0)) + pool.unrealised(D(price))
+        told.pop(Account.WALLET, None)
+        made.append((gained, told))
+    assert made[0] == made[1]
 
 
 def test_matching_books_only_the_rounding() -> None:

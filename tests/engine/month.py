@@ -92,6 +92,8 @@ class Month:
             tick = D("0.1") if factor == 1 else D("0.0000001")
             prices[coin] = (prices[coin] * step).quantize(tick)
             prices[contract] = (prices[coin] * factor).quantize(D("0.1") if factor == 1 else D("0.0001"))
+        mnt = 1 + D(self.dice.randint(-300, 300)) / 10_000
+        prices["MNTUSDT"] = (prices["MNTUSDT"] * mnt).quantize(D("0.0001"))
         self.world.feed.rate = D(self.dice.randint(-30, 40)) / 100_000
 
     def _act(self) -> None:
@@ -114,6 +116,7 @@ class Month:
                 lambda: accidents.fees(Category.SPOT, mnt=dice.random() < 0.5),
                 lambda: accidents.fees(Category.LINEAR, mnt=dice.random() < 0.5),
                 lambda: accidents.borrow("MNT", D(dice.randint(1, 50))),
+                lambda: accidents.transfer("MNT", D(dice.randint(-40, 60))),
                 lambda: accidents.manual_order(Category.SPOT, "BTCUSDT", side=Side.BUY, quantity=D("0.003")),
             ]
             dice.choice(deeds)()
@@ -176,7 +179,7 @@ def require_same_facts(report: PnlReport) -> None:
     assert tie_out.equity_end is not None
     total = sum(
         (
-            row.realised
+            (row.realised or D(0))
             + (row.unrealised or D(0))
             - (row.fees or D(0))
             - (row.interest or D(0))

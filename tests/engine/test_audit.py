@@ -269,7 +269,9 @@ def test_12_a_wallet_that_holds_more(living: Living) -> None:
     wallet = living.exchange.wallet()
     richer = replace(wallet.coins["USDT"], wallet=wallet.coins["USDT"].wallet + 1)
     what: Wallet = replace(wallet, coins={**wallet.coins, "USDT": richer})
-    assert "1 USDT more than the ledger" in broken(living, truth(living, wallet=what))["12"]
+    said = broken(living, truth(living, wallet=what))["12"]
+    assert "1 USDT more than the ledger" in said
+    assert "`fundarb reconcile`" in said
 
 
 def test_12_an_equity_that_is_not_explained(living: Living) -> None:

@@ -40,6 +40,16 @@ def test_the_average_is_of_what_is_held(world: World) -> None:
     assert closed.perp.average_price == added.perp.average_price
 
 
+def test_the_lot_is_cut_as_a_quotient_is(world: World) -> None:
+    """Five USDT at 70,000 never end: eighteen digits of it are shown, as ``open`` shows them."""
+    world.feed.prices["BTCUSDT"] = D(70_000)
+    lot = done(world.writer.trader.open("BTC", D(5000))).lot
+    (view,) = position_views(world.writer.store, world.exchange, trading=world.exchange)
+    assert view.lot == lot
+    assert view.lot is not None
+    assert len(view.lot.as_tuple().digits) <= 18
+
+
 def test_the_distance_is_to_the_worse_price(world: World) -> None:
     """With the coin as collateral the venue's price is far away; how far the mark may rise is told by the
     price without any.

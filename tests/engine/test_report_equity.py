@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -209,3 +210,42 @@ def test_the_curve_says_why_it_ends_early(world: World) -> None:
     (said,) = blind.equity(ReportQuery()).warnings
     assert "maintenance" in said
     assert "last snapshot" in said
+
+
+def untied(world: World, *, later: timedelta) -> EquityPoint:
+    """A live point at which the wallet is ahead of the ledger, which was not read since."""
+    begun = equity_points.opening(world.writer.store)
+    assert begun is not None
+    return replace(begun, at=world.clock.now() + later, equity=begun.equity + 1, tied=False)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_firm_points_of_one_moment_measure_nothing(world: World, *, kept: bool) -> None:
+    """The opening, perhaps a snapshot with it, and a live point that does not tie a day later: the span is
+    told, every rate is unknown, none is zero, and what would end it is named.
+    """
+    collect(world)
+    if kept:
+        snapshot(world)
+    live = untied(world, later=timedelta(hours=25))
+    found = equity(world.writer.store, ReportQuery(), live=live, buffer=D(0))
+    assert (len(found.rows), found.provisional) == (2 + kept, 1)
+    assert found.days >= 1
+    assert (found.total_return, found.annual_return, found.max_drawdown) == (None, None, None)
+    assert "returns: none without firm points of two moments" in found.notes
+    assert "the last point is provisional: run `fundarb reconcile`" in found.notes
+    assert not any("less than a day" in note for note in found.notes)
+
+
+def test_what_is_measured_ends_before_a_provisional_end(world: World) -> None:
+    """With two firm points the rates are of these, and it is said up to when; the days are those shown."""
+    coin(world)
+    firm = lived(world, ("15000", "0"))
+    first, last = firm.rows[0].time, firm.rows[-1].time
+    found = equity(world.writer.store, ReportQuery(), live=untied(world, later=DAY), buffer=D(0))
+    assert found.total_return == firm.total_return == D("0.1")
+    assert found.annual_return == firm.annual_return
+    assert found.days == firm.days + 1
+    assert f"returns: measured {first:%Y-%m-%d %H:%M} → {last:%Y-%m-%d %H:%M} UTC" in found.notes
+    assert "the last point is provisional: run `fundarb reconcile`" in found.notes
+    assert not any("provisional" in note or "measured" in note for note in firm.notes)

@@ -88,6 +88,7 @@ def test_what_was_added_to_since_the_last_point_is_not_known(pair: World) -> Non
     collect(pair)
     row = row_of(blind(pair, ReportQuery()), name)
     assert (row.unrealised, row.net) == (None, None)
+    assert row.realised is not None
     assert row.realised > 0
 
 
@@ -103,6 +104,7 @@ def test_what_was_closed_since_the_last_point_counts_once(pair: World, by: By) -
     pair.writer.trader.close("PEPE")
     collect(pair)
     live, alone = reporter(pair).pnl(ReportQuery(by=by)), blind(pair, ReportQuery(by=by))
+    assert live.total.realised is not None
     assert live.total.realised > 30
     assert alone.total.net is not None
     assert live.total.net is not None
@@ -151,6 +153,7 @@ def test_a_cut_after_a_close_counts_it_once(pair: World, by: By, fraction: str) 
         assert first.total.unrealised == D(0)
         assert abs(second.total.unrealised) < D("0.01")
     else:
+        assert first.total.realised is not None
         assert first.total.unrealised == seen.unrealised - first.total.realised
     assert first.tie_out.equity_end is not None
     assert abs(first.tie_out.equity_end - D(100_000) - seen.unrealised) < D(20)

@@ -16,6 +16,7 @@ from fundarb.core.market import Category, Level
 from fundarb.core.orders import Side
 from fundarb.core.pnl import Coverage
 from fundarb.engine.collect import Collector
+from fundarb.engine.equity import Prices
 from fundarb.engine.outcome import TradeResult
 from fundarb.engine.report_rows import ReportQuery
 from tests.engine.month import Month, collect, market, reporter
@@ -92,17 +93,16 @@ def test_a_month_with_interest_is_the_profit_and_loss(tmp_path: Path, seed: int)
 
 
 def require_same_result(world: World) -> None:
-    """Gains less expenses, and unrealised gains of lots, contracts and debts, are the net of the books."""
+    """Gains less expenses, and unrealised gains of lots, contracts and debts, are the net of the books; coins
+    carried away count at what they were worth then.
+    """
     read = world.writer.store.ledger.read
-    prices = {
-        coin: world.feed.prices[f"{coin}USDT"]
-        for coin in ("BTC", "PEPE", "MNT")
-        if f"{coin}USDT" in world.feed.prices
-    }
+    now = Prices.of(world.exchange.snapshot())
+    prices = {coin: now.coins[coin] for coin in ("BTC", "PEPE", "MNT") if coin in now.coins}
     net = reporter(world).pnl(EVERYTHING).total.net
     contracts = sum(
         (
-            held.unrealised(world.feed.prices[key.asset])
+            held.unrealised(now.marks[key.asset])
             for key, held in read.holdings().items()
             if key.asset.endswith("USDT")
         ),
@@ -110,10 +110,19 @@ def require_same_result(world: World) -> None:
     )
     owed = [item for item in read.totals() if item.account is Account.LOAN and item.coin in prices]
     debts = sum((item.amount * prices[item.coin] - item.value for item in owed), D(0))
+    away = sum(
+        (
+            item.value
+            for item in read.tax_entries()
+            if item.account is Account.EXTERNAL and item.coin in prices and item.amount > 0
+        ),
+        D(0),
+    )
     for method in LotMethod:
         found = reporter(world).tax(EVERYTHING, method)
         assert (found.unknown, found.coverage) == (0, Coverage.COMPLETE)
-        left = sum((lot.quantity * prices[lot.asset] - lot.cost for lot in found.held), D(0))
+        left = away - sum((lot.cost for lot in found.held), D(0))
+        left += sum((lot.quantity * prices[lot.asset] for lot in found.held if not lot.outside), D(0))
         assert found.gains[method.value] + left + contracts + debts == net
 
 

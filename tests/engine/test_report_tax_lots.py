@@ -104,7 +104,8 @@ class Books:
             owed = self.owed[coin]
             self.owed[coin] = owed.move(amount, moved if amount > 0 else amount * (owed.average or 0))[0]
         if deed == "TRANSFER_OUT":
-            self.away[coin] = self.away.get(coin, D(0)) - moved
+            worth = sum((e.value for e in booked.journal.entries if e.account is Account.EXTERNAL), D(0))
+            self.away[coin] = self.away.get(coin, D(0)) + worth
 
     def _trade(self, deed: str, amount: Decimal, *, price: Decimal, fee_coin: str, at: datetime) -> None:
         leg = Leg.SPOT if deed in {"buy", "sell"} else Leg.PERP
@@ -150,8 +151,8 @@ class Books:
 
 
 def total(found: TaxReport, books: Books, prices: dict[str, Decimal], *, method: LotMethod) -> Decimal:
-    """Gains less expenses, and what all lots, contracts and debts would gain; coins carried away at what
-    their book value was.
+    """Gains less expenses, and what all lots, contracts and debts would gain; coins carried away at what they
+    were worth then.
     """
     lots = sum((lot.quantity * prices[lot.asset] - lot.cost for lot in found.held if not lot.outside), D(0))
     away = sum(books.away.values(), D(0)) - sum((lot.cost for lot in found.held if lot.outside), D(0))

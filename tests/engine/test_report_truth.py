@@ -240,6 +240,8 @@ def test_what_the_fee_coin_gained_is_the_accounts_result(tmp_path: Path) -> None
     gained = {Leg.SPOT: D(0), Leg.PERP: D(0)}
     for fill in fills:
         gained[fill.leg] -= fill.side.sign * fill.value
+    assert row.realised is not None
+    assert account.realised is not None
     assert abs(row.realised - sum(gained.values())) < D("0.01")
     assert row.realised == sum((fill.realised for fill in fills), D(0))
     assert abs(account.realised - spent * D("0.4")) < D("1e-6")
