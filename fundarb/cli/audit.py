@@ -37,7 +37,8 @@ def audit(ctx: typer.Context, _json: JsonFlag = False) -> int:
         error = None
         if broken:
             reasons = tuple(Reason(f"invariant_{check.id}", check.details) for check in broken)
-            message = f"{len(broken)} of {len(found.checks)} invariants do not hold"
+            verb = "does" if len(broken) == 1 else "do"
+            message = f"{len(broken)} of {len(found.checks)} invariants {verb} not hold"
             error = Failure(kind="invariant_broken", message=message, reasons=reasons)
         return Outcome(
             data=audit_data(found),

@@ -6,7 +6,6 @@ No key, no network, no files left behind.
 from __future__ import annotations
 
 from collections import defaultdict
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from fundarb.core.money import ZERO
 if TYPE_CHECKING:
     from fundarb.cli.session import Session
     from fundarb.daemon.month import Month
-    from fundarb.engine.listings import FundingReport
+    from fundarb.engine.listings import FundingReport, FundingRow
 
 app = single()
 
@@ -99,33 +98,30 @@ def _render(session: Session, month: Month) -> None:
 
 
 def _funding(session: Session, found: FundingReport) -> None:
-    """Settlements summed up by symbol."""
+    """Settlements that were paid, summed up by symbol."""
     from rich.table import Table
 
     from fundarb.cli import figures as fig
     from fundarb.cli.money_view import amount, cell
+    from fundarb.engine.listings import funding_totals
 
-    settled: defaultdict[str, int] = defaultdict(int)
-    expected: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-    received: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-    rates: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+    paid: defaultdict[str, list[FundingRow]] = defaultdict(list)
     for row in found.rows:
-        settled[row.symbol] += 1
-        rates[row.symbol] += row.rate or ZERO
-        expected[row.symbol] += row.expected or ZERO
-        received[row.symbol] += row.received or ZERO
+        if row.received is not None:
+            paid[row.symbol].append(row)
+    totals = {symbol: funding_totals(rows) for symbol, rows in paid.items()}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("symbol")
     for header in ("settlements", "mean rate bp", "expected", "received"):
         table.add_column(header, justify="right")
-    for symbol in sorted(received, key=lambda name: -received[name]):
-        mean = rates[symbol] / settled[symbol]
+    for symbol, (expected, received) in sorted(totals.items(), key=lambda item: -item[1][1]):
+        rates = [row.rate for row in paid[symbol] if row.rate is not None]
         table.add_row(
             symbol,
-            str(settled[symbol]),
-            fig.points(mean),
-            amount(expected[symbol], sign=True, places=4),
-            cell(received[symbol], places=4),
+            str(len(paid[symbol])),
+            fig.points(sum(rates, ZERO) / len(rates) if rates else None),
+            amount(expected, sign=True, places=4),
+            cell(received, places=4),
         )
     session.out.print(table)
     session.out.print(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from datetime import datetime
 from typing import cast
 
 from fundarb.cli.document import Failure
@@ -106,8 +107,10 @@ def plain_words(message: str) -> str:
     return message
 
 
-def advice(what: Failure, code: Exit) -> str:
-    """What to do next, for a person; empty where the message says it already."""
+def advice(what: Failure, code: Exit, *, until: datetime | None = None) -> str:
+    """What to do next, for a person; empty where the message says it already. ``until``: of a ban."""
+    if until is not None:
+        return f"Nothing was changed. Wait until {until:%H:%M:%S} UTC: no request is sent before."
     if any(reason.code in _KEY_CODES for reason in what.reasons):
         return ""
     return _NEXT.get(code, "")

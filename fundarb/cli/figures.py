@@ -21,9 +21,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def fixed(value: Decimal, places: int, *, sign: bool, apart: bool = False) -> str:
+    """So many places, thousands ``apart``, a plus where ``sign`` wants one; what rounds to zero has none."""
+    text = f"{value:{'+' if sign else '-'}z{',' if apart else ''}.{places}f}"
+    return text if text.strip("+0.") else text.removeprefix("+")
+
+
 def percent(fraction: Decimal | None, places: int = 2, *, sign: bool = True) -> str:
     """``0.0479`` → ``+4.79``; the unit stands in the header."""
-    return MISSING if fraction is None else f"{fraction * 100:{'+' if sign else ''}.{places}f}"
+    return MISSING if fraction is None else fixed(fraction * 100, places, sign=sign)
 
 
 def share(fraction: Decimal | None) -> str:
@@ -33,9 +39,7 @@ def share(fraction: Decimal | None) -> str:
 
 def points(fraction: Decimal | None, places: int = 2, *, sign: bool = True) -> str:
     """``0.0001`` → ``+1.00``, in basis points; the unit stands in the header."""
-    if fraction is None:
-        return MISSING
-    return f"{fraction * 10_000:{'+' if sign else ''}.{places}f}"
+    return MISSING if fraction is None else fixed(fraction * 10_000, places, sign=sign)
 
 
 def signed(text: str, value: Decimal | None) -> Text:

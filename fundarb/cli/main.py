@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -25,6 +26,7 @@ from fundarb.cli.interrupts import answered, terminated_is_interrupted
 from fundarb.cli.registry import COMMANDS, Entry
 from fundarb.cli.session import Options, Session
 from fundarb.cli.terminal import silence_stdout
+from fundarb.errors import Unavailable
 
 # Typer carries its own copy of click and exports of its errors only this branch.
 _UsageError, _ClickError = typer.BadParameter.__mro__[1:3]
@@ -190,7 +192,8 @@ def _failed(session: Session, error: BaseException) -> int:
     elif isinstance(error, KeyboardInterrupt):
         error = KeyboardInterrupt(session.interruption())
     code = failure.exit_of(error)
-    _tell(session, failure.failure_of(error), code=code)
+    until = error.until if isinstance(error, Unavailable) else None
+    _tell(session, failure.failure_of(error), code=code, until=until)
     if failure.is_of_the_machine(error):
         silence_stdout()
     elif code is Exit.BUG:
@@ -223,7 +226,7 @@ def _misused(session: Session, error: BaseException) -> int:
     return Exit.USAGE
 
 
-def _tell(session: Session, what: Failure, *, code: Exit) -> None:
+def _tell(session: Session, what: Failure, *, code: Exit, until: datetime | None = None) -> None:
     if session.options.json:
         venue, mode = session.place
         session.answer(
@@ -241,5 +244,5 @@ def _tell(session: Session, what: Failure, *, code: Exit) -> None:
         return
     for line in failure.lines(what):
         session.say(line, style="red")
-    if failure.advice(what, code):
-        session.say(failure.advice(what, code))
+    if advice := failure.advice(what, code, until=until):
+        session.say(advice)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from rich.text import Text
 
-from fundarb.cli.figures import MISSING, signed
+from fundarb.cli.figures import MISSING, fixed, signed
 from fundarb.core.money import plain
 
 _DIGITS = 8
@@ -16,9 +16,7 @@ _DIGITS = 8
 
 def amount(value: Decimal | None, *, sign: bool = False, places: int = 2) -> str:
     """``1234.5`` → ``1,234.50``."""
-    if value is None:
-        return MISSING
-    return f"{value + 0:{'+' if sign else ''},.{places}f}"  # a zero has no minus
+    return MISSING if value is None else fixed(value, places, sign=sign, apart=True)
 
 
 def cell(value: Decimal | None, *, places: int = 2) -> Text:

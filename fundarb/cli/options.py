@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import typer
 
+from fundarb.core.instants import iso
 from fundarb.core.money import dec, parse_duration, parse_ratio
 
 
@@ -43,8 +44,27 @@ def instant(text: str) -> datetime:
         raise typer.BadParameter(message) from error
     if found.tzinfo and words != text:
         raise typer.BadParameter(f"{text!r} names two zones; leave out `local`, or the other one")
-    # without a zone astimezone() takes the machine's own
-    return found.astimezone(UTC) if found.tzinfo or words != text else found.replace(tzinfo=UTC)
+    if words == text and not found.tzinfo:
+        return found.replace(tzinfo=UTC)
+    try:
+        return _certain(text, found)
+    except (OverflowError, ValueError) as error:
+        raise typer.BadParameter(f"{text!r} is outside the years 1 to 9999 in UTC") from error
+
+
+def _certain(text: str, found: datetime) -> datetime:
+    """In UTC. Without a zone ``astimezone`` takes the machine's own, whose clock may leave an hour out or
+    show it twice: the two readings of ``fold`` (PEP 495) differ there, and what is skipped cannot be read
+    back.
+    """
+    first, second = (found.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return first
+    if first.astimezone().replace(tzinfo=None) != found:
+        message = f"{text!r} never happens here, clocks skip it; write UTC or an offset (+02:00) instead"
+        raise typer.BadParameter(message)
+    either = " or ".join(iso(moment) for moment in (first, second))
+    raise typer.BadParameter(f"{text!r} happens twice here; write {either}")
 
 
 def duration(text: str) -> timedelta:

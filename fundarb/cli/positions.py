@@ -53,25 +53,30 @@ def render(session: Session, found: tuple[PositionView, ...], *, now: datetime) 
         session.out.print("no open positions")
         return
     session.out.print(fitted(session.out, _columns(now), rows=found))
-    total = sum((item.net_pnl for item in found if item.net_pnl is not None), ZERO)
-    unknown = sum(item.net_pnl is None for item in found)
-    due = sum(item.funding_pending for item in found)
+    known = [item.net_pnl for item in found if item.net_pnl is not None]
+    total, unknown = (sum(known, ZERO) if known else None), len(found) - len(known)
+    due = sum(item.funding_pending or 0 for item in found)
+    unread = sum(item.funding_pending is None for item in found)
     note = f"; {unknown} of unknown value" if unknown else ""
     note += f"; {due} funding payments pending, not in it" if due else ""
+    note += f"; {unread} with funding unread, not in it" if unread else ""
     session.out.print(f"{len(found)} open, net {amount(total, sign=True)} USDT at mid and mark{note}")
 
 
 def _funding(row: PositionView) -> Cell:
-    """What was received; a payment that is due and not shown yet is pending, never a zero."""
+    """What was received; a payment that is due and not shown yet is pending, one that may have passed since
+    the venue's log was read is unread, and neither is a zero.
+    """
     from rich.text import Text
 
     from fundarb.cli.money_view import cell
 
-    if not row.funding_pending:
+    unread = row.funding_pending is None
+    if row.funding_received is None:
+        return "unread" if unread else "pending"
+    if row.funding_pending == 0:
         return cell(row.funding_received)
-    if not row.funding_received:
-        return "pending"
-    return Text.assemble(cell(row.funding_received), f" +{row.funding_pending} due")
+    return Text.assemble(cell(row.funding_received), " +?" if unread else f" +{row.funding_pending} due")
 
 
 def _columns(now: datetime) -> tuple[Column[PositionView], ...]:
@@ -95,7 +100,7 @@ def _columns(now: datetime) -> tuple[Column[PositionView], ...]:
         Column("state", lambda row: state(row.state.value), name=True),
         Column("spot\ncoins", lambda row: plain_quantity(row.spot_quantity)),
         Column("perp\ncontracts", lambda row: plain_quantity(row.perp_quantity), spare=1),
-        Column("drift\n%", lambda row: "?" if row.drift is None else f"{row.drift * 100:.2f}"),
+        Column("drift\n%", lambda row: "?" if row.drift is None else fig.percent(row.drift, sign=False)),
         Column("notional\nUSDT", lambda row: amount(row.notional)),
         Column("basis in\nbp", lambda row: fig.points(row.entry_basis, 1), spare=6),
         Column("basis now\nbp", lambda row: fig.points(row.mark_basis, 1), spare=6),

@@ -76,9 +76,16 @@ def pnl(session: Session, found: PnlReport) -> None:
         columns = _pnl_columns(found.by.value, lambda row: "total" if row is total else row.key)
         session.out.print(fitted(session.out, columns, rows=found.rows, last=total))
     _tie_out(session, found)
-    at = "" if found.valued_at is None else f" of {found.valued_at:%Y-%m-%d %H:%M} UTC"
-    when = "now" if found.live else f"at the last snapshot{at}"
-    session.out.print(f"unrealised at mark {when}; {found.method}", style="dim")
+    session.out.print(f"{_valued(found)}{found.method}", style="dim")
+
+
+def _valued(found: PnlReport) -> str:
+    """Of which moment unrealised figures are; nothing where there are none."""
+    if found.live:
+        return "unrealised at mark now; "
+    if found.valued_at is None:
+        return ""
+    return f"unrealised at mark at the last snapshot of {found.valued_at:%Y-%m-%d %H:%M} UTC; "
 
 
 def _tie_out(session: Session, found: PnlReport) -> None:
@@ -134,7 +141,8 @@ def _apr(fraction: Decimal | None) -> Cell:
 def funding(session: Session, found: FundingReport) -> None:
     """Each settlement: what was expected, what came. Amounts in the settle coin."""
     if not found.rows:
-        session.out.print("no settlement in this time")
+        unread = found.received is None
+        session.out.print(f"no settlement {'is known of' if unread else 'in'} this time")
         return
     columns: tuple[Column[FundingRow], ...] = (
         Column("time UTC", lambda row: f"{row.time:%Y-%m-%d %H:%M}", name=True),

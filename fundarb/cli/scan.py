@@ -86,6 +86,8 @@ def scan(
     session.schema = "scan"
     if every is not None and not watch:
         raise ConfigError(Problem("--every", "says how often --watch scans", "give --watch as well"))
+    if why and csv and not session.options.json:
+        raise ConfigError(Problem("--why", "has no CSV form", "leave out --csv, or give --json instead"))
     session.recorded = recorded
     scanner = session.app.demo_scanner if recorded else session.app.scanner
     usual = scanner.query()

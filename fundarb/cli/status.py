@@ -99,7 +99,7 @@ def _show(session: Session, found: Status) -> None:
         out.print(f"command {command.id} {command.name}: {command.state} for {lasting(command.age)}")
     for item in found.sources:
         age_text = "never read" if item.age is None else f"{lasting(item.age)} old"
-        out.print(f"source {item.name}: {age_text}", style="red" if item.state == "stale" else None)
+        out.print(f"source {item.name}: {age_text}", style="yellow" if item.state == "stale" else None)
     out.print(table(session, found.jobs))
     for error in found.last_errors:
         out.print(f"{error.at:%m-%d %H:%M:%S} {error.kind}: {error.message}", style="yellow")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from fundarb.cli.figures import points
 from fundarb.core.money import dec, parse_duration
 from fundarb.errors import ConfigError, Problem
 
@@ -119,7 +120,7 @@ def _delta_line(data: Any) -> str:
     spot, perp = data["spot"]["average_price"], data["perp"]["average_price"]
     if spot and perp:
         basis = dec(perp) / (dec(spot) * dec(data["plan"]["multiplier"])) - 1
-        parts.append(f"basis {basis * 10_000:+.1f} bp")
+        parts.append(f"basis {points(basis, 1)} bp")
     paid = [fee["value_quote"] for leg in ("spot", "perp") for fee in data[leg]["fees"]]
     if paid and None not in paid:
         parts.append(f"fees {sum(dec(value) for value in paid):.2f} USDT")

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from fundarb.app import unattended
 from fundarb.app.unattended import job_specs
 from fundarb.clock import SystemClock
 from fundarb.config import JobSpec, Trigger
 from fundarb.core.instants import from_ms, iso, to_ms
+from fundarb.engine.audit import Audit, AuditCheck
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.timetable import Timetable, publish, published
 from fundarb.errors import StateUnavailable
@@ -129,6 +131,23 @@ def test_the_audit_of_books_alone(shell: Shell) -> None:
     assert found["data"]["clean"]
     assert [warning["code"] for warning in found["warnings"]] == ["venue_not_asked"]
     assert "ok" in shell(*words, "audit").stdout
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"), [(1, "1 of 3 invariants does not"), (2, "2 of 3 invariants do not")]
+)
+def test_the_verb_agrees_with_its_number(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, broken: int, words: str
+) -> None:
+    """One does not hold, two do not; exit 6 either way."""
+    checks = tuple(
+        AuditCheck(id=str(number), ok=number >= broken, details="looked at") for number in range(3)
+    )
+    made = Audit(checks=checks, not_judged={})
+    monkeypatch.setattr(unattended, "run_audit", lambda _app: (made, ""))
+    result = shell("audit")
+    assert result.exit_code == 6
+    assert f"{words} hold" in result.stderr
 
 
 def test_a_halt_against_a_silent_daemon_leaves_the_file(shell: Shell) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from fundarb.cli import figures
+from fundarb.cli import figures, money_view
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,20 @@ def test_ratios_become_percent_and_points() -> None:
     assert figures.points(Decimal("0.0031"), 1, sign=False) == "31.0"
     assert figures.share(Decimal("0.2")) == "20 %"
     assert figures.hours(timedelta(minutes=30)) == "0.5h"
+
+
+@pytest.mark.parametrize("value", ["0", "-0", "0.001", "-0.001", "-0.0049"])
+def test_what_rounds_to_zero_has_no_sign(value: str) -> None:
+    """Neither a gain nor a loss is told by a sign before nothing but zeros."""
+    number = Decimal(value)
+    assert money_view.amount(number) == money_view.amount(number, sign=True) == "0.00"
+    assert figures.percent(number / 100) == figures.percent(number / 100, sign=False) == "0.00"
+    assert figures.points(number / 10_000) == figures.points(number / 10_000, sign=False) == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("-0.006", "-0.01"), ("0.006", "+0.01"), ("-1234.5", "-1,234.50"), ("100", "+100.00")]
+)
+def test_what_does_not_keeps_it(value: str, text: str) -> None:
+    """The first digit that is seen brings the sign."""
+    assert money_view.amount(Decimal(value), sign=True) == text

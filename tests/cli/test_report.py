@@ -157,6 +157,14 @@ def test_a_time_of_two_zones_is_refused() -> None:
         assert f"'{text}' names two zones" in " ".join(refused.stderr.split())
 
 
+def test_nothing_is_valued_where_nothing_was_kept(shell: Shell) -> None:
+    """Without a database there is no snapshot whose prices could be named."""
+    result = shell("report", "pnl")
+    assert result.exit_code == 0
+    assert "nothing was held" in result.stdout
+    assert "snapshot" not in result.stdout + result.stderr
+
+
 # ---------------------------------------------------------------------------------------------------- HTML
 
 

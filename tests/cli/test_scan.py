@@ -8,13 +8,15 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from fundarb.app import App
 from fundarb.cli.scan_data import COLUMNS
 from fundarb.clock import SystemClock, VirtualClock
+from fundarb.errors import Unavailable
 from scripts.demo_market import Row
 from tests.cli.conftest import Serve, Shell, Venue
 from tests.factories import Reply, small_market
@@ -256,12 +258,35 @@ def test_a_bad_question_is_answered_with_cause_and_code(
     assert any(sentence in reason["message"] for reason in found["error"]["reasons"])
 
 
+def test_an_explanation_has_no_csv_form(shell: Shell, venue: Venue) -> None:
+    """It is not dropped for the list of all: exit 2, and nothing is asked; JSON, which wins, has it."""
+    refused = shell(*venue.words, "scan", "--why", "WIF", "--csv")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--why: has no CSV form" in refused.stderr
+    assert shell.json(*venue.words, "scan", "--why", "WIF", "--csv")["data"]["why"]
+
+
 def test_a_venue_that_is_not_there_is_unavailable(shell: Shell) -> None:
     """Nobody listens: exit 4, the cause and what to do, and nothing on stdout."""
     result = shell("--venue", "sandbox", "--venue-url", "http://127.0.0.1:9", "scan")
     assert (result.exit_code, result.stdout) == (4, "")
     assert "127.0.0.1:9" in result.stderr
     assert "fundarb doctor" in result.stderr
+
+
+def test_a_ban_is_waited_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no request is sent nobody is told to try again, but until when."""
+
+    def banned(_app: App) -> None:
+        error = Unavailable("no request is sent for another 600 s")
+        error.forbidden, error.until = True, datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
+        raise error
+
+    monkeypatch.setattr(App, "scanner", property(banned))
+    result = shell("scan")
+    assert result.exit_code == 4
+    assert "Wait until 12:10:00 UTC" in result.stderr
+    assert "ry again" not in result.stderr
 
 
 def html(path: str, query: Mapping[str, str], answer: Row) -> Reply:

@@ -147,3 +147,10 @@ class Kept:
     def cached(self, symbols: Collection[str]) -> Mapping[str, tuple[SettledFunding, ...]]:
         """Them."""
         return {self.rates[0].symbol: self.rates}
+
+
+def test_the_empty_face_names_no_more_than_asked_for(shell: Shell) -> None:
+    """``--top 3`` means three of the nearest, too, on the screen and for scripts."""
+    words = (*RECORDED, "--min-apr", "300%", "--top", "3")
+    assert len(shell.json(*words)["data"]["nearest"]) == 3
+    assert "ENA" not in shell(*words, COLUMNS="80").stdout
