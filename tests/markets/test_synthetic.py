@@ -175,6 +175,7 @@ def test_multiplied_contracts_follow_their_coin(market: SyntheticMarket) -> None
         assert abs(ratio / factor - 1) < Decimal("0.02")
 
 
+@pytest.mark.proof
 def test_it_scales_to_six_hundred_pairs() -> None:
     """The generator for measurements gives so many distinct pairs, all quoted."""
     many = synthetic(1, START, pairs=600)

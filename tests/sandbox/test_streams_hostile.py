@@ -142,6 +142,7 @@ def test_thousands_of_mutated_frames(http: OverHttp) -> None:
         assert listener.next()["topic"] == "tickers.BTCUSDT"
 
 
+@pytest.mark.proof
 def test_thousands_of_subscriptions(http: OverHttp) -> None:
     """A connection may hold topics of 21 000 characters, not one more; all of them are pushed and all can be
     left.

@@ -5,6 +5,8 @@ book.
 import random
 from decimal import Decimal
 
+import pytest
+
 from fundarb.core.market import Category
 from fundarb.core.money import ceil_to
 from fundarb.venue.book import Want, settled, skip, take
@@ -15,6 +17,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "TRXUSDT")
 SIZES = ("0.01", "1", "30", "500", "100000", "3000000")
 
 
+@pytest.mark.proof
 def test_a_near_look_sees_what_the_whole_book_shows() -> None:
     """However much was taken, whatever the world has moved and however deep is asked: the levels are the
     first ones of the whole side less what is missing.
@@ -37,6 +40,7 @@ def test_a_near_look_sees_what_the_whole_book_shows() -> None:
             assert found == skip(raw, missing)[:depth]
 
 
+@pytest.mark.proof
 def test_a_walk_that_is_settled_near_by_goes_no_further() -> None:
     """Wherever the short walk says that it is done, the walk over the whole side takes the very same."""
     desk, rng = InProcess(), random.Random(2)

@@ -65,6 +65,7 @@ def test_a_trade_through_zero_closes_and_opens() -> None:
     assert (pnl, closed, position.size, position.cost) == (D(10), D(1), D(-2), D(-220))
 
 
+@pytest.mark.proof
 def test_no_more_than_five_hundred_open_orders() -> None:
     """Per symbol in linear, in all for spot."""
     at = venue(USDT="10000000", BTC="10")
