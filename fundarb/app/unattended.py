@@ -79,8 +79,7 @@ def jobs_of(settings: Settings, writer: Writer) -> Jobs:
     """Every job at one writer's desk."""
     desk = writer.desk
     shelf = FundingShelf(desk.exchange, desk.clock)
-    account = AccountView(desk.exchange, desk.clock)
-    writer.store.events.subscribe(account.heard)
+    account = AccountView(desk.store, desk.exchange, clock=desk.clock)
     return all_jobs(
         JobParts(
             desk=desk,

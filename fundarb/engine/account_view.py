@@ -7,13 +7,14 @@ equal to the digit means that nothing happened. A missing answer is never read a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 from fundarb.clock import Clock
 from fundarb.core.account import PositionReport, Wallet
-from fundarb.core.events import Event, LegFilled, RecordedEvent
 from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
 from fundarb.engine.collect import CollectResult
@@ -21,6 +22,7 @@ from fundarb.engine.ports import Trading
 from fundarb.errors import OtherAccount, Problem
 from fundarb.store.database import Store
 
+T = TypeVar("T")
 _OVERDUE = timedelta(minutes=30)
 """A payment that is late by more is waited for by the collector's own schedule."""
 
@@ -28,30 +30,45 @@ Signature = Mapping[str, tuple[Decimal, Decimal]]
 """Wallet balance and borrowed coins by coin; coins without either left out."""
 
 
-class AccountView:
-    """Reads the account no more often than asked for."""
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[T]):
+    """What the venue answered, when, and the last journal that was booked then."""
 
-    def __init__(self, trading: Trading, clock: Clock) -> None:
+    found: T
+    at: timedelta
+    booked_until: int
+
+
+class AccountView:
+    """Reads the account no more often than asked for, and anew once anything was booked: what was read
+    before it may lack what the books now have.
+    """
+
+    def __init__(self, store: Store, trading: Trading, *, clock: Clock) -> None:
         """Nothing was read yet."""
+        self._store = store
         self._trading = trading
         self._clock = clock
-        self._wallet: tuple[timedelta, Wallet] | None = None
-        self._positions: tuple[timedelta, tuple[PositionReport, ...]] | None = None
+        self._wallet: _Answer[Wallet] | None = None
+        self._positions: _Answer[tuple[PositionReport, ...]] | None = None
         self._known: Signature | None = None
 
     def wallet(self, at_most: timedelta = timedelta()) -> Wallet:
         """The wallet, not older than ``at_most``; ``Unavailable`` if it cannot be read."""
-        now = self._clock.monotonic()
-        if self._wallet is None or now - self._wallet[0] > at_most:
-            self._wallet = (now, self._trading.wallet())
-        return self._wallet[1]
+        self._wallet = self._read(self._wallet, self._trading.wallet, at_most=at_most)
+        return self._wallet.found
 
     def positions(self, at_most: timedelta = timedelta()) -> Mapping[str, PositionReport]:
         """The perp positions by symbol, not older than ``at_most``; ``Unavailable`` without an answer."""
-        now = self._clock.monotonic()
-        if self._positions is None or now - self._positions[0] > at_most:
-            self._positions = (now, self._trading.positions())
-        return {report.symbol: report for report in self._positions[1]}
+        self._positions = self._read(self._positions, self._trading.positions, at_most=at_most)
+        return {report.symbol: report for report in self._positions.found}
+
+    def _read(self, known: _Answer[T] | None, ask: Callable[[], T], *, at_most: timedelta) -> _Answer[T]:
+        """What is known, if it is young enough and of these books; else the venue's answer."""
+        now, booked_until = self._clock.monotonic(), self._store.ledger.read.last_id()
+        if known is not None and now - known.at <= at_most and known.booked_until == booked_until:
+            return known
+        return _Answer(ask(), now, booked_until)
 
     def moved(self, wallet: Wallet) -> bool:
         """Whether a balance differs from the one that was last found in order (``settled``), or none ever
@@ -70,11 +87,6 @@ class AccountView:
     def settled(self, wallet: Wallet) -> None:
         """Everything in this wallet is in our books: from now on a difference to it is news."""
         self._known = signature(wallet)
-
-    def heard(self, _recorded: RecordedEvent, event: Event) -> None:
-        """A fill of ours was booked: what was read before it is of no use any more."""
-        if isinstance(event, LegFilled):
-            self.forget()
 
     def forget(self) -> None:
         """What was read before is of no use any more."""

@@ -1,5 +1,5 @@
 """What the venue holds in a perp beside our contracts: noted whenever books and venue were compared with no
-order in doubt, carried on by the fills of strangers since.
+order in doubt, carried on by the fills of strangers since, and corrected when one of them becomes ours.
 
 An order in doubt is judged by what has changed since it was signed. So the note says how much there was
 beside us before, whoever put it there and whenever: neither our clock nor the age of a plan matters.
@@ -8,7 +8,7 @@ beside us before, whoever put it there and whenever: neither our clock nor the a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 from fundarb.core.account import PositionReport
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO, dec, plain
-from fundarb.engine.collect import read_until
+from fundarb.core.orders import Execution
 from fundarb.store.database import Store
 
 _KEY: Final = "beside"
@@ -31,11 +31,11 @@ class Beside:
         """Kept in its small texts."""
         self._store = store
 
-    def note(self, positions: Iterable[PositionReport]) -> None:
+    def note(self, positions: Iterable[PositionReport], *, at: datetime | None) -> None:
         """Note what complete position reports, read after the fills, hold beside us; written only where what
-        was noted does not say the same, or is old. Nothing is noted with an order in doubt.
+        was noted does not say the same, or is old. ``at`` is until when the fills were read. Nothing is noted
+        with an order in doubt.
         """
-        at = read_until(self._store, "linear")
         if at is None or self._store.intents.open():
             return
         found = {report.symbol: report.size for report in positions}
@@ -47,8 +47,17 @@ class Beside:
         if same and at - since < _KEPT:
             return
         beside = {symbol: held - self._traded(symbol, at) for symbol, held in found.items()}
-        text = {symbol: plain(held) for symbol, held in sorted(beside.items()) if held}
-        self._store.meta.set(_KEY, json.dumps({"at": at.isoformat(), "held": text}))
+        self._write(at, beside)
+
+    def adopted(self, row: Execution) -> None:
+        """A stranger's fill has become ours, in the transaction that books it: what the note holds of it
+        stands beside us no more. One that came after the note counts no longer by itself.
+        """
+        noted = self._read()
+        if noted is None or row.category is not Category.LINEAR or row.time >= noted[0]:
+            return
+        at, held = noted
+        self._write(at, held | {row.symbol: held.get(row.symbol, ZERO) - row.side.sign * row.quantity})
 
     def expected(self, symbol: str, since: datetime) -> Decimal:
         """Contracts that should stand beside ours now (signed, + = long); ``since`` is from when strangers'
@@ -63,6 +72,10 @@ class Beside:
         """
         rows = self._store.executions.of_strangers(Category.LINEAR, symbol, since=since)
         return sum((row.side.sign * row.quantity for row in rows if row.kind.trades), ZERO)
+
+    def _write(self, at: datetime, beside: Mapping[str, Decimal]) -> None:
+        text = {symbol: plain(held) for symbol, held in sorted(beside.items()) if held}
+        self._store.meta.set(_KEY, json.dumps({"at": at.isoformat(), "held": text}))
 
     def _read(self) -> tuple[datetime, dict[str, Decimal]] | None:
         text = self._store.meta.get(_KEY)

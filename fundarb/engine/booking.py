@@ -16,6 +16,7 @@ from fundarb.core.orders import Execution, Leg
 from fundarb.core.postings import pays_fee
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.crash import Point
+from fundarb.engine.beside import Beside
 from fundarb.engine.funding import FundingBook
 from fundarb.store.database import Store
 
@@ -39,6 +40,8 @@ def book_execution(
             store.executions.attribute(execution.key, position_id=position.position_id, leg=leg)
         if not execution.kind.trades:
             return new
+        if not new:
+            Beside(store).adopted(execution)
         mid = None if forced else decision_mid(position, leg)
         store.ledger.post_execution(execution, position=position, leg=leg, mid=mid)
         spot, contracts = quantities(execution, position, leg=leg)

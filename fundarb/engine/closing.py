@@ -9,7 +9,6 @@ neither.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -29,7 +28,7 @@ from fundarb.engine.hedge import Hedger
 from fundarb.engine.legs import Legs, Progress
 from fundarb.engine.lifecycle import prices, settle
 from fundarb.engine.repair import Repair, Repairer
-from fundarb.errors import Unavailable
+from fundarb.engine.shut_out import passing_over
 
 _ONLY_WHOLE = ", or close all of it"
 _UNEXPLAINED = "; --emergency closes what is there"
@@ -71,7 +70,7 @@ class Closer:
 
     def renew(self, position: PositionRecord) -> None:
         """Steps and minimums as they are now, where the venue tells them at once."""
-        with suppress(Unavailable), self._desk.hurried():
+        with passing_over(self._desk), self._desk.hurried():
             self._desk.market.renew(position, older_than=_LIST_AGE)
 
     def plan(self, position: PositionRecord, fraction: Decimal) -> ClosePlan | Refused:
@@ -124,10 +123,10 @@ class Closer:
     def decide(self, plan: ClosePlan) -> None:
         """Note goal, target and the mids of now, against which the slippage of this close is measured."""
         desk, position = self._desk, plan.position
-        with suppress(Unavailable), desk.hurried(desk.rules.t_hedge):
+        with passing_over(desk), desk.hurried(desk.rules.t_hedge):
             desk.market.refresh()
         if None in desk.market.mids(position):
-            with suppress(Unavailable):
+            with passing_over(desk):
                 desk.market.books(desk.market.pair_of(position))
         spot, perp = desk.market.mids(position)
         with desk.store.transaction(before=Point.POSITION_BEFORE_COMMIT, after=Point.POSITION_AFTER_COMMIT):
@@ -141,7 +140,7 @@ class Closer:
 
     def costs(self, position: PositionRecord) -> tuple[Reason, ...]:
         """What the basis of now costs, where it is worth a word; nothing where it cannot be read."""
-        with suppress(Unavailable), self._desk.hurried():
+        with passing_over(self._desk), self._desk.hurried():
             cost = exit_cost(self._desk, position)
             if cost is not None and cost.bad:
                 return (cost.reason,)
@@ -191,7 +190,7 @@ class Closer:
     def _overtaken(self, position_id: str) -> bool:
         """Whether something went that was not in our book; it is booked and the legs are brought together."""
         before = self._desk.store.positions.get(position_id)
-        with suppress(Unavailable), self._desk.hurried(self._desk.rules.t_hedge):
+        with passing_over(self._desk), self._desk.hurried(self._desk.rules.t_hedge):
             settle(self._desk, position_id)  # books are taken over at rest only
             self._legs.catch_up()
             if settle(self._desk, position_id).state is PositionState.EXPOSED:

@@ -7,7 +7,6 @@ is hurried, for something is naked.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -27,6 +26,7 @@ from fundarb.engine.desk import Desk
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Draft
 from fundarb.engine.orders import OrderDesk, Placed
+from fundarb.engine.shut_out import met, passing_over
 from fundarb.errors import Unavailable
 
 _RETRY_READ = timedelta(milliseconds=200)
@@ -85,12 +85,13 @@ class Corrector:
                     books = desk.market.books_or_quotes(pair, only=only)
                     sight = Sight(books, self.frame(pair, books))
             except Unavailable as error:
+                met(desk, error)
                 if desk.clock.monotonic() + _RETRY_READ > began + desk.rules.t_hedge:
                     self._blind.add(position.position_id)
                     self.tell("hedge_without_market", position, message=str(error))
                     raise OutOfSight(str(error), code=error.code) from error
                 if not position.contracts:  # a perp that was delivered is in the list no more
-                    with suppress(Unavailable), desk.hurried():
+                    with passing_over(desk), desk.hurried():
                         desk.market.instruments(refresh=True)
                 desk.clock.sleep(_RETRY_READ)
             else:
@@ -124,8 +125,8 @@ class Corrector:
         return placed
 
     def found_less(self, position: PositionRecord) -> Book | None:
-        """What the last correction of a position found at the venue, where that was less than our book says
-        of the leg that it was to reduce; None if all was there.
+        """What the last correction of a position found to be there, where that was less than our book says of
+        the leg that it was to reduce, or to match; None if all was there.
         """
         return self._less.get(position.position_id)
 
@@ -137,33 +138,71 @@ class Corrector:
             return None
         found = cure(placed.intent.code)
         if found is Cure.RELIST:
-            with suppress(Unavailable), self._desk.hurried():
+            with passing_over(self._desk), self._desk.hurried():
                 self._desk.market.instruments(refresh=True)
         return found
 
     def _clamped(
         self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
     ) -> correcting.Correction | None:
-        """A reduction never exceeds what the venue holds, where that can be read: nothing is sent again and
-        again for contracts or coins that somebody else has taken. What is gone is reduced already: it is not
-        given back a second time, except by a position that grows, of which the lists may not show the newest
-        fills. Where it cannot be read, the venue is the judge.
-        """
+        """Nothing is corrected again and again for contracts or coins that somebody else has taken."""
         self._less.pop(position.position_id, None)
         if order.adds:
-            return order
+            return self._completing(position, order, frame=frame)
+        return self._reducing(position, order, frame=frame)
+
+    def _reducing(
+        self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
+    ) -> correcting.Correction | None:
+        """A reduction never exceeds what the venue holds, where that can be read. What is gone is reduced
+        already: it is not given back a second time; of a position that grows only what is known to be gone,
+        as the lists may not show its newest fills. Where it cannot be read, the venue is the judge.
+        """
         try:
             with self._desk.hurried():
                 gone, free = self._at_the_venue(position, order.leg)
-        except Unavailable:
+        except Unavailable as error:
+            met(self._desk, error)
             return order
         if gone > self._desk.rules.tolerance:
-            spot, perp = (gone, ZERO) if order.leg is Leg.SPOT else (ZERO, gone)
-            self._less[position.position_id] = Book(position.spot_owned - spot, position.contracts - perp)
+            self._less[position.position_id] = _without(position, order.leg, gone=gone)
         else:
             gone = ZERO
-        left = min(order.quantity - (ZERO if position.goal.growing else gone), free)
+        if gone and position.goal.growing:
+            gone = max(min(gone, self._known_gone(position, order.leg)), ZERO)
+        left = min(order.quantity - gone, free)
         return order if left >= order.quantity else _smaller(order, left, free=free, frame=frame)
+
+    def _completing(
+        self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
+    ) -> correcting.Correction | None:
+        """A leg is not completed for what is gone of the other one: for what others' fills say and the venue
+        shows. What the lists alone lack may be our own newest fills.
+        """
+        other = Leg.PERP if order.leg is Leg.SPOT else Leg.SPOT
+        gone = self._known_gone(position, other)
+        if gone > self._desk.rules.tolerance:
+            with passing_over(self._desk), self._desk.hurried():
+                gone = min(gone, self._at_the_venue(position, other)[0])
+        if gone <= self._desk.rules.tolerance:
+            return order
+        there = _without(position, other, gone=gone)
+        self._less[position.position_id] = there
+        rest = correcting.top_up(frame, there)
+        return rest if rest is not None and rest.leg is order.leg else None
+
+    def _known_gone(self, position: PositionRecord, leg: Leg) -> Decimal:
+        """How much of a leg others took, by the booked rows: their fills since the position was made, and for
+        coins what the ledger has less than we own. Not positive: nothing is known to be gone.
+        """
+        store, perp = self._desk.store, leg is Leg.PERP
+        symbol = position.perp_symbol if perp else position.spot_symbol
+        rows = store.executions.of_strangers(leg.category, symbol, since=position.created_at)
+        bought = sum((row.side.sign * row.quantity for row in rows if row.kind.trades), ZERO)
+        if perp:
+            return min(bought, position.contracts)
+        missing = position.spot_owned - store.ledger.balances().get(position.base, ZERO)
+        return min(max(-bought, missing), position.spot_owned)
 
     def _at_the_venue(self, position: PositionRecord, leg: Leg) -> tuple[Decimal, Decimal]:
         """Of one leg: how much of ours is gone, and how much there is to reduce."""
@@ -188,6 +227,12 @@ class Corrector:
     def tell(self, code: str, position: PositionRecord, *, message: str) -> None:
         """One alert per incident of a position."""
         alert_once(self._desk.store, code, subject=position.position_id, message=message)
+
+
+def _without(position: PositionRecord, leg: Leg, *, gone: Decimal) -> Book:
+    """Our book without what is gone of a leg."""
+    spot, perp = (gone, ZERO) if leg is Leg.SPOT else (ZERO, gone)
+    return Book(position.spot_owned - spot, position.contracts - perp)
 
 
 def _smaller(

@@ -9,7 +9,6 @@ because of a doubt is not bought again, or a venue that is slow would be traded 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from decimal import Decimal
 
 from fundarb.core import correcting
@@ -25,8 +24,8 @@ from fundarb.engine.lifecycle import settle
 from fundarb.engine.orders import Placed
 from fundarb.engine.repair import Repairer
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import passing_over
 from fundarb.engine.unwinds import count_unwind
-from fundarb.errors import Unavailable
 
 
 class Doubts:
@@ -61,7 +60,7 @@ class Doubts:
 
     def _cover(self, position: PositionRecord) -> PositionRecord:
         doubts = self._open(position)
-        with suppress(Unavailable):
+        with passing_over(self._desk):
             if doubts and all(self._resolver.lease_over(intent) for intent in doubts):
                 self._resolver.catch_up()
                 self._reduce(position.position_id)

@@ -9,7 +9,6 @@ an hour freeze it until a person has looked.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -31,6 +30,7 @@ from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import met, passing_over
 from fundarb.engine.unwinds import count_unwind
 from fundarb.errors import Unavailable
 
@@ -182,10 +182,13 @@ class Hedger:
 
     def _answers(self) -> bool:
         """Whether the venue answers a signed question."""
-        with suppress(Unavailable), self._desk.hurried(self._desk.rules.t_hedge):
-            self._desk.exchange.wallet()
-            return True
-        return False
+        try:
+            with self._desk.hurried(self._desk.rules.t_hedge):
+                self._desk.exchange.wallet()
+        except Unavailable as error:
+            met(self._desk, error)
+            return False
+        return True
 
     def _unheard(self, position: PositionRecord, first: int) -> bool:
         """Whether orders were written, from number ``first`` on, and the venue judged none of them."""
@@ -298,7 +301,7 @@ class Hedger:
         if position.goal is Goal.HOLD:
             return
         desk = self._desk
-        with suppress(Unavailable), desk.hurried():
+        with passing_over(desk), desk.hurried():
             spot, perp = desk.market.books(desk.market.pair_of(position))
             desk.store.positions.update(
                 position.position_id, decision_spot_mid=spot.mid, decision_perp_mid=perp.mid

@@ -141,8 +141,9 @@ class Snapshot:
         self._parts = parts
 
     def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
-        """Measure and keep. What another job of this moment has just read is not read again, unless a balance
-        moved: then everything is booked first and read anew, so that a point and the books are of one moment.
+        """Measure and keep. What another job of this moment has just read is not read again, unless something
+        was booked since or a balance moved: then everything is booked first and read anew, so that a point
+        and the books are of one moment.
         """
         desk, account = self._parts.desk, self._parts.account
         wallet = account.wallet(_JUST_NOW)

@@ -19,7 +19,7 @@ from fundarb.core.orders import LINK_PREFIX
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord
 from fundarb.engine.alerts import alert_once, was_told
 from fundarb.engine.beside import Beside
-from fundarb.engine.collect import Collector
+from fundarb.engine.collect import Collector, read_until
 from fundarb.engine.compare import (
     Books,
     Choice,
@@ -143,7 +143,7 @@ class Reconciler:
         mismatches = self._compare(facts, self.repairer.explain(facts), policy=policy)
         repaired = self._as_now((*safe.repaired, *repaired))
         result = self._result(facts, mismatches, resolved=safe.resolved, repaired=repaired)
-        self._beside.note(facts.positions)
+        self._beside.note(facts.positions, at=read_until(self._desk.store, "linear"))
         self._act(result)
         return result
 

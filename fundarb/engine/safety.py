@@ -8,7 +8,6 @@ read of the book-keeping never keeps a leg naked. Comparing books and venue is t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -24,6 +23,7 @@ from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import rest, settle
 from fundarb.engine.repair import Repair
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import met, passing_over
 from fundarb.errors import Unavailable
 
 AT_ONCE: Final = timedelta()
@@ -93,13 +93,14 @@ class Safety:
         try:
             self._collector.book_fills()
         except Unavailable as error:
+            met(self._desk, error)
             return error
         return None
 
     def _settle(self) -> None:
         """Write down what each book is; one whose market cannot be read does not keep the others waiting."""
         for position in self._desk.store.positions.active():
-            with suppress(Unavailable):
+            with passing_over(self._desk):
                 settle(self._desk, position.position_id)
                 rest(self._desk, position.position_id)
 
@@ -110,11 +111,11 @@ class Safety:
             # a doubt of another one may have been waited for
             position = store.positions.get(held.position_id)
             if position.state is PositionState.UNCERTAIN and cover:
-                with suppress(Unavailable):
+                with passing_over(self._desk):
                     self._hedger.repair(position.position_id)
             if position.state is not PositionState.EXPOSED or self._in_vain(position):
                 continue
-            with suppress(Unavailable):
+            with passing_over(self._desk):
                 self._hedger.repair(position.position_id)
                 rest(self._desk, position.position_id)
             after = store.positions.get(position.position_id)

@@ -83,7 +83,8 @@ class SecondLook:
 
     def _look(self, position: PositionRecord, *, began: Began) -> tuple[Reason, ...]:
         """Book what the venue's rows tell, reduce the other leg to match, and say what came of it; nothing if
-        all is there, or if the first picture was only late. What the hedger has given up is left to it.
+        all is there, or if the first picture was only late. What the hedger has given up is left to it, and
+        what the venue holds less is named.
 
         Without a doubt half a minute long only what rows tell counts: lists may lag behind our own fills.
         """
@@ -96,7 +97,7 @@ class SecondLook:
         if position.state is PositionState.EXPOSED and not self._given_up(position):
             position, differs = self._hedger.repair(position.position_id), True
         strange: tuple[Reason, ...] = ()
-        if differs and position.state is PositionState.HEDGED:
+        if position.state is PositionState.EXPOSED or (differs and position.state is PositionState.HEDGED):
             strange = self._legs.notes(position)
         if strange and (doubted or position.position_id in self._repairer.explain_now()):
             return strange

@@ -6,7 +6,8 @@ succeeds ends it. Owns the blocks ``ban`` and ``key``; sends nothing.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from fundarb.core.reasons import Reason
@@ -41,6 +42,17 @@ def met(desk: Desk, error: FundarbError) -> None:
     """
     if not shut_out(desk.store, error):
         look_out(desk.store, desk.exchange)
+
+
+@contextmanager
+def passing_over(desk: Desk) -> Iterator[None]:
+    """Work that can be done without: what cannot be read ends it and is passed over; that we are shut out is
+    told.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        met(desk, error)
 
 
 def unread(desk: Desk, error: Unavailable) -> Reason:

@@ -19,6 +19,7 @@ from fundarb.core.market import Category
 from fundarb.core.orders import OrderRequest, Purpose, WriteAnswer
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind, IntentRecord
 from fundarb.core.states import PositionState
+from fundarb.engine.reconcile import REASON
 from fundarb.store.database import Store
 from fundarb.venue.engine import Venue
 from tests.proof.market import BASES, MULTIPLIERS, PERPS
@@ -92,13 +93,14 @@ class Balance:
                     self.wrong.append(f"{fields['message']}: {naked:.2f} USDT are naked at the venue")
 
     def at_the_end(self, store: Store) -> list[str]:
-        """Positions that wait for help of which the venue holds nothing naked."""
+        """Positions that wait for help of which the venue holds nothing naked, and no person is asked."""
         return [
             f"{item.position_id} ({item.base}) stays {item.state}, and nothing is naked at the venue"
             for item in store.positions.active()
             if item.state is PositionState.EXPOSED
             and item.base not in self.mingled
             and abs(self.naked(item.base)) <= LOT
+            and not _asked(store, item.base)
         ]
 
     def _judge(self, intent: IntentRecord, base: str, *, before: Decimal) -> None:
@@ -114,3 +116,9 @@ class Balance:
 
     def _note(self, store: Store) -> None:
         self._seen.append((store.events.newest_id(), {base: self.naked(base) for base in BASES}))
+
+
+def _asked(store: Store, base: str) -> bool:
+    """Whether a difference of this coin waits for a person's answer: its books stand until then."""
+    block = store.blocks.get(base, BlockKind.FREEZE)
+    return block is not None and block.reason.startswith(REASON)

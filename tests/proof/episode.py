@@ -6,6 +6,7 @@ Everything is thrown by one die, so a seed is a whole story that can be told aga
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -200,12 +201,20 @@ class Episode:
             raise
 
     def _look_at_the_door(self, what: str) -> None:
-        """Whoever was turned away has told a person by the end of what it did."""
+        """Whoever was turned away has told a person by the end of what it did, or somebody before it had."""
         door = self.trouble.door
         if door is not None and door.met:
-            if not was_told(self.life.store, door.alert, subject=GLOBAL_SCOPE):
+            if not self._told_of(door):
                 self.witness.wrong.append(f"{what}: turned away ({door.alert}), and nobody was told")
             door.met = False
+
+    def _told_of(self, door: Door) -> bool:
+        """Whether an alert stands, or stood until the door opened again, since it fell shut."""
+        store = self.life.store
+        if was_told(store, door.alert, subject=GLOBAL_SCOPE) or door.until is None:
+            return was_told(store, door.alert, subject=GLOBAL_SCOPE)
+        rows = store.events.after(0, 100_000, kind="alert_raised", since=door.until - door.lasts)
+        return any(json.loads(row.payload)["code"] == door.alert for row in rows)
 
     def _tell(self, text: str) -> None:
         self.story.append(f"{self.venue.now:%d %H:%M:%S} {text}")
