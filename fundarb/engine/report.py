@@ -230,7 +230,7 @@ class Reporter:
         results: dict[str, Pnl] = {}
         ours: dict[str, Pnl] = {}
         changes = self._unrealised_by_time(query, span)
-        unseen = tuple(self._unseen(query, span, positions=positions))
+        unseen = tuple(self._unseen(query, span, positions=positions, seen=max(changes, default=None)))
         for key, part, own in (
             *self._booked_by_time(query),
             *((key, Pnl(unrealised=one), Pnl(unrealised=own)) for key, (one, own) in changes.items()),
@@ -289,10 +289,11 @@ class Reporter:
         return changes
 
     def _unseen(
-        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
+        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord], seen: str | None
     ) -> Iterator[tuple[str, Pnl, Pnl]]:
         """What trading changed of the positions' unrealised results after the last point, by the period of
-        the close, or of the span's end; there too of what belongs to none.
+        the close, or of the span's end; of what belongs to none in the last period that a point has ``seen``,
+        for what prices did in a later one nobody knows, and no row shows it.
         """
         if span.begin is None or span.finish is None:
             return
@@ -300,7 +301,7 @@ class Reporter:
         begin = span.begin if span.start == span.end else Edge(point=span.begin.point)
         first, last = query.since or span.begin.point.at, span.stop - timedelta.resolution
         account = Pnl(unrealised=span.finish.account - begin.account)
-        yield period(max(first, last), query.by), account, EMPTY
+        yield seen or period(max(first, last), query.by), account, EMPTY
         for name in {*span.finish.shifts, *begin.shifts}:
             closed = (positions.get(name) or self._store.positions.get(name)).closed_at
             at = last if closed is None else min(closed, last)
