@@ -116,7 +116,7 @@ class Month:
                 lambda: accidents.fees(Category.SPOT, mnt=dice.random() < 0.5),
                 lambda: accidents.fees(Category.LINEAR, mnt=dice.random() < 0.5),
                 lambda: accidents.borrow("MNT", D(dice.randint(1, 50))),
-                lambda: accidents.transfer("MNT", D(dice.randint(-40, 60))),
+                lambda: accidents.transfer("MNT", D(dice.randint(-40, 60) or 1)),
                 lambda: accidents.manual_order(Category.SPOT, "BTCUSDT", side=Side.BUY, quantity=D("0.003")),
             ]
             dice.choice(deeds)()
