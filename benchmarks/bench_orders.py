@@ -78,6 +78,7 @@ def run() -> Sequence[Row]:
     options = replace(sandbox_options(SandboxPlan(port=0, seed=1)), match_delay=timedelta(), limits=False)
     running = start_process(options)
     try:
+        colds = [cold_open(running.url, coin) for coin in COLD]  # first: a new database opens beside nothing
         with tempfile.TemporaryDirectory() as folder:
             with desk(running.url, Path(folder)) as writer:
                 result = writer.trader.open("ETH", Decimal(400))
@@ -90,7 +91,6 @@ def run() -> Sequence[Row]:
                 between = [gap(writer, running.url) for _ in range(OPENS)]
                 reactions = [reaction(writer, running.url) for _ in range(OPENS)]
             starts = [recovery(running.url, Path(folder)) for _ in range(5)]
-        colds = [cold_open(running.url, coin) for coin in COLD]
     finally:
         running.stop()
     return [
@@ -316,11 +316,17 @@ def recovery(url: str, home: Path) -> float:
 
 
 def cold_open(url: str, coin: str) -> float:
-    """Wall time of ``fundarb open`` in a new process with a new home."""
+    """Wall time of ``fundarb open`` in a new process with a new home; closed again untimed, for the next new
+    database would open nothing beside what this one leaves.
+    """
     with tempfile.TemporaryDirectory() as home:
         environ = {**os.environ, "FUNDARB_HOME": home, "PYTHONPATH": os.getcwd()}  # noqa: PTH109 - for a child
         place = ("--venue", "sandbox", "--venue-url", url, *LIVE)
-        command = [sys.executable, "-c", PROGRAM, *place, "open", coin, "--notional", "500", "--yes"]
-        return timed(
-            lambda: subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL, cwd=home)
-        )
+
+        def run(*words: str) -> None:
+            command = [sys.executable, "-c", PROGRAM, *place, *words, "--yes"]
+            subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL, cwd=home)
+
+        took = timed(lambda: run("open", coin, "--notional", "500"))
+        run("close", coin)
+        return took
