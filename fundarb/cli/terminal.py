@@ -47,7 +47,7 @@ class RedactingStream(io.TextIOBase):
         return self._stream().fileno()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has it writable, and a stream's never is
         """The encoding below."""
         return self._stream().encoding or "utf-8"
 
@@ -74,7 +74,7 @@ def console(stream: RedactingStream, *, colour: bool, environ: Mapping[str, str]
 
     width = None if stream.isatty() or environ.get("COLUMNS") else PIPE_WIDTH
     return Quiet(
-        file=stream,  # type: ignore[arg-type]
+        file=stream,  # type: ignore[arg-type]  # rich asks for all of IO and uses write, flush, isatty, fileno
         no_color=True if not colour or environ.get("NO_COLOR") else None,
         width=width,
         highlight=False,

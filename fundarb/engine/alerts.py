@@ -97,6 +97,12 @@ def freeze(store: Store, base: str, *, reason: str) -> None:
     store.blocks.set(Block(scope=base, kind=BlockKind.FREEZE, reason=reason, since=now, needs_person=True))
 
 
+def block_for(store: Store, base: str, *, kind: BlockKind, reason: str, lasts: timedelta) -> None:
+    """No opens of one coin for a while: nobody looks at a coin that is not held, so it ends by itself."""
+    now = store.clock.now()
+    store.blocks.set(Block(scope=base, kind=kind, reason=reason, since=now, until=now + lasts))
+
+
 def count_recent(store: Store, kind: str, *, base: str, within: timedelta) -> int:
     """How many events of a kind a coin has had lately."""
     since = store.clock.now() - within

@@ -25,9 +25,9 @@ from fundarb.core.margin import (
 )
 from fundarb.core.money import BP, ONE, ZERO, parse_ratio
 from fundarb.core.reasons import Refused
-from fundarb.core.records import Block, BlockKind, PositionRecord
+from fundarb.core.records import BlockKind, PositionRecord
 from fundarb.core.states import PositionState
-from fundarb.engine.alerts import alert_once, alert_over
+from fundarb.engine.alerts import alert_once, alert_over, block_for
 from fundarb.engine.jobs import JobParts
 from fundarb.engine.outlook import bare_prices, margin_account
 from fundarb.engine.told import NOT_REDUCED, left, shortfall
@@ -146,15 +146,7 @@ class MarginWatch:
             f"{position.base} does not count as collateral any more; without it {price} liquidates the short"
         )
         if held is None or not (held.needs_person or held.active(now)):
-            store.blocks.set(
-                Block(
-                    scope=position.base,
-                    kind=BlockKind.FREEZE,
-                    reason=text,
-                    since=now,
-                    until=now + _FROZEN_FOR,
-                )
-            )
+            block_for(store, position.base, kind=BlockKind.FREEZE, reason=text, lasts=_FROZEN_FOR)
         alert_once(store, "collateral_off", subject=position.base, message=text)
 
 

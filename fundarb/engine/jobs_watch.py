@@ -21,7 +21,7 @@ from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, PositionRecord
 from fundarb.core.risk import CASH, DEPEGGED, USDT_BAND, usdt_price
 from fundarb.core.states import PositionState
 from fundarb.engine.account_view import coins_there, sizes_agree
-from fundarb.engine.alerts import alert_once, alert_over, was_told
+from fundarb.engine.alerts import alert_once, alert_over, block_for, was_told
 from fundarb.engine.jobs import IDLE, JobParts, JobReport, lift
 from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
@@ -220,9 +220,7 @@ class Watch:
         held = store.blocks.get(base, BlockKind.FREEZE)
         if held is not None and held.active(now) and (held.reason == reason or not _of_delisting(held)):
             return
-        store.blocks.set(
-            Block(scope=base, kind=BlockKind.FREEZE, reason=reason, since=now, until=now + _FROZEN_FOR)
-        )
+        block_for(store, base, kind=BlockKind.FREEZE, reason=reason, lasts=_FROZEN_FOR)
 
     def _thaw(self, base: str) -> None:
         """The end was withdrawn: what was frozen for it alone is free again."""

@@ -17,9 +17,9 @@ from fundarb.core.market import Book, MarketSnapshot, Pair
 from fundarb.core.money import ONE, ZERO
 from fundarb.core.opportunity import Evidence, Terms, assess
 from fundarb.core.reasons import Reason, Refused, Verdict, verdict
-from fundarb.core.records import Block, BlockKind
+from fundarb.core.records import BlockKind
 from fundarb.core.risk import CASH, DEPEGGED, OpenFacts, check_open, usdt_price
-from fundarb.engine.alerts import alert_once
+from fundarb.engine.alerts import alert_once, block_for
 from fundarb.engine.desk import Desk
 from fundarb.engine.fees import FeeBook, PairFees
 from fundarb.engine.outlook import Entry, Outlook, outlook
@@ -129,16 +129,7 @@ class Preflight:
         found = {reason.code: reason.message for reason in refusal.reasons}
         still = found.get("frozen_quotes") or found.get("stale_quotes")
         if still is not None:
-            now = self._desk.clock.now()
-            store.blocks.set(
-                Block(
-                    scope=base,
-                    kind=BlockKind.STALE_DATA,
-                    reason=still,
-                    since=now,
-                    until=now + freshness.FROZEN_AFTER,
-                )
-            )
+            block_for(store, base, kind=BlockKind.STALE_DATA, reason=still, lasts=freshness.FROZEN_AFTER)
         if DEPEGGED in found:
             alert_once(store, DEPEGGED, subject=CASH, message=found[DEPEGGED])
 

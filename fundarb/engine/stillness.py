@@ -15,8 +15,8 @@ from itertools import islice
 
 from fundarb.clock import Clock
 from fundarb.core.market import MarketSnapshot, Quote
-from fundarb.core.records import Block, BlockKind, PositionRecord
-from fundarb.engine.alerts import alert_once, alert_over
+from fundarb.core.records import BlockKind, PositionRecord
+from fundarb.engine.alerts import alert_once, alert_over, block_for
 from fundarb.store.database import Store
 
 _STILL = timedelta(minutes=3)
@@ -80,15 +80,7 @@ class Stillness:
         if held is not None and held.active(now + _BLOCKED_FOR / 2):
             return
         text = f"{position.base}: the quotes stand still while others move"
-        self._store.blocks.set(
-            Block(
-                scope=position.base,
-                kind=BlockKind.STALE_DATA,
-                reason=text,
-                since=now,
-                until=now + _BLOCKED_FOR,
-            )
-        )
+        block_for(self._store, position.base, kind=BlockKind.STALE_DATA, reason=text, lasts=_BLOCKED_FOR)
         alert_once(self._store, "frozen_quotes", subject=position.base, message=text)
 
     def _lift(self, position: PositionRecord) -> None:

@@ -94,6 +94,37 @@ class _Market:
     coins: Decimal
     bare: Decimal | None
 
+    @property
+    def mark(self) -> Decimal | None:
+        """The perp's mark."""
+        return None if self.perp is None else self.perp.mark
+
+    @property
+    def next_funding(self) -> datetime | None:
+        """When the perp settles next."""
+        return None if self.perp is None or self.perp.funding is None else self.perp.funding.next_time
+
+    @property
+    def liquidation(self) -> Decimal | None:
+        """The price that liquidates the short, as the venue says."""
+        return None if self.report is None else self.report.liquidation_price
+
+    @property
+    def distance(self) -> Decimal | None:
+        """How far the mark may rise before the worse liquidation price, as a fraction."""
+        worse = min((price for price in (self.liquidation, self.bare) if price is not None), default=None)
+        return None if self.mark is None else _ratio(liquidation_distance(self.mark, worse))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Priced:
+    """What a position's legs are worth at the quotes of now; nothing is known where one is missing."""
+
+    marked: Decimal | None = None
+    executable: Decimal | None = None
+    basis: Decimal | None = None
+    lot: Decimal | None = None
+
 
 def position_views(store: Store, market: MarketData, *, trading: Trading) -> tuple[PositionView, ...]:
     """Every open position, oldest first; ``Unavailable`` if market or account cannot be read."""
@@ -171,18 +202,7 @@ def _pair(position: PositionRecord, listed: Instruments) -> Pair | None:
 def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) -> PositionView:
     book = Book(position.spot_owned, position.contracts)
     spot, perp = (store.ledger.read.holding(holding_key(position, leg)) for leg in (Leg.SPOT, Leg.PERP))
-    quotes = (seen.spot, seen.perp) if seen.spot is not None and seen.perp is not None else None
-    marked = executable = mark_basis = smallest = None
-    if quotes is not None:
-        spot_quote, perp_quote = quotes
-        marked = spot.unrealised(spot_quote.mid) + perp.unrealised(perp_quote.mark)
-        executable = spot.unrealised(spot_quote.bid) + perp.unrealised(perp_quote.ask)
-        mark_basis = _basis(spot_quote.mid, perp_quote.mid, multiplier=position.multiplier)
-        if seen.pair is not None:
-            smallest = derived(lot(seen.pair, spot_price=spot_quote.mid, perp_price=perp_quote.mark))
-    mark = seen.perp.mark if seen.perp is not None else None
-    liquidation = seen.report.liquidation_price if seen.report is not None else None
-    worse = min((price for price in (liquidation, seen.bare) if price is not None), default=None)
+    worth = _priced(seen, spot, perp=perp, multiplier=position.multiplier)
     pending = _pending(store, position, quote=seen.perp)
     unpaid = not pnl.funding and pending != 0
     flying = tuple(item.link_id for item in store.intents.open() if item.position_id == position.position_id)
@@ -196,30 +216,40 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         multiplier=position.multiplier,
         delta=book.delta(position.multiplier) if certain else None,
         drift=_cut(book.drift(position.multiplier)) if certain else None,
-        lot=smallest,
+        lot=worth.lot,
         entry_basis=_entry_basis(spot, perp, multiplier=position.multiplier),
-        mark_basis=mark_basis,
+        mark_basis=worth.basis,
         notional=position.notional,
         funding_received=None if unpaid else pnl.funding,
         fees_paid=pnl.fees,
-        unrealised_pnl=marked,
-        net_pnl=pnl.net + marked if marked is not None and not unpaid else None,
+        unrealised_pnl=worth.marked,
+        net_pnl=None if worth.marked is None or unpaid else pnl.net + worth.marked,
         opened_at=position.opened_at,
-        next_funding_time=seen.perp.funding.next_time
-        if seen.perp is not None and seen.perp.funding
-        else None,
-        liquidation_price=derived(liquidation) if liquidation is not None else None,
-        liquidation_distance=_ratio(liquidation_distance(mark, worse)) if mark is not None else None,
-        unrealised_executable=executable,
+        next_funding_time=seen.next_funding,
+        liquidation_price=None if seen.liquidation is None else derived(seen.liquidation),
+        liquidation_distance=seen.distance,
+        unrealised_executable=worth.executable,
         realised_pnl=pnl.realised,
         funding_pending=pending,
-        mark_price=mark,
+        mark_price=seen.mark,
         spot_symbol=position.spot_symbol,
         perp_symbol=position.perp_symbol,
         in_flight=flying,
         venue_contracts=seen.report.size if seen.report is not None else ZERO,
         venue_coins=seen.coins,
         liquidation_price_bare=derived(seen.bare) if seen.bare is not None else None,
+    )
+
+
+def _priced(seen: _Market, spot: Holding, *, perp: Holding, multiplier: Decimal) -> _Priced:
+    if seen.spot is None or seen.perp is None:
+        return _Priced()
+    mid, mark = seen.spot.mid, seen.perp.mark
+    return _Priced(
+        marked=spot.unrealised(mid) + perp.unrealised(mark),
+        executable=spot.unrealised(seen.spot.bid) + perp.unrealised(seen.perp.ask),
+        basis=_basis(mid, seen.perp.mid, multiplier=multiplier),
+        lot=None if seen.pair is None else derived(lot(seen.pair, spot_price=mid, perp_price=mark)),
     )
 
 

@@ -63,12 +63,10 @@ class IdentityTable:
         name = self._session.name
         if found is None:
             raise ConfigError(Problem("--db", f"{name} has no owner yet", "start a command that writes"))
-        wanted = {"venue": venue, "mode": mode, "instance": instance, "uid": uid}
         remedy = "name that account's own database with --db, or correct the configuration"
         problems = [
-            Problem("--db", f"{name} belongs to {part} {getattr(found, part)!r}, not to {value!r}", remedy)
-            for part, value in wanted.items()
-            if getattr(found, part) != value
+            Problem("--db", f"{name} belongs to {part} {is_!r}, not to {wanted!r}", remedy)
+            for part, is_, wanted in differences(found, venue=venue, mode=mode, instance=instance, uid=uid)
         ]
         if problems:
             raise ConfigError(*problems)
@@ -94,6 +92,16 @@ class IdentityTable:
             return from_ms(int(renewed))
         found = self.read()
         return None if found is None else found.created_at
+
+
+def differences(
+    found: Identity, *, venue: str, mode: str, instance: str, uid: str
+) -> list[tuple[str, str, str]]:
+    """In what an identity is not this one: the part's name, what it is, and what is wanted."""
+    wanted = {"venue": venue, "mode": mode, "instance": instance, "uid": uid}
+    return [
+        (part, getattr(found, part), value) for part, value in wanted.items() if getattr(found, part) != value
+    ]
 
 
 def _read(*, old_tags: str, **columns: Any) -> Identity:

@@ -19,6 +19,7 @@ from fundarb.errors import ConfigError, FundarbError, Locked, Problem
 from fundarb.store.backup import COPY_MARK, copy_verified, stamped, verify
 from fundarb.store.database import Store
 from fundarb.store.files import require_local, require_version, url_of
+from fundarb.store.identity import differences
 from fundarb.store.migrations import SCHEMA_VERSION
 from fundarb.store.place import place_of
 from fundarb.store.ports import Holder
@@ -70,13 +71,11 @@ def _require_owner(copy: Store, owner: tuple[str, str, str], *, uid: str | None)
     found = copy.identity.read()
     if found is None:
         return
-    venue, mode, instance = owner
-    wanted = {"venue": venue, "mode": mode, "instance": instance, "uid": found.uid if uid is None else uid}
+    (venue, mode, instance), uid = owner, found.uid if uid is None else uid
     remedy = "name a backup of this account, or correct the configuration"
     problems = [
-        Problem("FILE", f"is a backup of {part} {getattr(found, part)!r}, not of {value!r}", remedy)
-        for part, value in wanted.items()
-        if getattr(found, part) != value
+        Problem("FILE", f"is a backup of {part} {is_!r}, not of {wanted!r}", remedy)
+        for part, is_, wanted in differences(found, venue=venue, mode=mode, instance=instance, uid=uid)
     ]
     if problems:
         raise ConfigError(*problems)

@@ -149,10 +149,13 @@ class Admission:
             refuse(110020, "You can't have more than 500 active orders.")
 
     def _perp_priced(self, spec: OrderSpec, perp: PerpInstrument) -> Priced:
+        quantity = self._perp_quantity(spec, perp)
+        return Priced(self._perp_price(spec, perp), quantity)
+
+    def _perp_quantity(self, spec: OrderSpec, perp: PerpInstrument) -> Decimal:
         size = self._account.size(spec.symbol)
-        whole = (
-            spec.quantity == 0 and spec.reduce_only and spec.close_on_trigger
-        )  # whatever the steps are now
+        # all of it, whatever the steps are now
+        whole = spec.quantity == 0 and spec.reduce_only and spec.close_on_trigger
         quantity = abs(size) if whole else spec.quantity
         if spec.reduce_only and size * spec.side.sign >= 0:
             refuse(110017, "current position is zero, cannot fix reduce-only order qty")
@@ -167,6 +170,9 @@ class Admission:
                 "The number of contracts exceeds maximum limit allowed: too large, "
                 f"order_qty:{plain(quantity)}, max_qty:{plain(most)}",
             )
+        return quantity
+
+    def _perp_price(self, spec: OrderSpec, perp: PerpInstrument) -> Decimal:
         highest, lowest = self._market.price_limits(spec.category, spec.symbol)
         edge = highest if spec.side is Side.BUY else lowest
         if spec.order_type is OrderType.MARKET:
@@ -176,11 +182,10 @@ class Admission:
                     110118,
                     "The market order cannot be priced: there is nothing on the other side of the book.",
                 )
-            return Priced(edge, quantity)
+            return edge
         if spec.price is None or spec.price <= 0 or not is_multiple(spec.price, perp.tick_size):
             refuse(10001, "Price invalid")
-        clamped = min(spec.price, edge) if spec.side is Side.BUY else max(spec.price, edge)
-        return Priced(clamped, quantity)
+        return min(spec.price, edge) if spec.side is Side.BUY else max(spec.price, edge)
 
     def _perp_limits(self, spec: OrderSpec, perp: PerpInstrument, *, priced: Priced) -> None:
         size = self._account.size(spec.symbol)
