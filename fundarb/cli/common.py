@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 import typer
 
 from fundarb.cli import failure
-from fundarb.cli.document import Envelope, Failure, jsonable
+from fundarb.cli.document import Envelope, Failure
 from fundarb.cli.exits import Exit
 from fundarb.cli.session import Session
+from fundarb.core.exact_json import jsonable
 from fundarb.core.reasons import Reason
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fundarb.cli import document
 from fundarb.cli.failure import is_of_the_machine
+from fundarb.core.exact_json import jsonable
 from fundarb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def as_csv(kind: str, found: Any) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_cell(document.jsonable(getattr(row, name))) for name in names])
+        writer.writerow([_cell(jsonable(getattr(row, name))) for name in names])
     return buffer.getvalue()
 
 

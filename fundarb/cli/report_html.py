@@ -15,7 +15,8 @@ from importlib.resources import files
 from itertools import accumulate
 from typing import Any, Final
 
-from fundarb.cli.document import Envelope, jsonable
+from fundarb.cli.document import Envelope
+from fundarb.core.exact_json import jsonable
 from fundarb.core.instants import to_ms
 from fundarb.core.money import ZERO, plain
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any
 
-from fundarb.cli.document import jsonable
+from fundarb.core.exact_json import jsonable
 from fundarb.core.money import seconds
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from fundarb.core.instants import iso
-from fundarb.core.money import plain
+from fundarb.core.exact_json import jsonable
 
 
 class Severity(StrEnum):
@@ -36,9 +35,9 @@ class Event:
         """The class name in snake case: ``leg_filled``."""
         return _kind_of(type(self))
 
-    def payload(self) -> dict[str, str | int | bool | None]:
+    def payload(self) -> dict[str, Any]:
         """All fields as JSON-able values: decimals in plain notation, instants in ISO 8601."""
-        return {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+        return {item.name: jsonable(getattr(self, item.name)) for item in fields(self)}
 
 
 def _kind_of(event: type[Event]) -> str:
@@ -49,16 +48,6 @@ def kinds() -> tuple[str, ...]:
     """The kind of every event there is, in alphabetical order."""
     # a set: a class with slots is made twice, and both of them are remembered
     return tuple(sorted({_kind_of(event) for event in Event.__subclasses__()}))
-
-
-def _jsonable(value: object) -> str | int | bool | None:
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return iso(value)
-    return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

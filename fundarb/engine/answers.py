@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any, Self
 
-from fundarb.core.instants import iso
-from fundarb.core.money import plain, seconds
+from fundarb.core.exact_json import jsonable
 from fundarb.core.reasons import Reason
 from fundarb.errors import ConfigError, FundarbError
 
@@ -126,31 +122,3 @@ class Answer:
             reasons=tuple(Reason(**item) for item in found["reasons"]),
             warnings=tuple(Reason(**item) for item in found["warnings"]),
         )
-
-
-def jsonable(value: Any) -> Any:
-    """A value as JSON knows it, exact: decimals in plain notation, times ISO 8601, durations seconds as text.
-
-    ``TypeError`` for anything that has no exact form.
-    """
-    if isinstance(value, Enum):
-        return jsonable(value.value)
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, timedelta):
-        return plain(seconds(value))
-    return _collection(value)
-
-
-def _collection(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: jsonable(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Iterable):
-        return [jsonable(item) for item in value]
-    raise TypeError(f"{type(value).__name__} has no exact JSON form")

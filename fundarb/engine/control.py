@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from fundarb.core.events import CommandFinished
+from fundarb.core.exact_json import jsonable
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, CommandRecord
 from fundarb.engine import documents
-from fundarb.engine.answers import Answer, jsonable
+from fundarb.engine.answers import Answer
 from fundarb.engine.commands import Arguments, refused
 from fundarb.engine.halt_file import ASKED, HaltFile, set_halt, set_pause
 from fundarb.engine.handover import CONTROLS, finish

@@ -23,13 +23,14 @@ from typer.testing import CliRunner, Result
 
 from fundarb.cli import document, terminal
 from fundarb.cli.common import Outcome, finish
-from fundarb.cli.document import Envelope, Failure, jsonable
+from fundarb.cli.document import Envelope, Failure
 from fundarb.cli.exits import Exit
 from fundarb.cli.failure import lines
 from fundarb.cli.logs import configure
 from fundarb.cli.main import cli, main
 from fundarb.cli.session import Options, Session
 from fundarb.clock import VirtualClock
+from fundarb.core.exact_json import jsonable
 from fundarb.core.market import Category
 from fundarb.core.money import Money
 from fundarb.core.reasons import Reason
