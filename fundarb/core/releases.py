@@ -65,17 +65,3 @@ def release_journal(release: Release, before: Mapping[HoldingKey, Holding]) -> B
             leg=Leg.SPOT,
         )
     )
-
-
-def released(journal: Journal) -> Decimal:
-    """The coins that a journal took from its position; zero for any other journal."""
-    if not journal.key.startswith(RELEASE_PREFIX):
-        return ZERO
-    return sum(
-        (
-            entry.amount
-            for entry in journal.entries
-            if entry.account is Account.POSITION_COST and journal.symbol.startswith(entry.coin)
-        ),
-        ZERO,
-    )
