@@ -103,6 +103,9 @@ class Hedger:
         position = settle(desk, position_id)
         if position.state is PositionState.UNCERTAIN:
             return self._doubts.cover(position)
+        if position.state.final:  # what another one's repair has booked may have ended it
+            self._failed.pop(position_id, None)
+            return position
         if grow is None:
             if self._rests(position):
                 return position
