@@ -29,7 +29,8 @@ _MOVED: Final = Decimal("1.05")
 """A lot is judged by the mids of its moment and looked at here by the price of the last fill: they may be so
 far apart, and a lot that is a least value changes with the price.
 """
-_DUST_PREFIX = "dust:"
+_HANDED = (RELEASE_PREFIX, "dust:")
+"""How the keys of journals begin that moved coins without a trade."""
 _FIRST, _LAST = 0, 1000
 """Places among orders of one moment (which are numbered from 1 to 999) of what no order of ours did; a fill
 that was inherited from another plan is the beginning of a book.
@@ -88,18 +89,9 @@ def moves(store: Store, position: PositionRecord, *, executions: Iterable[Execut
     """Everything that moved a position's book, in the order of time, of one moment in the order of the
     orders.
     """
-    found = list(trades(position, executions))
-    found += [
-        _handed(position, journal)
-        for journal in store.ledger.read.journals(position_id=position.position_id)
-        if journal.key.startswith((RELEASE_PREFIX, _DUST_PREFIX))
-    ]
-    return tuple(sorted(found, key=_place))
-
-
-def trades(position: PositionRecord, executions: Iterable[Execution]) -> tuple[Move, ...]:
-    """The moves that were trades, in the same order."""
     found = [_traded(position, row) for row in executions if row.kind.trades]
+    handed = store.ledger.read.journals(position_id=position.position_id, starts=_HANDED)
+    found += [_handed(position, journal) for journal in handed]
     return tuple(sorted(found, key=_place))
 
 

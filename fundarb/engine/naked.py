@@ -15,7 +15,7 @@ from typing import Any, Final
 from fundarb.core.events import AlertRaised
 from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
-from fundarb.engine.audit_book import OUTCOMES, BookRules, Stretch, doubts, too_long, trades, walk
+from fundarb.engine.audit_book import OUTCOMES, BookRules, Stretch, doubts, moves, too_long, walk
 from fundarb.engine.desk import Desk, TradeRules
 from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.store.database import Store
@@ -31,8 +31,8 @@ def tell_if_long(desk: Desk, position: PositionRecord) -> None:
     was told since it began.
     """
     store, rules = desk.store, _rules(desk.rules)
-    moves = trades(position, store.executions.of_position(position.position_id))
-    found = walk(position, moves, rules=rules, pair=KeptPairs(store).of(position))
+    facts = moves(store, position, executions=store.executions.of_position(position.position_id))
+    found = walk(position, facts, rules=rules, pair=KeptPairs(store).of(position))
 
     def unknown() -> tuple[Stretch, ...]:
         rows = store.intents.of_position(position.position_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import peewee
@@ -78,9 +80,16 @@ class LedgerReader(LedgerSums):
         return next(self._read(self._tables.journals.key == key), None)
 
     def journals(
-        self, *, since: datetime | None = None, until: datetime | None = None, position_id: str | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        position_id: str | None = None,
+        starts: Iterable[str] = (),
     ) -> Iterator[Journal]:
-        """The journals of facts in ``[since, until)``, in the order of booking, read page by page."""
+        """The journals of facts in ``[since, until)``, in the order of booking, read page by page; with
+        ``starts`` only those whose key starts with one of them.
+        """
         table, conditions = self._tables.journals, []
         if since is not None:
             conditions.append(table.at >= since)
@@ -88,6 +97,8 @@ class LedgerReader(LedgerSums):
             conditions.append(table.at < until)
         if position_id is not None:
             conditions.append(table.position_id == position_id)
+        if beginnings := [table.key.startswith(start) for start in starts]:
+            conditions.append(reduce(or_, beginnings))
         return self._read(*conditions)
 
     def of_keys(self, keys: Iterable[str]) -> Iterator[Journal]:

@@ -77,6 +77,26 @@ def test_each_stretch_is_told(world: World) -> None:
     assert sixth(world) == []
 
 
+@pytest.mark.parametrize("fraction", ["0.3", "1"])
+def test_coins_that_were_taken_once_hide_nothing_later(world: World, fraction: str) -> None:
+    """The venue has sold some of the coins, and the short has followed: a leg that is naked for long after
+    that is told like any other.
+    """
+    opened(world, "4000")
+    world.venue.world.auto_repay("BTC", D("0.3"))
+    assert world.writer.reconciler.run().clean
+    world.clock.sleep(SECOND)  # the alert of that was before
+    crash.arm("legs.between", 1, strike=_die)
+    with pytest.raises(_Dies):
+        world.writer.trader.close("BTC", D(fraction))
+    crash.disarm()
+    world.clock.sleep(600 * SECOND)
+    world.restart()
+    world.writer.reconciler.run()
+    assert len(told(world)) == 1
+    assert sixth(world) == []
+
+
 def at(second: int) -> datetime:
     """An instant."""
     return START + second * SECOND

@@ -318,6 +318,10 @@ class Episode:
         if self.seed % 9 == 3 and die.random() < 0.4:
             self._margin_event(base)
             return
+        if self.seed % 13 == 7 and die.random() < 0.3:
+            for one in BASES:
+                self._margin_event(one)
+            return
         size = next((view.size for view in self.venue.positions() if view.symbol == symbol), D(0))
         moves: list[Callable[[], object]] = [
             lambda: world.jump(symbol, die.choice((D("0.93"), D("0.99"), D("1.01"), D("1.08")))),
@@ -345,7 +349,9 @@ class Episode:
         self._tell(f"world {symbol} {number}/{len(moves)}")
 
     def _margin_event(self, base: str) -> None:
-        """In every ninth story the venue takes of both legs before anybody can look."""
+        """In every ninth story the venue takes of both legs before anybody can look; in every thirteenth of
+        all positions at once.
+        """
         world, short = self.venue.world, self.die.choice(("0.1", "0.4", "0.5", "1"))
         coins = self.die.choice((short, short, "0.2", "0.9"))
         try:
