@@ -194,7 +194,8 @@ class Paper(Section):
     """The paper account."""
 
     balance: Balance = setting("10000 USDT", "what the account starts with")
-    latency: Duration = setting("200ms", "delay of paper orders", ge=_NONE, le=timedelta(seconds=30))
+    # an order that travels for two seconds is too late for its receive window, in paper too
+    latency: Duration = setting("200ms", "delay of paper orders", ge=_NONE, le=timedelta(seconds=1))
 
 
 class Notify(Section):

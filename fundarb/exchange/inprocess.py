@@ -161,8 +161,9 @@ class VenueSide:
     def _arrive(self, request: OrderRequest, signed_at: datetime) -> WriteAnswer:
         if self.latency:
             self._clock.sleep(self.latency)
-        now = self._sync()
-        if now - signed_at > RECV_WINDOW:
+        arrived = self._clock.now()
+        self._sync()
+        if arrived - signed_at > RECV_WINDOW:
             return _refusal(
                 _OUT_OF_WINDOW, "invalid request, please check your server timestamp or recv_window"
             )

@@ -34,7 +34,7 @@ from fundarb.errors import ConfigError, OtherAccount, Problem, Rejected, Unavail
 from fundarb.exchange.inprocess import VenueSide
 from fundarb.exchange.origin import Origin
 from fundarb.exchange.paper_delisting import Delistings
-from fundarb.exchange.paper_feed import LiveFeed
+from fundarb.exchange.paper_feed import Key, LiveFeed
 from fundarb.exchange.paper_file import AccountFile
 from fundarb.exchange.paper_funding import Settlements
 from fundarb.exchange.paper_parts import (
@@ -47,6 +47,7 @@ from fundarb.exchange.paper_parts import (
     row,
     text,
     uid,
+    where_known,
     worth_keeping,
 )
 from fundarb.exchange.paper_past import Past, caught_up
@@ -85,7 +86,8 @@ class PaperExchange(VenueSide):
         self._live = Live()
         self._created = ""
         self._world = ""
-        self._quoted_at: datetime | None = None
+        self._quoted: timedelta | None = None
+        self._written: tuple[int, dict[str, datetime]] | None = None
         self._settlements = Settlements(market, self._live)
         self._delistings = Delistings(market)
         self._past = Past(market)
@@ -119,9 +121,10 @@ class PaperExchange(VenueSide):
     def snapshot(self) -> MarketSnapshot:
         """All quotes; the paper venue sees the same ones."""
         snapshot = self._market.snapshot()
-        if self._feed is not None:
-            self._quoted_at = self._clock.now()
-            self._feed.show(snapshot, self._quoted_at)
+        if self._feed is not None and self._opened is not None:
+            self._quoted = self._clock.monotonic()
+            self._feed.show(snapshot, self._clock.now())
+            self._opened.requoted()
         return snapshot
 
     def book(self, category: Category, symbol: str, *, depth: int = 50) -> Book:
@@ -157,7 +160,8 @@ class PaperExchange(VenueSide):
             self._world = self._same_world(content)
             self._opened, self._feed = self._load(content) if content is not None else self._begin()
             self._settlements = Settlements(self._market, self._live)
-            self._quoted_at = None
+            self._quoted = None
+            self._written = self._changeable(self._opened)
             if content is None:
                 self._save()  # its uid goes into a database: from now on there is this account and no other
         return self._opened, self._feed
@@ -226,6 +230,12 @@ class PaperExchange(VenueSide):
         except OSError as error:
             self._opened = None
             raise Unavailable(f"the paper account cannot be written: {error.strerror or error}") from error
+        self._written = self._changeable(self.venue)
+
+    @staticmethod
+    def _changeable(venue: Venue) -> tuple[int, dict[str, datetime]]:
+        """By what an account that has changed is told: the venue's version does not count deliveries."""
+        return venue.version, dict(venue.deliveries())
 
     def _content(self) -> dict[str, Any]:
         """The account with the quotes and instruments that it cannot be valued without."""
@@ -250,17 +260,21 @@ class PaperExchange(VenueSide):
     # ------------------------------------------------------------------------------------------ time
 
     def _sync(self) -> datetime:
-        """Bring the account to the present: quotes, settled funding, books for open orders, then time."""
+        """Bring the account to the present: quotes, settled funding, books for open orders, then time. The
+        present is never before what the account has seen, also where the machine's clock was set back.
+
+        What the look changed is on disk when it ends, and so is what an earlier look changed that failed.
+        """
         venue, feed = self._open()
-        now = self._clock.now()
-        began, version = venue.now, venue.version
-        gap, ends = now - began >= _GAP and bool(venue.held()), dict(venue.deliveries())
-        self._quotes(now)
+        began = venue.now
+        now = max(self._clock.now(), began)
+        gap = now - began >= _GAP and bool(venue.held())
+        self._quotes()
         self._delistings.learn(venue, feed, now=now)
         self._settlements.learn(venue, feed, now=now)
         history = self._past.show(venue, feed, now=now, gap=gap)
         held, rows = venue.held(), len(venue.all_fills())
-        self._show_books()
+        self._show_books(now)
         patient = not venue.any_open and not self._writing
         venue.advance(self._settlements.hold_back(venue, feed, now=now, patient=patient))
         feed.forget_books()
@@ -272,18 +286,21 @@ class PaperExchange(VenueSide):
         if gap:
             news = venue.all_fills()[rows:]
             self.caught_up = caught_up((began, venue.now), held, news=news, history=history)
-        if venue.version != version or venue.deliveries() != ends:
+        if self._changeable(venue) != self._written:
             venue.prune(began - HISTORY_KEPT)  # what has just been caught up with was not read by anybody yet
             self._save()
         return now
 
-    def _quotes(self, now: datetime) -> None:
+    def _quotes(self) -> None:
         """Fresh quotes when there is something to value or to match."""
         venue, _ = self._open()
         if not venue.held() and not venue.any_open and not venue.coins_owned():
             return
-        if self._quoted_at is None or now - self._quoted_at > QUOTES_KEPT:
+        if self._quotes_are_old():
             self.snapshot()
+
+    def _quotes_are_old(self) -> bool:
+        return self._quoted is None or self._clock.monotonic() - self._quoted > QUOTES_KEPT
 
     # ------------------------------------------------------------------------------------------ orders
 
@@ -309,10 +326,9 @@ class PaperExchange(VenueSide):
             quotes, instruments = remembered(content, self._market.instruments(refresh=not listed))
             self._feed = LiveFeed(instruments, self._live.terms, remembered=quotes)
             self._opened = Venue.restore(self._feed, content["venue"])
-            self._quoted_at = None
+            self._quoted = None
         _, feed = self._open()
-        stale = self._quoted_at is None or self._clock.now() - self._quoted_at > QUOTES_KEPT
-        if stale or feed.remembered((request.category, request.symbol)) is None:
+        if self._quotes_are_old() or feed.remembered((request.category, request.symbol)) is None:
             self.snapshot()
 
     def _learn_terms(self, request: OrderRequest) -> bool:
@@ -347,12 +363,27 @@ class PaperExchange(VenueSide):
         except (Unavailable, OtherAccount, Rejected):
             return
 
-    def _show_books(self) -> None:
-        """The live books that open orders meet; of one that is too old nothing is left."""
+    def _show_books(self, now: datetime) -> None:
+        """The live books that open orders meet."""
         venue, feed = self._open()
         orders = itertools.chain.from_iterable(venue.open_orders(kind) for kind in Category)
-        for category, symbol in dict.fromkeys((order.category, order.symbol) for order in orders):
-            book = self._market.book(category, symbol, depth=_BOOK_DEPTH)
-            if self._clock.now() + (self._market.clock_offset or _NOTHING) - book.as_of > BOOK_KEPT:
-                book = replace(book, bids=(), asks=())
-            feed.show_book(book)
+        newest: dict[Key, datetime] = {}
+        for order in orders:
+            newest.setdefault((order.category, order.symbol), order.created)
+        for (category, symbol), created in newest.items():
+            feed.show_book(self._book(category, symbol, patient=now - created <= BOOK_KEPT))
+
+    def _book(self, category: Category, symbol: str, *, patient: bool) -> Book:
+        """One live book. Nothing is left of it that is too old, of a symbol that the market does not know
+        (any more), or where it cannot be had and nobody waits for it any longer: one order must not hold up
+        the whole account.
+        """
+        nothing = Book(category=category, symbol=symbol, bids=(), asks=(), as_of=self._clock.now())
+        try:
+            book = where_known(lambda: self._market.book(category, symbol, depth=_BOOK_DEPTH), nothing)
+        except Unavailable:
+            if patient:
+                raise
+            return nothing
+        old = self._clock.now() + (self._market.clock_offset or _NOTHING) - book.as_of > BOOK_KEPT
+        return replace(book, bids=(), asks=()) if old else book

@@ -8,12 +8,12 @@ that it is told.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from fundarb.core.market import PerpInstrument
 from fundarb.core.market_data import MarketData
-from fundarb.errors import Rejected
 from fundarb.exchange.paper_feed import LiveFeed
-from fundarb.exchange.paper_parts import Endings
+from fundarb.exchange.paper_parts import Endings, where_known
 from fundarb.venue.engine import Venue
 
 _ASK_AGAIN = timedelta(minutes=1)
@@ -54,10 +54,9 @@ class Delistings:
                 _move(venue, symbol, when=when or now)
 
     def _ended(self, symbol: str) -> datetime | None:
-        try:
-            return self._market.ended(symbol) if isinstance(self._market, Endings) else None
-        except Rejected:
+        if not isinstance(self._market, Endings):
             return None
+        return where_known(partial(self._market.ended, symbol), None)
 
 
 def _over(listed: PerpInstrument, now: datetime) -> bool:

@@ -4,20 +4,26 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fundarb.core.market import Category, Instruments, PerpInstrument, SpotInstrument
 from fundarb.core.money import dec
+from fundarb.errors import Rejected, Unavailable
 from fundarb.exchange.paper_feed import Key, Terms
 from fundarb.venue.codec import decode
 from fundarb.venue.engine import Venue
 from fundarb.venue.feed import Bar, CollateralTier, Point, RiskTier
+
+T = TypeVar("T")
+U = TypeVar("U")
+_NO_SUCH_SYMBOL = frozenset({10001, 10029, 110074, 170121})
+"""Codes of reads about a symbol that is not, or no longer, listed (Bybit V5 API)."""
 
 
 @runtime_checkable
@@ -82,16 +88,32 @@ class Live:
     late: dict[str, list[datetime]] = field(default_factory=dict)
 
 
+def where_known(read: Callable[[], T], otherwise: U) -> T | U:
+    """What a read about one symbol gives; ``otherwise`` if the market knows nothing of the symbol (any
+    more). That the market does not answer is raised: it says nothing about the symbol.
+    """
+    try:
+        return read()
+    except (Unavailable, Rejected) as error:
+        if error.code not in _NO_SUCH_SYMBOL:
+            raise
+        return otherwise
+
+
 def uid(created: str) -> str:
     """The account's uid: a hash of when, where and with what it was begun."""
     return f"paper-{sha256(created.encode()).hexdigest()[:12]}"
 
 
 def worth_keeping(venue: Venue) -> list[Key]:
-    """Symbols without whose quote the account cannot be valued: held contracts, coins owned."""
+    """Symbols without whose quote the account cannot be valued, or an order not be ended: held contracts,
+    coins owned, open orders.
+    """
     held: list[Key] = [(Category.LINEAR, symbol) for symbol in venue.held()]
     spots = venue.instruments(Category.SPOT)
-    return held + [(Category.SPOT, f"{coin}USDT") for coin in venue.coins_owned() if f"{coin}USDT" in spots]
+    held += [(Category.SPOT, f"{coin}USDT") for coin in venue.coins_owned() if f"{coin}USDT" in spots]
+    held += [(kind, order.symbol) for kind in Category for order in venue.open_orders(kind)]
+    return list(dict.fromkeys(held))
 
 
 def text(key: Key) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from fundarb.core.market_data import MarketData
 from fundarb.core.orders import ExecKind
-from fundarb.errors import Rejected
 from fundarb.exchange.paper_feed import LiveFeed
 from fundarb.exchange.paper_funding import MARK_BAR
-from fundarb.exchange.paper_parts import CaughtUp, MarkHistory
+from fundarb.exchange.paper_parts import CaughtUp, MarkHistory, where_known
 from fundarb.venue.engine import Venue
 from fundarb.venue.rows import Fill
 
@@ -68,10 +68,10 @@ class Past:
     ) -> bool:
         complete = True
         for symbol in symbols:
-            try:
-                feed.show_marks(symbol, market.mark_bars(symbol, step=step, since=span[0], until=span[1]))
-            except Rejected:  # of a contract that is delisted the venue shows nothing any more
-                complete = False
+            ask = partial(market.mark_bars, symbol, step=step, since=span[0], until=span[1])
+            bars = where_known(ask, ())  # of a contract that is delisted the venue shows nothing any more
+            feed.show_marks(symbol, bars)
+            complete = complete and bool(bars)
         return complete
 
 

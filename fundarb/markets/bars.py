@@ -14,7 +14,8 @@ from fundarb.venue.feed import Bar, BarKind, BarQuery
 
 _SAMPLES = 6
 _DAY_MS = 86_400_000
-_MAX_BARS = 1000
+_MAX_BARS = 1001
+"""A full page, and the bar that begins where its last one ends."""
 _PREMIUM = Grid(Decimal("1e-8"), 1e-8)
 
 
@@ -22,15 +23,21 @@ class Sampled:
     """Bars by sampling a pure price function; high and low are those of the samples."""
 
     def __init__(
-        self, price: Callable[[datetime], float], grid: Grid, *, step: Grid, turnover: float
+        self,
+        price: Callable[[datetime], float],
+        grid: Grid,
+        *,
+        step: Grid,
+        turnover: Callable[[datetime], Decimal],
     ) -> None:
+        """``turnover`` is that of a day, as known at an instant."""
         self._price = price
         self._grid = grid
         self._step = step
         self._turnover = turnover
 
     def bars(self, query: BarQuery) -> tuple[Bar, ...]:
-        """All bars that start in the query's window (at most a thousand, the newest)."""
+        """All bars that start in the query's window (at most ``_MAX_BARS``, the newest)."""
         step = to_ms(from_ms(0) + query.step)
         first = -(-to_ms(query.start) // step) * step
         last = to_ms(query.end) // step * step
@@ -42,12 +49,13 @@ class Sampled:
         )
 
     def _bar(self, kind: BarKind, start: int, *, span: int, step: int) -> Bar:
+        daily = float(self._turnover(from_ms(start))) if kind is BarKind.LAST else 0.0
         prices = [self._price(from_ms(start + span * n // _SAMPLES)) for n in range(_SAMPLES + 1)]
         grid = _PREMIUM if kind is BarKind.PREMIUM else self._grid
         values = [grid.decimal(round(price / grid.size)) for price in prices]
         volume = turnover = Decimal(0)
         if kind is BarKind.LAST:
-            money = self._turnover * span / _DAY_MS * (0.5 + unit(start // step, step))
+            money = daily * span / _DAY_MS * (0.5 + unit(start // step, step))
             volume = self._step.decimal(round(money / prices[-1] / self._step.size))
             turnover = Decimal(round(money * 10_000)).scaleb(-4)
         return Bar(from_ms(start), values[0], max(values), min(values), values[-1], volume, turnover)
@@ -59,7 +67,7 @@ def fits(series: Series, query: BarQuery) -> bool:
 
 
 def recorded_bars(series: Series, query: BarQuery, *, tick: Grid, step: Grid) -> tuple[Bar, ...]:
-    """Recorded bars joined to the length asked for (at most a thousand, the newest); of those that are not
+    """Recorded bars joined to the length asked for (at most ``_MAX_BARS``, the newest); of those that are not
     finished at the end of the query only what is known by then.
     """
     length, end = to_ms(from_ms(0) + query.step), to_ms(query.end)

@@ -144,9 +144,11 @@ class ReplayMarket:
                 return index
             return float(coin.mark(to_ms(at))) if query.kind is BarKind.MARK else fair
 
+        def turnover(at: datetime) -> Decimal:
+            return coin.point(query.category, to_ms(at)).turnover_24h
+
         grid = ladder.tick if query.kind is BarKind.LAST else ladder.fine
-        turnover = coin.point(query.category, to_ms(query.end)).turnover_24h
-        return Sampled(price, grid, step=ladder.step, turnover=float(turnover)).bars(query)
+        return Sampled(price, grid, step=ladder.step, turnover=turnover).bars(query)
 
 
 def replay(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from random import Random
 
 from fundarb.core.instants import floor_hour, to_ms
@@ -173,8 +174,10 @@ class SyntheticMarket:
                 return fair / index - 1.0
             return index if query.kind is BarKind.INDEX else fair
 
-        turnover = face.point(self.moment(query.end)).turnover_24h
-        return Sampled(price, grid, step=ladder.step, turnover=float(turnover)).bars(query)
+        def turnover(at: datetime) -> Decimal:
+            return face.point(self.moment(at)).turnover_24h
+
+        return Sampled(price, grid, step=ladder.step, turnover=turnover).bars(query)
 
 
 def synthetic(seed: int, start: datetime, *, pairs: int | None = None) -> SyntheticMarket:

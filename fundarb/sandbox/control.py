@@ -97,9 +97,13 @@ class Control:
         return wire.Response(status, wire.compact(answer).encode(), content_type=b"application/json")
 
     def _moved(self, body: bytes) -> dict[str, Any]:
+        self._stand_still()
+        return self._arrived(self._target(_arguments(body)))
+
+    def _stand_still(self) -> None:
+        """Refused while a long move is under way: it would go on in another world than it began in."""
         if self._moving.locked():
             raise ControlError("the clock is being moved", "", status=409)
-        return self._arrived(self._target(_arguments(body)))
 
     def _target(self, body: Arguments) -> datetime:
         """Where a request wants a virtual clock to be."""
@@ -184,6 +188,7 @@ class Control:
         body.done()
         if not isinstance(state, dict):
             raise ControlError("must be what POST /sandbox/snapshot gave", "snapshot")
+        self._stand_still()
         try:
             now = self._desk.restore(state)
         except ValueError as error:

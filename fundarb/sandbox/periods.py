@@ -42,7 +42,7 @@ def following(interval: str, start: datetime) -> datetime:
 
 
 def earlier(interval: str, start: datetime, *, count: int) -> datetime:
-    """When the bar began so many before the one that begins then."""
+    """When the bar began so many before (negative: after) the one that begins then."""
     if interval != _MONTH:
         return start - shortest(interval) * count
     months = start.year * 12 + start.month - 1 - count

@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -42,7 +43,7 @@ READY = "fundarb sandbox listening on "
 
 
 def serve(options: SandboxOptions) -> None:
-    """Run a sandbox in this thread until SIGTERM or SIGINT; ``ConfigError`` if it cannot start,
+    """Run a sandbox in this thread until SIGTERM, SIGINT or SIGHUP; ``ConfigError`` if it cannot start,
     ``StateUnavailable`` if its world cannot be written at the end.
     """
 
@@ -186,22 +187,38 @@ class _Service:
         self._options = options
         self._connections = Register()
         self._server: _Server | None = None
-        if options.state is not None and options.state.exists():
-            state_file.load(options.state, Desk(self.house).restore)
-            if options.start not in {None, self.house.start}:
-                raise ConfigError(
-                    Problem(
-                        "--start",
-                        f"the world in {options.state} began at {self.house.start:%Y-%m-%dT%H:%M:%SZ}",
-                        "leave --start out, or give another --state",
-                    )
+        self._held = contextlib.ExitStack()
+        if options.state is not None:
+            with contextlib.ExitStack() as held:
+                held.enter_context(state_file.held(options.state))
+                self._load(options.state)
+                self._held = held.pop_all()
+
+    def _load(self, state: Path) -> None:
+        """The world in the file, if there is one."""
+        if not state.exists():
+            return
+        state_file.load(state, Desk(self.house).restore)
+        if self._options.start not in {None, self.house.start}:
+            raise ConfigError(
+                Problem(
+                    "--start",
+                    f"the world in {state} began at {self.house.start:%Y-%m-%dT%H:%M:%SZ}",
+                    "leave --start out, or give another --state",
                 )
+            )
 
     def run(self, ready: Callable[[str], None]) -> None:
-        """Serve until told to end. The market is looked at once before, so that the first client need not
-        wait.
-        """
-        desk = Desk(self.house)
+        """Serve until told to end, then write the state file."""
+        with self._held:
+            desk = Desk(self.house)
+            self._run(desk, ready)
+            if self._options.state is not None:
+                desk.catch_up()
+                state_file.save(self._options.state, self.house.snapshot())
+
+    def _run(self, desk: Desk, ready: Callable[[str], None]) -> None:
+        """Serve. The market is looked at once before, so that the first client need not wait."""
         desk.catch_up()
         self.house.look()
         app = SandboxApp(desk, self._connections.transports)
@@ -227,9 +244,6 @@ class _Service:
             self._server = _Server(config, self._connections, listening=lambda: ready(url))
             with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(self._serve(listener))
-        if self._options.state is not None:
-            desk.catch_up()
-            state_file.save(self._options.state, self.house.snapshot())
 
     async def _serve(self, listener: socket.socket) -> None:
         server = self._server
@@ -237,8 +251,9 @@ class _Service:
             return
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.end)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                    loop.add_signal_handler(number, self.end)
         await server.serve(sockets=[listener])
 
     def end(self) -> None:

@@ -1,5 +1,5 @@
 """The file that ``--state`` names: looked at before a world begins, read at the start, written at the end,
-whole or not at all.
+whole or not at all. One sandbox at a time has it.
 
 It knows nothing of what a snapshot holds.
 """
@@ -7,9 +7,10 @@ It knows nothing of what a snapshot holds.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def unwritable(path: Path) -> Problem | None:
             "create its folder and make it writable, or name a file elsewhere",
         )
     return None
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Within it no other sandbox may use the file; ``ConfigError`` if one does. The lock is on a file beside
+    it, and goes with the process however that ends.
+    """
+    with path.with_name(f"{path.name}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            problem = f"{path} is in use by another sandbox"
+            raise ConfigError(Problem("--state", problem, "end that one, or name another file")) from error
+        yield
 
 
 def load(path: Path, restore: Callable[[Any], object]) -> None:

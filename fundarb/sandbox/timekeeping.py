@@ -23,13 +23,28 @@ LONGEST_STEP = timedelta(days=100)
 """How far a virtual clock moves in one request: what a server can do while somebody waits."""
 
 
+class _Onward(SystemClock):
+    """The machine's clock, but nobody sets it back: a venue's time goes on whatever happens here."""
+
+    def __init__(self) -> None:
+        """As late as the machine's."""
+        self._zero = super().now() - self.monotonic()
+
+    def now(self) -> datetime:
+        """The wall clock, or where it would be had it not been set back."""
+        wall = super().now()
+        since = self.monotonic()  # read last: a pause in between must not count twice
+        self._zero = max(self._zero, wall - since)
+        return self._zero + since
+
+
 class Timekeeper:
     """What time it is at the venue."""
 
     def __init__(self, kind: ClockKind, start: datetime | None) -> None:
         """A virtual clock without a start begins at midnight UTC of today."""
         self.kind = kind
-        self._clock: Clock = SystemClock()
+        self._clock: Clock = _Onward()
         if kind is ClockKind.VIRTUAL:
             today = self._clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
             self._clock = VirtualClock(start or today)

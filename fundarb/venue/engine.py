@@ -230,6 +230,10 @@ class Venue(Reads):
         self._timeline.check_risk()
         return booked
 
+    def requoted(self) -> None:
+        """The market source has been shown new prices, perhaps without any time having passed."""
+        self._market.forget_prices()
+
     def look(self) -> None:
         """Judge the account's risk now; for a market source whose prices do not move by the clock."""
         self._timeline.check_risk()

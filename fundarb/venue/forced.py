@@ -187,15 +187,19 @@ class Forced:
         self._market.touch(symbol)
 
     def delivery_price(self, symbol: str) -> Decimal:
-        """The mean index over the last half hour, one sample a minute, each as it was shown then."""
+        """The mean index over the last half hour, one sample a minute, each as it was shown then: of a
+        frozen contract that of the freeze.
+        """
         feed, now = self._market.feed, self._state.now
+        frozen = self._state.market.frozen.get(symbol, now)
         perp = self._margin.perp(symbol)
         instants = [
             now - k * _MINUTE for k in range(SETTLEMENT_SAMPLES) if now - k * _MINUTE >= self._state.start
         ]
         total = sum(
             (
-                feed.point(Category.LINEAR, symbol, at=at).index * self._market.moves.factor(perp, at)
+                feed.point(Category.LINEAR, symbol, at=min(at, frozen)).index
+                * self._market.moves.factor(perp, at)
                 for at in instants
             ),
             ZERO,

@@ -60,14 +60,14 @@ class Market:
         self._listing_cache: dict[tuple[Category, str], Listing] = {}
         self._instrument_cache: dict[Category, dict[str, SpotInstrument | PerpInstrument]] = {}
         self._worst: Mapping[str, Decimal] = {}
+        self._swept: Mapping[str, Decimal] = {}
         self.listeners: list[Callable[[str], None]] = []
 
     # ------------------------------------------------------------------------------------------ instruments
 
     def touch(self, subject: str = "") -> None:
         """Forget what is cached: an override has changed."""
-        self._point_cache.clear()
-        self._bulk_cache.clear()
+        self.forget_prices()
         self._instrument_cache.clear()
         self._listing_cache.clear()
         for listener in self.listeners:
@@ -124,8 +124,12 @@ class Market:
     def _fresh(self) -> None:
         if self._cached_at != self._state.now:
             self._cached_at = self._state.now
-            self._point_cache.clear()
-            self._bulk_cache.clear()
+            self.forget_prices()
+
+    def forget_prices(self) -> None:
+        """The feed may show others at the same instant."""
+        self._point_cache.clear()
+        self._bulk_cache.clear()
 
     def point(self, category: Category, symbol: str) -> Point:
         """One symbol now."""
@@ -185,34 +189,60 @@ class Market:
         if category is Category.LINEAR:
             mark = over.marks.get(symbol, self._worst.get(symbol))
             point = point if mark is None else point._replace(mark=mark)
+        elif self._swept:
+            point = point._replace(mark=point.mark * self._sweep(category, symbol))
         return point
 
-    def worst_marks(self, positions: Iterable[Position], since: datetime) -> Mapping[str, Decimal]:
+    def worst_marks(
+        self, positions: Iterable[Position], since: datetime
+    ) -> tuple[Mapping[str, Decimal], bool]:
         """The marks since an instant that hurt these positions most while they were held, where the source
-        knows of any.
+        knows of any; and whether it does for all of them.
         """
         if not isinstance(self.feed, RangeFeed):
-            return {}
+            return {}, False
         worst: dict[str, Decimal] = {}
+        complete = True
         for held in positions:
             begin = max(since, held.opened or since)
+            if begin == self._state.now:
+                continue
             span = self.feed.mark_range(held.symbol, begin, until=self._state.now)
-            if span is not None and begin < self._state.now:
+            if span is None:
+                complete = False
+            else:
                 perp = self._listings[Category.LINEAR][held.symbol].instrument
                 factor, mark = self.moves.factor(perp), span[0] if held.size > 0 else span[1]
                 worst[held.symbol] = mark if factor == ONE else fair(mark * factor, perp.tick_size)
-        return worst
+        return worst, complete
 
     @contextmanager
     def stressed(self, marks: Mapping[str, Decimal]) -> Iterator[None]:
-        """Within it these marks count; the quotes do not change, and nobody is told."""
+        """Within it these marks count, and their coins are worth as much more or less: a mark follows the
+        coin's index. The quotes do not change, and nobody is told.
+        """
+        self._swept = self._sweeps(marks)
         self._worst = marks
         self._point_cache.clear()
         try:
             yield
         finally:
-            self._worst = {}
+            self._worst, self._swept = {}, {}
             self._point_cache.clear()
+
+    def _sweeps(self, marks: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
+        """By which factor marks would move each coin; of several contracts of a coin the lowest counts."""
+        found: dict[str, Decimal] = {}
+        for symbol, mark in marks.items():
+            factor = mark / self.point(Category.LINEAR, symbol).mark
+            for coin, _ in readings(self._listings[Category.LINEAR][symbol].instrument.base_coin):
+                found[coin] = min(found.get(coin, factor), factor)
+        return found
+
+    def _sweep(self, category: Category, symbol: str) -> Decimal:
+        if category is not Category.SPOT:
+            return ONE
+        return self._swept.get(self._listings[category][symbol].instrument.base_coin, ONE)
 
     def _disturbed(self, category: Category, symbol: str) -> bool:
         """Whether the best levels are not the feed's own."""
@@ -256,10 +286,10 @@ class Market:
         return bids, asks
 
     def _raw(self, category: Category, symbol: str, *, depth: int) -> tuple[Levels, Levels]:
-        """Both sides of the feed's book, moved by the world's factor."""
+        """Both sides of the feed's book, moved by the world's factor and what sweeps through its coin."""
         raw = self.feed.book(category, symbol, at=self._over.frozen.get(symbol, self._state.now), depth=depth)
         instrument = self._listings[category][symbol].instrument
-        factor = self.moves.factor(instrument)
+        factor = self.moves.factor(instrument) * self._sweep(category, symbol)
         if factor == ONE:
             return raw.bids, raw.asks
         tick = instrument.tick_size

@@ -63,9 +63,12 @@ class Matching:
 
     def announce(self, order: Order) -> None:
         """Tell subscribers how an order stands."""
+        self._stamp(order)
+        self.tell(Notice(Topic.ORDER, self._state.now, copy_of(order)))
+
+    def _stamp(self, order: Order) -> None:
         order.updated = self._state.now
         order.sequence = self._state.count()
-        self.tell(Notice(Topic.ORDER, self._state.now, copy_of(order)))
 
     def finish(self, order: Order, status: OrderStatus, *, reason: str = "", cancel_type: str = "") -> None:
         """Make an order final: unlock, index, announce. A partly filled spot order has its own status."""
@@ -111,8 +114,8 @@ class Matching:
             return
         if tif in _RESTS and order.fill_frac is None:
             order.resting = True
-            if not takes:
-                self.announce(order)
+            if not takes:  # it stands as it was announced
+                self._stamp(order)
             self._trim(order)
             return
         self._cancel_rest(order)

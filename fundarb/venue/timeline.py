@@ -225,11 +225,11 @@ class Timeline:
         distance = forced.check_risk()
         held = [item for item in self._state.account.positions.values() if item.size]
         since = self._state.checked
-        worst = market.worst_marks(held, since) if held and since is not None else {}
+        worst, complete = market.worst_marks(held, since or self._state.now)
         if worst:
             with market.stressed(worst):
                 distance = min(distance, forced.check_risk())
-        if worst or not held or since is None:
+        if complete or not held or since is None:
             self._state.checked = self._state.now  # else the source has yet to tell of the time since then
         self.audit()
         self._state.near = distance < _NEAR

@@ -146,6 +146,7 @@ a = 1
         ("venue", 'recv_window = "9s"', "may be at most 5s"),
         ("reconcile", 'repair = "yes"', "is not true or false"),
         ("reconcile", 'manual_close = "shrug"', "is not one of"),
+        ("paper", 'latency = "2s"', "may be at most 1s"),
         ("paper", 'balance = "10000"', "amount with its coin"),
         ("paper", 'balance = "-5 USDT"', "cannot be negative"),
         ("paper", 'balance = "1 USDT, 2 USDT"', "each coin may be given once"),

@@ -181,6 +181,49 @@ def test_bars_that_could_not_be_had_are_asked_for_again(tmp_path: Path) -> None:
     assert world.open().positions() == ()
 
 
+class TwoWicks(Wicks):
+    """Bars of two contracts; those of one can be missing."""
+
+    missing = False
+
+    def mark_bars(self, symbol: str, *, step: timedelta, since: datetime, until: datetime) -> tuple[Bar, ...]:
+        """Of a flat market, the spikes in the second contract only."""
+        if symbol == "BTCUSDT":
+            starts = [since + number * step for number in range((until - since) // step + 1)]
+            return tuple(bar(at, "50000") for at in starts)
+        return () if self.missing else super().mark_bars(symbol, step=step, since=since, until=until)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_wick_is_found_beside_another_contract(tmp_path: Path, *, missing: bool) -> None:
+    """The bars of one of two contracts are missing while those of the other are told: what they held is
+    found once they are there.
+    """
+    world = World(tmp_path, TwoWicks)
+    world.feed.listed = (spot(), perp(), perp("ETHUSDT"))
+    world.feed.prices["ETHUSDT"] = D(50_000)
+    world.live = TwoWicks(world.feed, world.clock)
+    paper = world.hedged()
+    order = OrderRequest(
+        link_id="fa-e",
+        category=LINEAR,
+        symbol="ETHUSDT",
+        side=Side.SELL,
+        quantity=D("0.2"),
+        limit_price=D(49_000),
+    )
+    assert paper.create(order, signed_at=world.clock.now()).outcome is Outcome.ACCEPTED
+    assert len(paper.positions()) == 2
+    world.live.highs[START + 5 * MINUTE] = D(5_000_000)
+    world.live.missing = missing
+    while world.clock.now() < START + 7 * MINUTE:
+        world.clock.sleep(MINUTE / 2)
+        assert len(paper.positions()) == 2 or not missing
+    world.live.missing = False
+    world.clock.sleep(2 * MINUTE)
+    assert paper.positions() == ()
+
+
 def test_a_late_rate_is_booked_at_the_mark_of_its_instant(tmp_path: Path) -> None:
     """The rate comes out after the price has moved: size and mark are those of the settlement."""
     world = World(tmp_path, LiveWithBars)

@@ -143,6 +143,13 @@ def _all_gone(session: Session) -> str:
     return f"{len(acks)} acknowledged, {len(left)} open afterwards"
 
 
+def _since(session: Session, limit: int, **params: bool) -> str:
+    since = (session.client.fetch_time() // 60_000 - 1440) * 60_000
+    bars = session.client.fetch_ohlcv(PERP, "1m", since=since, limit=limit, params=params)
+    whole = all(bar[0] == since + number * 60_000 for number, bar in enumerate(bars))
+    return f"{len(bars)} bars, each minute from then on: {whole}"
+
+
 def fields(*names: str) -> Callable[[Any], str]:
     return lambda row: ", ".join(f"{name} {row[name]}" for name in names)
 
@@ -170,6 +177,11 @@ CCXT: tuple[Step, ...] = (
     ("fetch_trades(PERP)", lambda s: f"{len(s.client.fetch_trades(PERP))} trades"),
     ("fetch_trades(SPOT, limit 10)", lambda s: f"{len(s.client.fetch_trades(SPOT, limit=10))} trades"),
     ("fetch_ohlcv(PERP, 1h, limit 5)", lambda s: f"{len(s.client.fetch_ohlcv(PERP, '1h', limit=5))} bars"),
+    ("fetch_ohlcv(PERP, 1m, since a day ago, limit 10)", lambda s: _since(s, 10)),
+    (
+        "fetch_ohlcv(PERP, 1m, since a day ago, paginate)",
+        lambda s: _since(s, 1400, paginate=True),
+    ),
     (
         "fetch_mark_ohlcv(PERP, 1h, limit 5)",
         lambda s: f"{len(s.client.fetch_mark_ohlcv(PERP, '1h', limit=5))} bars",

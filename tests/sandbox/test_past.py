@@ -66,7 +66,40 @@ def test_weeks_and_months_are_the_calendars(desk: InProcess, interval: str) -> N
         assert Decimal(bar[5]) == sum(Decimal(day[5]) for day in inside)
     window = desk.rows("market/kline", **BTC, interval=interval, start=bars[3][0], end=bars[1][0])
     assert [bar[0] for bar in window] == [bar[0] for bar in bars[1:]]
-    assert desk.rows("market/kline", **BTC, interval=interval, start=int(bars[3][0]) + 1, limit=3) == bars[:3]
+    assert desk.rows("market/kline", **BTC, interval=interval, start=int(bars[3][0]) + 1, limit=3) == bars[1:]
+
+
+@pytest.mark.parametrize(
+    "path", ["kline", "mark-price-kline", "index-price-kline", "premium-index-price-kline"]
+)
+@pytest.mark.parametrize(("interval", "minutes"), [("1", 1), ("60", 60), ("D", 1440)])
+def test_bars_from_a_start_on(desk: InProcess, path: str, interval: str, minutes: int) -> None:
+    """With ``start`` alone the answer is the first bars from the one on in which it lies, so that pages can
+    go forward; with ``end`` it is the last ones; each bar is the same on every page.
+    """
+    desk.wait(minutes=17)
+    step = minutes * 60_000
+    ask = {**BTC, "interval": interval}
+    whole = desk.rows(f"market/{path}", **ask, limit=8)
+    first = int(whole[-1][0])
+
+    def rows(**window: int) -> list[list[str]]:
+        return desk.rows(f"market/{path}", **ask, **window)
+
+    assert rows(start=first, limit=3) == whole[-3:]
+    assert rows(start=first + step - 1, limit=3) == whole[-3:]
+    assert rows(start=first + 3 * step, limit=3) == whole[-6:-3]
+    assert rows(start=first + 6 * step, limit=3) == whole[:2]
+    assert rows(start=first + 8 * step, limit=3) == []
+    assert rows(end=first + 4 * step, limit=3) == whole[-5:-2]
+    assert rows(start=first, end=first + 4 * step, limit=3) == whole[-5:-2]
+
+
+def test_a_page_of_the_past_is_full(desk: InProcess) -> None:
+    """A thousand bars are a thousand, wherever they end."""
+    rows = desk.rows("market/kline", **BTC, interval="1", start=START_MS - 90_000_000, limit=1000)
+    assert (len(rows), int(rows[-1][0])) == (1000, START_MS - 90_000_000)
+    assert Decimal(rows[0][5]) > 0
 
 
 def test_a_thousand_months_are_four_years(desk: InProcess) -> None:

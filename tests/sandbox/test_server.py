@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import socket
 import struct
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from fundarb.errors import ConfigError, StateUnavailable
 from fundarb.sandbox import state_file
 from fundarb.sandbox.options import ClockKind
 from fundarb.sandbox.server import READY, start_in_thread, start_process
-from tests.sandbox.harness import OPTIONS, START_MS, OverHttp, over_http
+from tests.sandbox.harness import OPTIONS, START, START_MS, OverHttp, over_http
 
 
 def lose(http: OverHttp, how: str) -> None:
@@ -192,7 +194,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("importable")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(number: int, tmp_path: Path) -> None:
     """The first line tells the address, a signal ends it with exit code 0 and the state is on disk."""
     state = tmp_path / "world.json"
@@ -249,6 +251,18 @@ def test_the_state_file_carries_a_world_on(tmp_path: Path) -> None:
         assert after[name] == before[name]
 
 
+def test_a_state_file_is_one_sandboxes(tmp_path: Path) -> None:
+    """A second sandbox with the file of one that runs is refused: whoever ended last would replace the
+    other's world. One that could not start, or has ended, holds it no more.
+    """
+    state = tmp_path / "world.json"
+    with over_http(state=state), pytest.raises(ConfigError, match=r"world\.json is in use"):
+        start_in_thread(replace(OPTIONS, state=state))
+    with pytest.raises(ConfigError, match="--start"):
+        start_in_thread(replace(OPTIONS, state=state, start=START + timedelta(days=1)))
+    start_in_thread(replace(OPTIONS, state=state)).stop()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "other"}'])
 def test_a_bad_state_file_is_refused(tmp_path: Path, text: str) -> None:
     """A file that is no snapshot stops the start with its name and a remedy, and is not overwritten."""
@@ -278,7 +292,7 @@ def test_a_world_that_cannot_be_written_at_the_end_is_told(tmp_path: Path) -> No
     folder = tmp_path / "states"
     folder.mkdir()
     running = start_in_thread(replace(OPTIONS, state=folder / "world.json"))
-    folder.rmdir()
+    shutil.rmtree(folder)
     with pytest.raises(StateUnavailable, match=r"world\.json.*No such file.*is lost"):
         running.stop()
 

@@ -83,7 +83,25 @@ def test_an_order_is_told_from_new_to_its_end(http: OverHttp) -> None:
             "POST", "order/cancel", {"category": "linear", "symbol": "BTCUSDT", "orderLinkId": "stays"}
         )
         statuses = [row["orderStatus"] for row in rows(listener.heard(), "order")]
-        assert (statuses[0], statuses[-1]) == ("New", "Cancelled")
+        assert statuses == ["New", "Cancelled"]
+
+
+def test_a_changed_order_is_told_once_with_its_position() -> None:
+    """An amendment pushes the order, the position and the wallet, once, whether it has filled in part or
+    not.
+    """
+    with over_http() as http:
+        point = http.rows("market/tickers", category="linear", symbol="BTCUSDT")[0]
+        book = {"bids": [[point["bid1Price"], "0.004"]], "asks": [[point["ask1Price"], "5"]]}
+        http.do("world", {"verb": "book", "category": "linear", "symbol": "BTCUSDT", **book})
+        for name, price, status in (("a", "ask1Price", "New"), ("b", "bid1Price", "PartiallyFilled")):
+            http.create(orderType="Limit", price=point[price], orderLinkId=name, qty="0.02")
+            with listening(http, PRIVATE, *EVERYTHING) as listener:
+                change = {"category": "linear", "symbol": "BTCUSDT", "orderLinkId": name, "qty": "0.015"}
+                assert http.request("POST", "order/amend", change).json()["retCode"] == 0
+                told = [(message["topic"], message["data"][0]) for message in listener.heard()]
+            assert [topic for topic, _ in told] == ["order", "position", "wallet"]
+            assert (told[0][1]["orderStatus"], told[0][1]["qty"]) == (status, "0.015")
 
 
 def test_an_order_that_closes_tells_what_it_earned(http: OverHttp) -> None:

@@ -37,11 +37,13 @@ class Spiky(ToyFeed):
 
 @dataclass
 class Barred(ToyFeed):
-    """A source that knows of a spike to 80,000 at half past, once it has ended, as recorded bars do."""
+    """A source that knows of a spike at half past, once it has ended, as recorded bars do."""
+
+    spike: Decimal = D(80_000)
 
     def mark_range(self, symbol: str, since: datetime, *, until: datetime) -> tuple[Decimal, Decimal] | None:
         """The spike, if it lies in the range."""
-        return (self.prices[symbol], D(80_000)) if since < START + 30 * MINUTE <= until else None
+        return (self.prices[symbol], self.spike) if since < START + 30 * MINUTE <= until else None
 
 
 def busts(at: Venue) -> int:
@@ -128,3 +130,21 @@ def test_a_spike_hits_only_what_was_held_then(opened: int, gone: int) -> None:
     sent(at, limit(LINEAR, SELL, "9", "49000"))
     at.advance(START + 40 * MINUTE)
     assert busts(at) == gone
+
+
+@pytest.mark.parametrize(("ratio", "gone"), [("0.95", 0), ("0.1", 1)])
+def test_in_a_spike_a_coin_is_worth_what_its_perp_is(ratio: str, gone: int) -> None:
+    """A short that is covered by own coins: while the mark is more than twice as high so are they. They count
+    as collateral at that price, and what must be sold is sold around it.
+    """
+    feed = Barred(size=D(100), spike=D(110_000))
+    feed.coin_rules["BTC"] = coin("BTC", ratio)
+    at = venue(feed, None, USDT="20000", BTC="2")
+    sent(at, limit(LINEAR, SELL, "2", "49000"))
+    at.advance(START + 40 * MINUTE)
+    assert busts(at) == gone
+    prices = [row.price for row in at.all_transactions() if row.kind == "SPOT_REPAYMENT_SELL"]
+    assert len(prices) == 2 * gone  # both coins of the deal
+    assert all(price is not None and D(85_000) < price < D(110_000) for price in prices)
+    assert at.wallet().total_equity > 0
+    assert at.point(SPOT, "BTCUSDT").mark == D(50_000)

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fundarb.core.market import FundingRate, Level
+from fundarb.core.market import Category, FundingRate, Level
 from fundarb.core.orders import ExecKind, OrderStatus, Side
 from fundarb.venue.engine import Venue
+from fundarb.venue.feed import Point
 from fundarb.venue.rows import Directive, OrderMatch
 from tests.venue.test_account import short, ties
 from tests.venue.test_orders import BUY, GTC, SELL, code_of, limit, sent
@@ -93,6 +94,35 @@ def test_frozen_quotes_stand_still() -> None:
     assert at.point(SPOT, "BTCUSDT").last == at.points(LINEAR)["BTCUSDT"].last == 50_000
     at.world.freeze("BTCUSDT", on=False)
     assert at.point(SPOT, "BTCUSDT").last == 50_600
+
+
+class Sloping(ToyFeed):
+    """A price that grows by a tenth each minute, by formula."""
+
+    def point(self, category: Category, symbol: str, at: datetime) -> Point:
+        """The toy's price, later dearer."""
+        point = super().point(category, symbol, at)
+        factor = 1 + (at - START) / timedelta(minutes=10)
+        return point._replace(index=point.index * D(str(factor)))
+
+
+def test_a_frozen_contract_is_delivered_at_what_was_shown() -> None:
+    """Ten minutes before its end the quotes stand still: the mean is of twenty growing prices and ten equal
+    ones.
+    """
+    at = venue(Sloping())
+    sent(at, limit(LINEAR, SELL, "0.01", "49000"))
+    at.world.delist("BTCUSDT", START + HOUR)
+    shown = []
+    for minute in range(1, 61):
+        at.advance(START + timedelta(minutes=minute) - timedelta(microseconds=1))
+        if minute == 50:
+            at.world.freeze("BTCUSDT", on=True)
+        shown.append(at.point(LINEAR, "BTCUSDT").index)
+    at.advance(START + HOUR)
+    fill = at.all_fills()[-1]
+    assert fill.kind is ExecKind.DELIVERY
+    assert abs(fill.price / (sum(shown[-30:], D(0)) / 30) - 1) < D("1e-6")
 
 
 def test_ticker_patches_accumulate_and_come_off() -> None:

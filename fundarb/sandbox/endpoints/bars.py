@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.market import Category
@@ -10,8 +10,8 @@ from fundarb.core.money import plain
 from fundarb.sandbox.chart import bars, long_bars, prints
 from fundarb.sandbox.endpoints.common import category_of, known_symbol, paged, traded_category
 from fundarb.sandbox.house import Call, House
-from fundarb.sandbox.periods import INTERVALS, OF_DAYS, begun, earlier, shortest
-from fundarb.sandbox.wire import Answer, bad_parameter
+from fundarb.sandbox.periods import INTERVALS, OF_DAYS, begun, earlier, following, shortest
+from fundarb.sandbox.wire import Answer, Parameters, bad_parameter
 from fundarb.venue.feed import BarKind, BarQuery
 
 _INTEREST_MS = {
@@ -54,23 +54,36 @@ def _bars(house: House, call: Call, *, kind: BarKind) -> Answer:
     if category is Category.SPOT and kind is not BarKind.LAST:
         raise bad_parameter("params error: category invalid")
     interval = parameters.choice("interval", INTERVALS)
-    limit = parameters.limit(200, 1000)
     now = house.venue.now
-    start, end = parameters.instant("start"), parameters.instant("end")
-    if start is not None and end is not None and end < start:
-        raise bad_parameter("params error: end must not be before start")
-    last = min(end if end is not None else now, now)
-    first = earlier(interval, begun(interval, last), count=limit - 1)
-    first = max(first, start) if start is not None else first
+    first, last = _window(parameters, interval, now=now)
     rows: list[list[str]] = []
     if first <= last:
         query = BarQuery(category=category, symbol=symbol, kind=kind, step=shortest(interval),
-                         start=first, end=last)  # fmt: skip
+                         start=first, end=min(following(interval, last), now))  # fmt: skip
         found = long_bars(house, query, interval=interval) if interval in OF_DAYS else bars(house, query)
-        for bar in found[-limit:]:
+        for bar in found:
             row = [str(to_ms(bar.start)), plain(bar.open), plain(bar.high), plain(bar.low), plain(bar.close)]
-            rows.append([*row, plain(bar.volume), plain(bar.turnover)] if kind is BarKind.LAST else row)
+            if bar.start <= last:
+                rows.append([*row, plain(bar.volume), plain(bar.turnover)] if kind is BarKind.LAST else row)
     return Answer({"symbol": symbol, "category": category.value, "list": rows[::-1]})
+
+
+def _window(parameters: Parameters, interval: str, *, now: datetime) -> tuple[datetime, datetime]:
+    """When the first and the last bar of an answer begin: the newest ones up to ``end``; with ``start`` alone
+    the oldest ones from the bar on in which it lies (github.com/ccxt/ccxt/issues/20646).
+    """
+    limit = parameters.limit(200, 1000)
+    start, end = parameters.instant("start"), parameters.instant("end")
+    if start is not None and end is not None and end < start:
+        raise bad_parameter("params error: end must not be before start")
+    last = begun(interval, min(end or now, now))
+    newest = earlier(interval, last, count=limit - 1)
+    if start is None:
+        return newest, last
+    first = begun(interval, start)
+    if end is None:
+        return first, min(last, earlier(interval, first, count=1 - limit))
+    return max(first, newest), last
 
 
 def open_interest(house: House, call: Call) -> Answer:

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from fundarb.core.market import Category
 from fundarb.core.money import plain
-from fundarb.core.orders import ExecKind, OrderStatus
+from fundarb.core.orders import ExecKind
 from fundarb.sandbox.closings import closings
 from fundarb.sandbox.endpoints.account import empty_coin
 from fundarb.sandbox.house import House
@@ -35,7 +35,6 @@ _FAST = (
     "execTime",
     "seq",
 )
-_FILLED = frozenset({OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED})
 _SPOT_ONLY: Row = {"smpGroup": "0", "slippageTolerance": "", "rpiTakerAccess": False, "rpiMatchedQty": "0"}
 
 
@@ -70,6 +69,7 @@ class PrivateRows:
         self._house = house
         self._wanted = wanted
         self._shown: set[str] = set()
+        self._just_filled = ""
         self._count = 0
 
     def of(self, notice: Notice) -> Iterator[Push]:
@@ -96,10 +96,11 @@ class PrivateRows:
         """
         if self._wanted("order"):
             yield Push(base="order", row=self._order_row(order), ident=self._ident(order.symbol))
-        if order.status not in _FILLED:
+        if order.order_id != self._just_filled:
             if order.category is Category.LINEAR:
                 yield from self._position(order.symbol)
             yield from self._wallet()
+        self._just_filled = ""
 
     def _order_row(self, order: Order) -> Row:
         row = _without(order_row(order), "extraFees")
@@ -126,6 +127,7 @@ class PrivateRows:
 
     def _execution(self, fill: Fill) -> Iterator[Push]:
         """A fill, a settlement of funding and every act of the venue that has an execution row."""
+        self._just_filled = fill.order_id
         row = {
             **_without(execution_row(fill), "marketUnit"),
             "category": fill.category.value,
