@@ -6,7 +6,7 @@ could take the coins, and nothing here needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +15,7 @@ from fundarb.core.reasons import Reason
 
 _NEEDED: Final = (("ContractTrade", "Order"), ("ContractTrade", "Position"), ("Spot", "SpotTrade"))
 _EXPIRES_SOON: Final = timedelta(days=14)
+_OTHER_ACCOUNT: Final = "other_account"
 
 
 def key_problems(key: KeyInfo, *, uid: str = "") -> tuple[Reason, ...]:
@@ -22,9 +23,16 @@ def key_problems(key: KeyInfo, *, uid: str = "") -> tuple[Reason, ...]:
     return tuple(_problems(key, uid))
 
 
+def key_remedy(reasons: Iterable[Reason]) -> str:
+    """What mends them."""
+    if any(reason.code == _OTHER_ACCOUNT for reason in reasons):
+        return "give that account's key, or name the key's own account ([account] uid) and database (--db)"
+    return "make a key with Contract (Orders, Positions) and Spot (Trade), bound to this machine's address"
+
+
 def _problems(key: KeyInfo, uid: str) -> Iterator[Reason]:
     if uid and key.uid != uid:
-        yield Reason("other_account", f"the key belongs to account {key.uid}, the settings name {uid}")
+        yield Reason(_OTHER_ACCOUNT, f"the key belongs to account {key.uid}, not to {uid}")
     if not key.unified:
         yield Reason("not_unified", "the account is not a unified trading account")
     if key.read_only:

@@ -24,11 +24,14 @@ class LotMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Coins of one purchase: when (None: of several, or unknown), how many, at what cost in quote."""
+    """Coins of one purchase: when (None: of several, or unknown), how many, at what cost in quote. ``short``:
+    they went before they came, so what they cost is not known (yet).
+    """
 
     acquired: datetime | None
     quantity: Decimal
     cost: Decimal
+    short: bool = False
 
 
 class Lots:
@@ -38,6 +41,7 @@ class Lots:
         """Nothing is held yet."""
         self._method = method
         self._lots: deque[Lot] = deque()
+        self._missing = ZERO
 
     @property
     def held(self) -> tuple[Lot, ...]:
@@ -45,15 +49,22 @@ class Lots:
         return tuple(self._lots)
 
     def acquire(self, lot: Lot) -> None:
-        """Coins come in."""
+        """Coins come in: first they make good what went beyond what there was."""
+        if self._missing:
+            covered = min(self._missing, lot.quantity)
+            self._missing -= covered
+            if covered == lot.quantity:
+                return
+            rest = lot.quantity - covered
+            lot = replace(lot, quantity=rest, cost=cash(lot.cost * rest / lot.quantity))
         if self._method is LotMethod.AVERAGE and self._lots:
             known = self._lots.pop()
             lot = Lot(None, known.quantity + lot.quantity, known.cost + lot.cost)
         self._lots.append(lot)
 
     def dispose(self, quantity: Decimal) -> tuple[Lot, ...]:
-        """Coins go out: the lots that they come from. Where more goes than is known of, the rest has no date
-        and no cost.
+        """Coins go out: the lots that they come from. Where more goes than there is, the rest is ``short``:
+        no date, no cost, and the next coins that come make it good.
         """
         taken = []
         while quantity > ZERO and self._lots:
@@ -67,5 +78,6 @@ class Lots:
             taken.append(part)
             quantity -= part.quantity
         if quantity > ZERO:
-            taken.append(Lot(None, quantity, ZERO))
+            self._missing += quantity
+            taken.append(Lot(None, quantity, ZERO, short=True))
         return tuple(taken)

@@ -7,7 +7,7 @@ received. A source that is incomplete makes a figure None ("pending"), never zer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -46,6 +46,10 @@ class FeeTotal:
 
     amount: Decimal
     value: Decimal
+
+    def __add__(self, other: FeeTotal) -> FeeTotal:
+        """Both."""
+        return FeeTotal(self.amount + other.amount, self.value + other.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +95,31 @@ class Pnl:
 
     def __add__(self, other: Pnl) -> Pnl:
         """The result of both; every figure is the sum of the two."""
-        fees = dict(self.fees_by_coin)
-        for coin, fee in other.fees_by_coin.items():
-            known = fees.get(coin, FeeTotal(ZERO, ZERO))
-            fees[coin] = FeeTotal(known.amount + fee.amount, known.value + fee.value)
-        return Pnl(
-            realised=self.realised + other.realised,
-            unrealised=self.unrealised + other.unrealised,
-            funding=self.funding + other.funding,
-            interest=self.interest + other.interest,
-            slippage=self.slippage + other.slippage,
-            dust=self.dust + other.dust,
-            suspense=self.suspense + other.suspense,
-            fees_by_coin=fees,
-        )
+        return together((self, other))
 
 
 EMPTY = Pnl()
+
+
+def together(parts: Sequence[Pnl]) -> Pnl:
+    """The result of all: what adding one to the other gives, in one go."""
+    if len(parts) == 1:
+        return parts[0]
+    fees: dict[str, FeeTotal] = {}
+    for part in parts:
+        for coin, fee in part.fees_by_coin.items():
+            known = fees.get(coin)
+            fees[coin] = fee if known is None else known + fee
+    return Pnl(
+        realised=sum([part.realised for part in parts], ZERO),
+        unrealised=sum([part.unrealised for part in parts], ZERO),
+        funding=sum([part.funding for part in parts], ZERO),
+        interest=sum([part.interest for part in parts], ZERO),
+        slippage=sum([part.slippage for part in parts], ZERO),
+        dust=sum([part.dust for part in parts], ZERO),
+        suspense=sum([part.suspense for part in parts], ZERO),
+        fees_by_coin=fees,
+    )
 
 
 def of_account(account: Account, coin: str, *, amount: Decimal, value: Decimal) -> Pnl:

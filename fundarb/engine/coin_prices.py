@@ -1,20 +1,21 @@
-"""What coins that are no quote coins are worth while their facts are booked: the venue's word in the wallet,
-else the mid of their spot pair. Owns no table; what is learned stands in the ledger with its time.
+"""What coins that are no quote coins are worth while their facts are booked: the mid of their spot pair, else
+the venue's word in the wallet. Owns no table; what is learned stands in the ledger with its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from decimal import Decimal
 
-from fundarb.core.account import Transaction
+from fundarb.core.account import Transaction, Wallet
 from fundarb.core.ledger import QUOTE_COINS
+from fundarb.core.money import ONE, derived
 from fundarb.core.orders import Execution
 from fundarb.core.postings import third_coin
 from fundarb.core.transactions import MATCHED_KINDS, price_of
 from fundarb.engine.equity import Prices
-from fundarb.engine.opening import wallet_prices
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
@@ -40,15 +41,34 @@ def wanted(store: Store, *, executions: Iterable[Execution], rows: Sequence[Tran
 def learn(
     store: Store, coins: set[str], *, trading: Trading, market: MarketData | None, at: datetime
 ) -> None:
-    """Keep what these coins are worth now. A wallet does not say what a coin is worth of which only a debt is
-    there: then its pair does. What neither says stays unknown, and holds nothing up.
-    """
+    """Keep what these coins are worth now. What nobody says stays unknown, and holds nothing up."""
     if not coins:
         return
-    prices = wallet_prices(trading.wallet())
-    if market is not None and not coins <= prices.keys():
-        with suppress(Unavailable):
-            prices = {**Prices.of(market.snapshot()).coins, **prices}
+    prices = prices_now(coins, wallet=trading.wallet(), market=market)
     with store.transaction():
-        for coin in sorted(coins & prices.keys()):
-            store.ledger.set_price(coin, prices[coin], at=at)
+        for coin, price in sorted(prices.items()):
+            store.ledger.set_price(coin, price, at=at)
+
+
+def prices_now(coins: Collection[str], *, wallet: Wallet, market: MarketData | None) -> dict[str, Decimal]:
+    """What one unit of each of these coins is worth in quote: the mid of its pair, as the equity is measured,
+    else the venue's word in the wallet. What neither says is left out.
+    """
+    found = wallet_prices(wallet)
+    if market is not None and not QUOTE_COINS.issuperset(coins):
+        with suppress(Unavailable):
+            found |= Prices.of(market.snapshot()).coins
+    return {coin: price for coin, price in found.items() if coin in coins and coin not in QUOTE_COINS}
+
+
+def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
+    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those without a
+    value left out. It says dollars; what USDT is worth in them it says of the wallet's own.
+    """
+    quote = wallet.coins.get("USDT")
+    dollars = quote.usd_value / quote.equity if quote and quote.usd_value and quote.equity >= ONE else ONE
+    return {
+        coin: derived(balance.usd_value / balance.equity / dollars)
+        for coin, balance in wallet.coins.items()
+        if coin not in QUOTE_COINS and balance.usd_value and balance.equity
+    }

@@ -8,14 +8,15 @@ reckoned from it once a later point has tied.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, dec, plain
-from fundarb.core.pnl import EMPTY, Pnl, TieOut, of_account
+from fundarb.core.pnl import Pnl, TieOut, of_account, together
 from fundarb.engine.equity import EquityPoint, book_value, measure
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
@@ -31,6 +32,8 @@ RETENTION: Final = (
 )
 """From which age on how much of the curve is kept: one point in each such stretch."""
 _THINNED: Final = "equity.thinned"
+_MILLISECOND: Final = timedelta(milliseconds=1)
+"""The store's instants are whole ones."""
 _OUTSIDE: Final = frozenset({Account.EXTERNAL})
 
 
@@ -109,20 +112,21 @@ def points(
     """The stored equity curve, oldest first."""
     kinds = (TIED_KIND,) if tied_only else (TIED_KIND, PROVISIONAL_KIND)
     found = [row for kind in kinds for row in store.snapshots.between(kind, since=since, until=until)]
-    found.sort(key=lambda row: (row.at, row.id))
+    found.sort(key=_place)
     return tuple(point for point in map(restored, found) if point is not None)
 
 
 def newest(store: Store, *, until: datetime | None = None, tied_only: bool = False) -> EquityPoint | None:
-    """The newest stored point, of those before ``until``."""
+    """The newest stored point, of those at or before ``until``."""
     kinds = (TIED_KIND,) if tied_only else (TIED_KIND, PROVISIONAL_KIND)
-    found = [store.snapshots.last(kind, until=until) for kind in kinds]
+    before = None if until is None else until + _MILLISECOND
+    found = [store.snapshots.last(kind, until=before) for kind in kinds]
     rows = [row for row in found if row is not None]
-    return restored(max(rows, key=lambda row: (row.at, row.id))) if rows else None
+    return restored(max(rows, key=_place)) if rows else None
 
 
 def anchor(store: Store, until: datetime | None, *, now: EquityPoint | None = None) -> EquityPoint | None:
-    """The point before ``until`` that a report may be reckoned from: the newest one that tied.
+    """The point at or before ``until`` that a report may be reckoned from: the newest one that tied.
 
     A later one that did not tie takes its place only for as long as no point after it (``now`` among them)
     has tied: then the difference is still open and must be shown. None: there is none, not even the opening.
@@ -136,18 +140,49 @@ def anchor(store: Store, until: datetime | None, *, now: EquityPoint | None = No
     return (tied or opening(store)) if healed else last
 
 
+def anchors(
+    store: Store, cuts: Sequence[datetime], *, now: EquityPoint | None = None
+) -> Iterator[EquityPoint]:
+    """The ``anchor`` of each of these instants, oldest first, once the books are opened; ``now`` itself from
+    its moment on. The curve is read once.
+    """
+    first = anchor(store, cuts[0], now=now) if cuts else None
+    if first is None:
+        return
+    last = store.snapshots.last(TIED_KIND)
+    rows = list(store.snapshots.between(TIED_KIND, since=cuts[0], until=cuts[-1] + _MILLISECOND))
+    if now is None or not now.tied:  # what did not tie counts until a later point has
+        open_since = cuts[0] if last is None else max(cuts[0], last.at)
+        rows += store.snapshots.between(PROVISIONAL_KIND, since=open_since, until=cuts[-1] + _MILLISECOND)
+    rows.sort(key=_place)
+    found, number = first, 0
+    for cut in cuts:
+        passed = bisect_right(rows, cut, key=_time)
+        if passed > number:
+            found, number = restored(rows[passed - 1]) or found, passed
+        yield now if now is not None and now.at <= cut else found
+
+
+def _place(row: Snapshot) -> tuple[datetime, int]:
+    return row.at, row.id
+
+
+def _time(row: Snapshot) -> datetime:
+    return row.at
+
+
 def opening(store: Store) -> EquityPoint | None:
-    """The point at which the books were opened: the opening balances at their value, nothing unrealised
-    yet.
+    """The point at which the books were opened: the opening balances at their value, and what contracts that
+    were there had gained.
     """
     at = store.ledger.opened_at
     if at is None:
         return None
-    number = store.ledger.opening_id
+    number, gain = store.ledger.opening_id, store.ledger.opening_gain
     return EquityPoint(
         at=at,
-        equity=book_value(store.ledger.read.sums(booked_until=number)),
-        unrealised=ZERO,
+        equity=book_value(store.ledger.read.sums(booked_until=number)) + gain,
+        unrealised=gain,
         booked_until=number,
     )
 
@@ -155,7 +190,7 @@ def opening(store: Store) -> EquityPoint | None:
 def tie_out(store: Store, start: EquityPoint, *, end: EquityPoint) -> TieOut:
     """The identity between two points: everything that was booked in between, in the order of booking."""
     sums = store.ledger.read.sums(booked_after=start.booked_until, booked_until=end.booked_until)
-    result = sum(sum_pnl(sums).values(), EMPTY)
+    result = together(tuple(sum_pnl(sums).values()))
     return TieOut(
         equity_start=start.equity,
         equity_end=end.equity,
@@ -177,8 +212,8 @@ def external(sums: Iterable[Sum]) -> Decimal:
 
 def sum_pnl(sums: Iterable[Sum]) -> dict[str | None, Pnl]:
     """The result by position id (None: of the account as a whole), unrealised left out."""
-    found: dict[str | None, Pnl] = {}
+    found: dict[str | None, list[Pnl]] = {}
     for item in sums:
         part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
-        found[item.position_id] = found.get(item.position_id, EMPTY) + part
-    return found
+        found.setdefault(item.position_id, []).append(part)
+    return {name: together(parts) for name, parts in found.items()}

@@ -95,12 +95,13 @@ class FundingBook:
         By its executions, which carry the venue's time: our own clock may have been wrong when the position
         was opened or closed.
         """
-        holder = self._store.executions.last_holder(Category.LINEAR, row.symbol, at=row.time)
-        if holder is None:
-            return None
-        position = self._store.positions.get(holder)
-        ours = contracts_at(self._store, position, at=row.time)
-        return Share(position, ours, _all_held(row, ours)) if ours else None
+        names = self._store.executions.last_holders(Category.LINEAR, row.symbol, at=row.time)
+        holders = sorted(map(self._store.positions.get, names), key=lambda one: one.created_at)
+        for position in reversed(holders):
+            ours = contracts_at(self._store, position, at=row.time)
+            if ours:
+                return Share(position, ours, _all_held(row, ours))
+        return None
 
     def _instant(self, position: PositionRecord, time: datetime) -> datetime:
         """The settlement that a row at ``time`` belongs to: an expected one beside it, else the row's own

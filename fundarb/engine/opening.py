@@ -12,10 +12,11 @@ from decimal import Decimal
 from typing import Final
 
 from fundarb.core.account import Transaction, Wallet
-from fundarb.core.ledger import QUOTE_COINS, chained
-from fundarb.core.money import ZERO, derived
+from fundarb.core.ledger import chained
+from fundarb.core.money import ZERO
 from fundarb.crash import Point
-from fundarb.engine.ports import Trading
+from fundarb.engine.coin_prices import prices_now
+from fundarb.engine.ports import MarketData, Trading
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 from fundarb.store.ledger_tables import RowState
@@ -30,15 +31,16 @@ _TRIES: Final = 3
 class Opening:
     """The opening of one database's books."""
 
-    def __init__(self, store: Store, trading: Trading) -> None:
-        """With what the venue shows."""
+    def __init__(self, store: Store, trading: Trading, *, market: MarketData | None = None) -> None:
+        """With what the venue shows; ``market`` says what coins are worth."""
         self._store = store
         self._trading = trading
+        self._market = market
 
     def open_books(self) -> bool:
         """Book the opening balances, once in the life of a database; True if that was now.
 
-        The wallet is read between two readings of the log: only when both show the same rows is it
+        Wallet and contracts are read between two readings of the log: only when both show the same rows is it
         certain which of them the balances contain. ``Unavailable`` if the account keeps moving.
         """
         if self._store.ledger.opened_at is not None:
@@ -47,20 +49,21 @@ class Opening:
             at = self._trading.stamp()
             before = self._log(at - _BEFORE)
             wallet = self._trading.wallet()
+            gain = sum((report.unrealised_pnl for report in self._trading.positions()), ZERO)
             after = self._log(at - _BEFORE)
             if {row.key for row in before} == {row.key for row in after}:
-                self._open(wallet, after, at=at)
+                self._open(wallet, after, at=at, gain=gain)
                 return True
         message = "the account keeps moving, so its opening balances could not be read; try again"
         raise Unavailable(message)
 
-    def _open(self, wallet: Wallet, rows: Sequence[Transaction], *, at: datetime) -> None:
+    def _open(self, wallet: Wallet, rows: Sequence[Transaction], *, at: datetime, gain: Decimal) -> None:
         ledger = self._store.ledger
+        prices = prices_now(wallet.coins, wallet=wallet, market=self._market)
         with self._store.transaction(before=Point.BOOKS_BEFORE_OPENING, after=Point.BOOKS_AFTER_OPENING):
-            prices = wallet_prices(wallet)
             for coin, price in prices.items():
                 ledger.set_price(coin, price)
-            ledger.post_opening(wallet, at, prices=prices)
+            ledger.post_opening(wallet, at, prices=prices, gain=gain)
             for row in rows:
                 ledger.log.keep(row, RowState.OPENING)
             for source in SOURCES:
@@ -99,14 +102,3 @@ def _before(rows: Sequence[Transaction], held: Decimal, *, opened: datetime) -> 
     places |= {place + 1 for place, row in enumerate(chain) if row.balance == held}
     end = min(places, key=lambda place: (abs(place - by_time), place), default=by_time)
     return {row.key for row in chain[:end]}
-
-
-def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
-    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those
-    without a value left out.
-    """
-    prices = {}
-    for coin, balance in wallet.coins.items():
-        if coin not in QUOTE_COINS and balance.usd_value and balance.equity:
-            prices[coin] = derived(balance.usd_value / balance.equity)
-    return prices

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from fundarb.clock import Clock
 from fundarb.core.lots import LotMethod
 from fundarb.core.money import ZERO
-from fundarb.core.pnl import EMPTY, Pnl, Valuation, of_account
+from fundarb.core.pnl import EMPTY, Pnl, Valuation, of_account, together
 from fundarb.core.records import PositionRecord
 from fundarb.engine import equity, listings, report_equity, report_tax
 from fundarb.engine import equity_points as curve
@@ -35,7 +35,7 @@ from fundarb.engine.report_rows import (
     by_symbol,
     period,
 )
-from fundarb.engine.report_span import Edge, Span, find_span, tie_out
+from fundarb.engine.report_span import Span, by_period, find_span, tie_out
 from fundarb.engine.report_tax import TaxReport
 from fundarb.engine.report_time import Capitals
 from fundarb.errors import Unavailable
@@ -224,35 +224,29 @@ class Reporter:
     def _by_time(
         self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
     ) -> dict[str, Group]:
-        """Results by the day or month (UTC) of the fact; unrealised by what the snapshots saw change in
-        it.
+        """Results by the day or month (UTC) of the fact; unrealised by what changed from its begin to its
+        end.
         """
-        results: dict[str, Pnl] = {}
-        ours: dict[str, Pnl] = {}
-        changes = self._unrealised_by_time(query, span)
-        unseen = tuple(self._unseen(query, span, positions=positions, seen=max(changes, default=None)))
-        for key, part, own in (
-            *self._booked_by_time(query),
-            *((key, Pnl(unrealised=one), Pnl(unrealised=own)) for key, (one, own) in changes.items()),
-            *unseen,
-        ):
-            if part != EMPTY:
-                results[key] = results.get(key, EMPTY) + part
-            ours[key] = ours.get(key, EMPTY) + own
-        held = [item for one in positions.values() for item in periods(one, query, stop=span.stop)]
-        keys = {*results, *(key for key, begin, end in held if begin < end)}
-        groups = {key: Group(results.get(key, EMPTY), [], own=ours.get(key, EMPTY)) for key in sorted(keys)}
+        results: dict[str, list[Pnl]] = {}
+        ours: dict[str, list[Pnl]] = {}
+        parts = by_period(self._store, span, positions=positions)
+        for key, result, own in (*self._booked_by_time(query), *_changes(parts)):
+            results.setdefault(key, []).append(result)
+            if own is not EMPTY:
+                ours.setdefault(key, []).append(own)
+        held = [(one, *item) for one in positions.values() for item in periods(one, query, stop=span.stop)]
+        keys = {*results, *(key for _, key, begin, end in held if begin < end)}
+        groups = {
+            key: Group(together(results.get(key, ())), [], own=together(ours.get(key, ())))
+            for key in sorted(keys)
+        }
         capitals = Capitals(self._store, positions, buffer=self._buffer)
-        for position in positions.values():
-            for key, begin, end in periods(position, query, stop=span.stop):
-                group = groups.get(key)
-                if group is not None and begin <= end:
-                    group.positions.append(position)
-                    self._stretch(group, position, capitals=capitals, since=begin, until=end)
-        since = None if span.still else span.unknown_since
-        unpriced = None if since is None else period(since, query.by)
-        told = {key for key, _, own in unseen if own.unrealised}  # by what was realised since a point
-        mark_measured(groups, changes.keys() | told, unpriced=unpriced, pool=span.pool)
+        for position, key, begin, end in held:
+            group = groups.get(key)
+            if group is not None and begin <= end:
+                group.positions.append(position)
+                self._stretch(group, position, capitals=capitals, since=begin, until=end)
+        mark_measured(groups, {key for key, part in parts.items() if not part.complete})
         return groups
 
     def _booked_by_time(self, query: ReportQuery) -> Iterator[tuple[str, Pnl, Pnl]]:
@@ -266,44 +260,12 @@ class Reporter:
             part = Pnl(slippage=cost)
             yield period(at, query.by), part, part
 
-    def _unrealised_by_time(self, query: ReportQuery, span: Span) -> dict[str, tuple[Decimal, Decimal]]:
-        """How the unrealised result changed in each period, and the positions' part of it, as the points that
-        tied saw it; with what they have not seen the changes add up to the whole. A period without a point is
-        not in it: what it changed is in the next one that has. A point at midnight measures the day that it
-        ends.
-        """
-        if span.begin is None or span.end is None or span.start == span.end:
-            return {}
-        between = curve.points(self._store, since=span.begin.point.at, until=span.end.at, tied_only=True)
-        before, ours_before = span.begin.unrealised, span.begin.ours_unrealised
-        changes: dict[str, tuple[Decimal, Decimal]] = {}
-        for point in (*between, span.end):
-            if query.since is not None and point.at < query.since:
-                continue
-            at = point.at - timedelta.resolution
-            key = period(at if query.since is None else max(at, query.since), query.by)
-            known, known_ours = changes.get(key, (ZERO, ZERO))
-            ours = point.ours_unrealised
-            changes[key] = (known + point.unrealised - before, known_ours + ours - ours_before)
-            before, ours_before = point.unrealised, ours
-        return changes
 
-    def _unseen(
-        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord], seen: str | None
-    ) -> Iterator[tuple[str, Pnl, Pnl]]:
-        """What trading changed of the positions' unrealised results after the last point, by the period of
-        the close, or of the span's end; of what belongs to none in the last period that a point has ``seen``,
-        for what prices did in a later one nobody knows, and no row shows it.
-        """
-        if span.begin is None or span.finish is None:
-            return
-        # where no point stands inside, what was traded before the span is no change in it
-        begin = span.begin if span.start == span.end else Edge(point=span.begin.point)
-        first, last = query.since or span.begin.point.at, span.stop - timedelta.resolution
-        account = Pnl(unrealised=span.finish.account - begin.account)
-        yield seen or period(max(first, last), query.by), account, EMPTY
-        for name in {*span.finish.shifts, *begin.shifts}:
-            closed = (positions.get(name) or self._store.positions.get(name)).closed_at
-            at = last if closed is None else min(closed, last)
-            change = Pnl(unrealised=span.finish.shifts.get(name, ZERO) - begin.shifts.get(name, ZERO))
-            yield period(max(first, at), query.by), change, change
+def _changes(parts: Mapping[str, Span]) -> Iterator[tuple[str, Pnl, Pnl]]:
+    """How the unrealised result changed in each period, and the positions' part of it."""
+    for key, part in parts.items():
+        if part.begin is not None and part.finish is not None and part.begin != part.finish:
+            change = part.finish.unrealised - part.begin.unrealised
+            own = part.finish.ours_unrealised - part.begin.ours_unrealised
+            if change or own:
+                yield key, Pnl(unrealised=change), Pnl(unrealised=own)

@@ -75,9 +75,11 @@ class Coverages:
             for question in self.open_questions(position)
         )
 
-    def of(self, position: PositionRecord) -> Coverage:
-        """How much of what was due to a position has been read from the venue's log."""
-        found = self.read(position)
+    def of(self, position: PositionRecord, *, read: Coverage | None = None) -> Coverage:
+        """How much of what was due to a position is known, where so much of the venue's log was ``read``
+        (None: look).
+        """
+        found = read or self.read(position)
         unsettled = self.pending(position) or self.open_questions(position)
         return Coverage.PARTIAL if found is Coverage.COMPLETE and unsettled else found
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, cash, plain, years
-from fundarb.core.pnl import EMPTY, Coverage, worst
+from fundarb.core.pnl import Coverage, together, worst
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_coverage import Coverages
 from fundarb.engine.report_rows import By, Group, PnlRow, ReportQuery, bounds, period
@@ -47,8 +47,9 @@ class _Judged:
 def _judge(key: str, group: Group, *, coverages: Coverages) -> _Judged:
     alone = bool(group.positions) and key != "total" and not _is_period(key)
     beside = [] if alone else [coverages.of_account()]
-    coverage = worst([*(coverages.of(position) for position in group.positions), *beside])
-    read = worst([*(coverages.read(position) for position in group.positions), *beside])
+    reads = {position.position_id: coverages.read(position) for position in group.positions}
+    known = (coverages.of(one, read=reads[one.position_id]) for one in group.positions)
+    coverage, read = worst([*known, *beside]), worst([*reads.values(), *beside])
     waits = sum(coverages.pending(position) for position in group.positions)
     guessed = coverages.unvalued(group.positions, whole=not alone)
     missing = coverage is Coverage.MISSING
@@ -146,20 +147,15 @@ def _ratio(value: Decimal) -> Decimal:
     return value.quantize(_RATIO)
 
 
-def mark_measured(
-    groups: Mapping[str, Group], seen: Collection[str], *, unpriced: str | None, pool: bool
-) -> None:
+def mark_measured(groups: Mapping[str, Group], unmeasured: Collection[str]) -> None:
     """Say of each period, oldest first, whether its prices were measured, and whether those of unmeasured
-    ones before it are in it; ``seen`` have a point of their own, ``unpriced`` is the one whose point lacks a
-    price. ``pool``: prices move something even where no position is held.
+    ones before it are in it.
     """
     waiting = False
     for key, group in groups.items():
-        group.valued = key in seen or not (group.positions or pool)
-        group.spread = waiting and key in seen
-        waiting = not group.valued or (waiting and key not in seen)
-        if key == unpriced:
-            group.valued = False
+        group.valued = key not in unmeasured
+        group.spread = waiting and group.valued
+        waiting = not group.valued
 
 
 def _is_period(key: str) -> bool:
@@ -187,8 +183,8 @@ def whole(groups: Mapping[str, Group]) -> Group:
     parts.
     """
     unique = {item.position_id: item for group in groups.values() for item in group.positions}
-    found = Group(sum((group.pnl for group in groups.values()), EMPTY), list(unique.values()))
-    found.own = sum((group.own for group in groups.values()), EMPTY)
+    found = Group(together([group.pnl for group in groups.values()]), list(unique.values()))
+    found.own = together([group.own for group in groups.values()])
     for group in groups.values():
         found.time.absorb(group.time)
     return found

@@ -8,63 +8,22 @@ that adjoin add up. A trade in between is no gain by itself: what it realised wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from fundarb.core.ledger import DUST, POOL, QUOTE_COINS, Account
+from fundarb.core.ledger import DUST, POOL, QUOTE_COINS
 from fundarb.core.money import ZERO
 from fundarb.core.pnl import Pnl, TieOut
 from fundarb.core.records import PositionRecord
 from fundarb.engine import equity_points as curve
-from fundarb.engine.equity import EquityPoint, book_value
-from fundarb.engine.report_rows import ReportQuery, TieOutRow
+from fundarb.engine.equity import EquityPoint
+from fundarb.engine.report_edges import Closings, Edge, inner, outer
+from fundarb.engine.report_rows import ReportQuery, TieOutRow, bounds, period
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import Sum
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """Where a span begins or ends: the point before it, and what the time from there to the edge did.
-
-    ``booked`` is what the facts in between changed the books by. ``shifts`` is by how much the unrealised
-    result of a position changed by what was traded in between: to nothing where it was closed; else less by
-    what was realised, so that its prices stand where the point saw them until the next one sees more.
-    ``account`` is the same of coins and contracts that belong to no position: what was realised of them in
-    between is not unrealised as well. ``traded`` are the positions still held that traded in between and that
-    no later point has seen, each with when it first did: what is unrealised of them is not known.
-    """
-
-    point: EquityPoint
-    booked: Decimal = ZERO
-    shifts: Mapping[str, Decimal] = field(default_factory=dict)
-    account: Decimal = ZERO
-    traded: Mapping[str, datetime] = field(default_factory=dict)
-
-    @property
-    def equity(self) -> Decimal:
-        """The equity at the edge."""
-        return self.point.equity + self.booked + self.account + sum(self.shifts.values(), ZERO)
-
-    @property
-    def unrealised(self) -> Decimal:
-        """All that is unrealised at the edge."""
-        return self.point.unrealised + self.account + sum(self.shifts.values(), ZERO)
-
-    @property
-    def ours_unrealised(self) -> Decimal:
-        """The positions' part of it."""
-        return self.point.ours_unrealised + sum(self.shifts.values(), ZERO)
-
-    @property
-    def others_unrealised(self) -> Decimal:
-        """The part of it that coins and contracts of no position have."""
-        return self.point.others_unrealised + self.account
-
-    def unrealised_of(self, owner: str) -> Decimal:
-        """What is unrealised of a position, or of the dust, at the edge."""
-        return self.point.by_position.get(owner, ZERO) + self.shifts.get(owner, ZERO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,22 +165,75 @@ def find_span(
         begun = measured is not None and measured.at <= query.since
         start = measured if begun else curve.anchor(store, query.since, now=measured)
     stop = min(query.until, now) if query.until is not None else now
+    closings = Closings(store, positions)
+    begin = finish = None
+    if start is not None:  # at the point itself where no instant is named
+        named = query.since is not None
+        begin = outer(store, start, cut=query.since, closings=closings) if named else Edge(point=start)
+    if end is not None:
+        seen = query.until is not None and _seen(store, measured)(query.until)
+        finish = outer(store, end, cut=query.until, closings=closings, seen=seen or measured is not None)
     return Span(
         query=query,
-        begin=_begin(store, start, since=query.since, positions=positions),
-        finish=_edge(
-            store,
-            end,
-            cut=query.until,
-            positions=positions,
-            seen=_seen(store, query.until, measured=measured),
-        ),
+        begin=begin,
+        finish=finish,
         stop=stop,
         live=measured is not None,
         held=frozenset(name for name, position in positions.items() if _open(position, stop)),
-        pool=_has_pool(store, end),
+        pool=_has_coins(store) or _has_others(end),
         warnings=warnings,
     )
+
+
+def by_period(store: Store, span: Span, *, positions: Mapping[str, PositionRecord]) -> dict[str, Span]:
+    """The days or months of a span, as spans of their own that adjoin: each is what a report of it alone
+    says. None without a point to begin at.
+    """
+    if span.begin is None or span.finish is None or span.since is None:
+        return {}
+    measured = span.end if span.live else None
+    names, cuts = _periods(span, span.since)
+    inside = inner(
+        store,
+        span.begin,
+        points=dict(zip(cuts, curve.anchors(store, cuts, now=measured), strict=True)),
+        closings=Closings(store, positions),
+        owners={name for name, one in positions.items() if _over(cuts, one.created_at, until=one.closed_at)},
+        seen=_seen(store, measured),
+    )
+    held: list[set[str]] = [set() for _ in cuts]
+    for name, one in positions.items():
+        for number in _over(cuts, one.opened_at, until=one.closed_at):
+            held[number].add(name)
+    found, begin, since, coins = {}, span.begin, span.query.since, _has_coins(store)
+    edges = (*zip(inside, cuts, held, strict=True), (span.finish, span.stop, span.held))
+    for name, (edge, cut, there) in zip(names, edges, strict=True):
+        found[name] = Span(
+            query=ReportQuery(by=span.query.by, since=since, until=cut),
+            begin=begin,
+            finish=edge,
+            stop=cut,
+            held=frozenset(there),
+            pool=coins or _has_others(edge.point),
+        )
+        begin, since = edge, cut
+    return found
+
+
+def _periods(span: Span, since: datetime) -> tuple[list[str], list[datetime]]:
+    """The days or months of a span, and where they adjoin, oldest first."""
+    names, cuts, until = [period(since, span.query.by)], [], span.query.until
+    while (at := bounds(names[-1])[1]) <= span.stop and (until is None or at < until):
+        cuts.append(at)
+        names.append(period(at, span.query.by))
+    return names, cuts
+
+
+def _over(cuts: Sequence[datetime], since: datetime | None, *, until: datetime | None) -> range:
+    """Which of the cuts lie after one instant and not after another (None: the end)."""
+    if since is None:
+        return range(0)
+    return range(bisect_right(cuts, since), len(cuts) if until is None else bisect_right(cuts, until))
 
 
 def _open(position: PositionRecord, at: datetime) -> bool:
@@ -230,78 +242,23 @@ def _open(position: PositionRecord, at: datetime) -> bool:
     return opened is not None and opened < at and (closed is None or closed >= at)
 
 
-def _has_pool(store: Store, point: EquityPoint | None) -> bool:
-    """Whether the account has anything of its own whose price moves: coins now, or a contract at a point."""
-    coins = any(
+def _has_coins(store: Store) -> bool:
+    """Whether the account has coins of its own now."""
+    return any(
         key.owner == POOL and key.asset not in QUOTE_COINS and holding.quantity
         for key, holding in store.ledger.read.holdings().items()
     )
-    return coins or (point is not None and point.others_unrealised != ZERO)
 
 
-def _seen(store: Store, until: datetime | None, *, measured: EquityPoint | None) -> bool:
-    """Whether a point at the end of a span, or after it, has seen what was traded before it."""
-    if measured is not None:
-        return True
-    later = store.snapshots.last(curve.TIED_KIND) if until is not None else None
-    return later is not None and until is not None and later.at >= until
+def _has_others(point: EquityPoint | None) -> bool:
+    """Whether the account had contracts or coins of its own at a point that had gained or lost."""
+    return point is not None and point.others_unrealised != ZERO
 
 
-def _begin(
-    store: Store,
-    point: EquityPoint | None,
-    *,
-    since: datetime | None,
-    positions: Mapping[str, PositionRecord],
-) -> Edge | None:
-    """The edge where a span begins: at the point itself where no instant is named."""
-    if point is None or since is None:
-        return None if point is None else Edge(point=point)
-    return _edge(store, point, cut=since, positions=positions, seen=True)
-
-
-def _edge(
-    store: Store,
-    point: EquityPoint | None,
-    *,
-    cut: datetime | None,
-    positions: Mapping[str, PositionRecord],
-    seen: bool,
-) -> Edge | None:
-    """The edge where facts are cut off (None: not at all); ``seen``: a later point saw what was traded."""
-    if point is None:
-        return None
-    more, less = _between(store, point, cut=cut)
-    traded = store.ledger.read.traded_after(point.booked_until, until=cut)
-    shifts = dict.fromkeys(traded, ZERO)
-    for sums, sign in ((more, 1), (less, -1)):
-        for item in sums:
-            if item.position_id is not None and item.account is Account.REALISED:  # a gain is −
-                shifts[item.position_id] = shifts.get(item.position_id, ZERO) + sign * item.value
-    for name in shifts:
-        closed = (positions.get(name) or store.positions.get(name)).closed_at
-        if closed is not None and (cut is None or closed < cut):
-            shifts[name] = -point.by_position.get(name, ZERO)
-            traded.pop(name, None)
-    return Edge(
-        point=point,
-        booked=book_value(more) - book_value(less),
-        shifts=shifts,
-        account=_of_account(less) - _part(_of_account(more), whole=point.others_unrealised),
-        traded={} if seen else traded,
-    )
-
-
-def _of_account(sums: Iterable[Sum]) -> Decimal:
-    """What was realised of no position."""
-    return -sum(
-        (item.value for item in sums if item.position_id is None and item.account is Account.REALISED), ZERO
-    )
-
-
-def _part(gain: Decimal, *, whole: Decimal) -> Decimal:
-    """How much of a gain (or loss) was unrealised before: no more than there was."""
-    return max(min(gain, whole), ZERO) if whole > ZERO else min(max(gain, whole), ZERO)
+def _seen(store: Store, measured: EquityPoint | None) -> Callable[[datetime], bool]:
+    """Tells whether a point after an instant has seen what was traded before it."""
+    later = store.snapshots.last(curve.TIED_KIND)
+    return lambda cut: measured is not None or (later is not None and later.at > cut)
 
 
 def tie_out(span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:
@@ -335,17 +292,3 @@ def tie_out(span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:
         revaluation=span.revaluation,
         venue_equity=end.venue_equity,
     )
-
-
-def _between(
-    store: Store, point: EquityPoint, *, cut: datetime | None
-) -> tuple[tuple[Sum, ...], tuple[Sum, ...]]:
-    """What facts before ``cut`` did that were booked after a point, and what later facts did that were booked
-    before it.
-    """
-    read = store.ledger.read
-    more = read.sums(booked_after=point.booked_until, until=cut)
-    if cut is None:
-        return more, ()
-    opening = store.ledger.opening_id
-    return more, read.sums(since=cut, booked_after=opening, booked_until=max(point.booked_until, opening))

@@ -46,9 +46,9 @@ class TaxRow:
     knows why).
 
     ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). Both are None, never
-    zero, where no other row says what the coins brought. ``acquired`` is None for averaged lots and for coins
-    that came before the books or from elsewhere, whose cost is their worth when they came. ``expense``
-    + = paid.
+    zero, where no other row says what the coins brought; the gain also for coins that went before they
+    came. ``acquired`` is None for averaged lots and for coins that came before the books or from elsewhere,
+    whose cost is their worth when they came. ``expense`` + = paid.
     """
 
     time: datetime
@@ -111,10 +111,9 @@ def tax_of(entries: Sequence[TaxEntry], query: ReportQuery, *, method: LotMethod
     """The same of entries in the order of time, from the first one of the books to the end of the span."""
     made = {each: _Return(each) for each in LotMethod}
     for _, moment in groupby(_standing(entries), key=lambda item: item.at):
-        for fact in _facts(list(moment)):
-            shares = fact.shares()
-            for each in made.values():
-                each.book(fact, shares)
+        facts = [(fact, fact.shares()) for fact in _facts(list(moment))]
+        for each in made.values():
+            each.book(facts)
     rows = {each: [row for row in found.rows if _inside(row, query)] for each, found in made.items()}
     unknown = sum(row.gain is None for row in rows[method])
     return TaxReport(
@@ -158,15 +157,25 @@ class _Return:
                 yield TaxLot(asset=asset, acquired=lot.acquired, quantity=lot.quantity, cost=lot.cost)
         yield from self._outside
 
-    def book(self, fact: _Fact, shares: Mapping[int, Decimal]) -> None:
-        """The next fact in the order of time; ``shares`` are its own."""
-        for item in fact.entries:
-            if item.account is Account.WALLET and item.coin not in QUOTE_COINS:
-                self._coins(item, fact.counters.get(id(item)), share=shares.get(id(item)))
-            elif item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
-                self._payment(item, fact)
-            elif item.account is Account.SUSPENSE and item.coin in QUOTE_COINS:
-                self._unexplained(item)
+    def book(self, moment: Iterable[tuple[_Fact, Mapping[int, Decimal]]]) -> None:
+        """The facts of the next instant, each with its ``shares``. Their order is nobody's: what comes at an
+        instant can go at it.
+        """
+        for came in (True, False):
+            for fact, shares in moment:
+                for item in fact.entries:
+                    if item.account is Account.WALLET and item.coin not in QUOTE_COINS:
+                        if (item.amount > ZERO) is came:
+                            self._coins(item, fact.counters.get(id(item)), share=shares.get(id(item)))
+                    elif not came:
+                        self._money(item, fact)
+
+    def _money(self, item: TaxEntry, fact: _Fact) -> None:
+        """What is no movement of coins."""
+        if item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
+            self._payment(item, fact)
+        elif item.account is Account.SUSPENSE and item.coin in QUOTE_COINS:
+            self._unexplained(item)
 
     def _coins(self, item: TaxEntry, counter: TaxEntry | None, *, share: Decimal | None) -> None:
         """Coins in or out of the wallet; ``share`` is what the exchange that they belong to says they cost
@@ -181,9 +190,10 @@ class _Return:
                 self._debt(item.coin).acquire(Lot(None, item.amount, item.value))
             return
         sold = lots.dispose(-item.amount)
-        if against is Account.EXTERNAL:
-            if item.fact != _OPENING:  # lent, and gone before the books were opened
-                self._carried(item, sold)
+        if against is Account.EXTERNAL and item.fact == _OPENING:  # lent, and gone before the books
+            self._disposed(item, [lot for lot in sold if lot.short], kind="sale", proceeds=None)
+        elif against is Account.EXTERNAL:
+            self._carried(item, sold)
         elif against is Account.LOAN:
             self._disposed(item, sold, kind="loan", proceeds=self._repaid(item))
         elif counter is not None and against in _WORDS:
@@ -240,7 +250,7 @@ class _Return:
                 acquired=lot.acquired,
                 proceeds=proceeds,
                 cost=lot.cost,
-                gain=None if proceeds is None else proceeds - lot.cost,
+                gain=None if proceeds is None or lot.short else proceeds - lot.cost,
             )
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from fundarb.core.ledger import Holding
 from fundarb.core.money import ZERO, years
@@ -29,10 +29,10 @@ NOTHING_HELD: Final = "nothing was held"
 NOT_KNOWN: Final = "the result is not known yet"
 NO_CAPITAL: Final = "nothing was tied up"
 _NOTHING: Final = timedelta()
+_NONE: Final = Holding()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """From ``at`` on the notional is this, in quote."""
 
     at: datetime
@@ -41,12 +41,15 @@ class Step:
 
 def steps(fills: Iterable[Traded]) -> tuple[Step, ...]:
     """How the notional of one position went, from its fills in the order of time."""
-    held = {leg: Holding() for leg in Leg}
+    perp, spot = _NONE, _NONE
     found: list[Step] = []
     for fill in fills:
         sign = fill.side.sign
-        held[fill.leg], _ = held[fill.leg].move(sign * fill.quantity, sign * fill.value)
-        notional = abs(held[Leg.PERP].cost) or max(held[Leg.SPOT].cost, ZERO)
+        if fill.leg is Leg.PERP:
+            perp, _ = perp.move(sign * fill.quantity, sign * fill.value)
+        else:
+            spot, _ = spot.move(sign * fill.quantity, sign * fill.value)
+        notional = abs(perp.cost) or max(spot.cost, ZERO)
         if found and found[-1].at == fill.time:
             found.pop()
         found.append(Step(fill.time, notional))

@@ -20,7 +20,7 @@ from fundarb.errors import ConfigError, Problem, StateUnavailable
 from fundarb.store.files import broken, damaged, faults
 from fundarb.store.ports import Place
 from fundarb.store.session import Session
-from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, file_uri, translated
+from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, FAILURES, file_uri, said, translated
 
 KEEP: Final = 14
 COPY_MARK: Final = "copy.name"
@@ -108,8 +108,8 @@ def verify(path: Path) -> int:
         with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
             application = int(connection.execute("PRAGMA application_id").fetchone()[0])
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
+    except FAILURES as error:
+        raise damaged(path, said(error)) from error
     if application != APPLICATION_ID:
         raise ConfigError(Problem(str(path), "is not a fundarb database", "name another file"))
     return version
@@ -121,8 +121,8 @@ def _damage(path: Path) -> str:
         with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
             loose = connection.execute("PRAGMA foreign_key_check").fetchone()
-    except sqlite3.DatabaseError as error:
-        return str(error)
+    except FAILURES as error:
+        return said(error)
     if found != ["ok"]:
         return faults(found)
     return "" if loose is None else f"a row of {loose[0]} refers to nothing"

@@ -68,13 +68,14 @@ class Executions:
         condition = "WHERE position_id IS NULL AND category = ? AND symbol = ? AND time >= ?"
         return self._many(condition, category, symbol, since)
 
-    def last_holder(self, category: Category, symbol: str, *, at: datetime) -> str | None:
-        """The position of ours that traded a symbol last, up to and at an instant; None if none did."""
-        condition = "WHERE position_id IS NOT NULL AND category = ? AND symbol = ? AND time <= ?"
-        found = self._records.value(
-            "position_id", f"{condition} ORDER BY time DESC, key DESC LIMIT 1", category, symbol, at
-        )
-        return None if found is None else str(found)
+    def last_holders(self, category: Category, symbol: str, *, at: datetime) -> frozenset[str]:
+        """The positions of ours that traded a symbol last, up to and at an instant: several where one was
+        closed and another opened within a millisecond.
+        """
+        ours = "position_id IS NOT NULL AND category = ? AND symbol = ?"
+        last = self._records.value("max(time)", f"WHERE {ours} AND time <= ?", category, symbol, at)
+        owners = self._owners.many(f"WHERE {ours} AND time = ?", category, symbol, last)
+        return frozenset(position_id for position_id, _ in owners if position_id is not None)
 
     def owner(self, key: str) -> tuple[str | None, Leg | None]:
         """Position and leg under which a row is kept; ``LookupError`` for an unknown key."""
@@ -89,6 +90,19 @@ class Executions:
             changes = {"position_id": position_id, "leg": leg}
             if not self._records.update(changes, "WHERE key = ? AND position_id IS NULL", key):
                 raise InvariantBroken(f"execution {key} is unknown, or somebody's already")
+
+    def divide(self, part: Execution, rest: Execution) -> None:
+        """Keep only a part of a row that is nobody's under its key, and the rest of it as a row of its own;
+        ``InvariantBroken`` if the row is unknown, somebody's, or not the sum of both.
+        """
+        with self._session.transaction():
+            condition = "WHERE key = ? AND position_id IS NULL"
+            whole = self._records.one(condition, part.key)
+            if whole is None or whole.quantity != part.quantity + rest.quantity:
+                raise InvariantBroken(f"execution {part.key} cannot be divided")
+            changes = {"quantity": part.quantity, "value": part.value, "fee": part.fee}
+            self._records.update(changes, condition, part.key)
+            self.add(rest)
 
     def _many(self, condition: str, *values: object) -> tuple[Execution, ...]:
         return self._records.many(f"{condition} ORDER BY time, key", *values)

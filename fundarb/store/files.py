@@ -17,7 +17,15 @@ from typing import Final
 from fundarb.errors import ConfigError, Problem, StateUnavailable
 from fundarb.store.flock import held, holder, lock_path
 from fundarb.store.process import how_to_end
-from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, disk_full, file_uri, unavailable
+from fundarb.store.sqlite import (
+    APPLICATION_ID,
+    BUSY_TIMEOUT,
+    FAILURES,
+    disk_full,
+    file_uri,
+    said,
+    unavailable,
+)
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _SQLITE_PREFIX: Final = "sqlite:///"
@@ -188,13 +196,13 @@ def inspect(path: Path, *, thorough: bool) -> Found:
                 raise ConfigError(Problem("--db", f"{path} belongs to another program", "name another file"))
             if thorough:
                 _quick_check(path, connection)
-    except sqlite3.DatabaseError as error:
+    except FAILURES as error:
         if disk_full(path):
             raise StateUnavailable(f"database {path}: {disk_full(path)}") from error
-        remedy = next((remedy for words, remedy in _NOT_DAMAGE.items() if words in str(error)), None)
+        remedy = next((remedy for words, remedy in _NOT_DAMAGE.items() if words in said(error)), None)
         if remedy is not None:
             raise ConfigError(Problem("--db", f"cannot open {path}: {error}", remedy)) from error
-        raise damaged(path, str(error)) from error
+        raise damaged(path, said(error)) from error
     return Found(version, empty=not tables)
 
 
@@ -217,9 +225,9 @@ def require_sound(path: Path) -> None:
     try:
         with closing(sqlite3.connect(file_uri(path, "ro"), uri=True, timeout=BUSY_TIMEOUT)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)")]
-    except sqlite3.DatabaseError as error:
-        if "malformed" in str(error):
-            raise broken(path, str(error)) from error
+    except FAILURES as error:
+        if "malformed" in said(error):
+            raise broken(path, said(error)) from error
         raise unavailable(error, path) from error
     if found != ["ok"]:
         raise broken(path, faults(found))

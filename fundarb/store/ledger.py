@@ -64,6 +64,7 @@ _PRICE: Final = "ledger.price."
 _OPENED: Final = "ledger.opened"
 _OPENING: Final = "ledger.opening"
 _OPENING_ID: Final = "ledger.opening_id"
+_OPENING_GAIN: Final = "ledger.opening_gain"
 
 
 class Ledger:
@@ -245,6 +246,11 @@ class Ledger:
         """The id of the last journal of the opening, zero if there was none."""
         return int(self._meta.get(_OPENING_ID) or 0)
 
+    @property
+    def opening_gain(self) -> Decimal:
+        """What contracts had gained that the account held when the books were opened, in quote."""
+        return dec(self._meta.get(_OPENING_GAIN) or "0")
+
     def chain_breaks(
         self, coins: Iterable[str] | None = None, *, since: datetime | None = None
     ) -> tuple[ChainBreak, ...]:
@@ -264,13 +270,19 @@ class Ledger:
         return tuple(breaks)
 
     def post_opening(
-        self, wallet: Wallet, at: datetime, *, prices: Mapping[str, Decimal] | None = None
+        self,
+        wallet: Wallet,
+        at: datetime,
+        *,
+        prices: Mapping[str, Decimal] | None = None,
+        gain: Decimal = ZERO,
     ) -> bool:
         """Open the books with what the wallet holds and the ledger does not know yet; False if they are open
         already.
 
         ``prices`` in quote value the coins that are no quote coins; a coin without a price is valued at
         nothing, and its whole worth later counts as unrealised gain of the pool, not of any position.
+        ``gain`` is what its contracts had gained by then: no result of these books.
         """
         with self._batches.posting():
             if self.opened_at is not None:
@@ -287,6 +299,7 @@ class Ledger:
             held = {coin: plain(balance.wallet) for coin, balance in sorted(wallet.coins.items())}
             self._meta.set(_OPENING, json.dumps(held))
             self._meta.set(_OPENING_ID, str(self.read.last_id()))
+            self._meta.set(_OPENING_GAIN, plain(gain))
             self._meta.set(_OPENED, at.isoformat())
         return True
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.ledger import QUOTE_COINS, Account
@@ -29,7 +29,10 @@ RESULT_ACCOUNTS: Final = (
     Account.DUST,
     Account.SUSPENSE,
 )
-_RESULTS: Final = "entry.account IN ({})".format(", ".join(f"'{account}'" for account in RESULT_ACCOUNTS))
+_RESULTS: Final = "entry.account NOT IN ({})".format(
+    ", ".join(f"'{account}'" for account in Account if account not in RESULT_ACCOUNTS)
+)
+"""The two that make none are sooner compared with than the eight that do."""
 _COINS: Final = "FILTER (WHERE entry.coin NOT IN ({}))".format(
     ", ".join(f"'{coin}'" for coin in sorted(QUOTE_COINS))
 )
@@ -78,8 +81,7 @@ class DaySum:
     value: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Traded:
+class Traded(NamedTuple):
     """One fill of ours, as far as it says how large a position was."""
 
     position_id: str
@@ -88,6 +90,15 @@ class Traded:
     quantity: Decimal
     value: Decimal
     time: datetime
+
+
+class Realised(NamedTuple):
+    """What one entry realised for a position (None: for none) in quote, a gain −; of which journal."""
+
+    journal_id: int
+    at: datetime
+    position_id: str | None
+    value: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,17 +180,19 @@ class LedgerSums:
             "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
             f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key} ORDER BY 1"
         )
-        return tuple(
-            DaySum(
-                day=from_ms(day * _DAY_MS),
-                ours=bool(ours),
-                account=Account(account),
-                coin=coin,
-                amount=Decimal(value if coin in QUOTE_COINS else amount),
-                value=Decimal(value),
+        rows = self._session.database.rows(sql, [*values, *times])
+        with readable("a sum of the ledger"):
+            return tuple(
+                DaySum(
+                    day=from_ms(day * _DAY_MS),
+                    ours=bool(ours),
+                    account=_ACCOUNTS[account],
+                    coin=coin,
+                    amount=Decimal(value if coin in QUOTE_COINS else amount),
+                    value=Decimal(value),
+                )
+                for day, ours, account, coin, amount, value in rows
             )
-            for day, ours, account, coin, amount, value in self._session.database.rows(sql, [*values, *times])
-        )
 
     def slippage(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -218,14 +231,28 @@ class LedgerSums:
         when first.
         """
         timed, times = _timed(None, until)
+        owner = "COALESCE(journal.position_id, '')"  # else the index of positions is read, from its beginning
         sql = (
-            "SELECT journal.position_id, min(journal.at) FROM ledger_journals AS journal "
-            "WHERE journal.id > ? AND journal.position_id IS NOT NULL "
-            "AND substr(journal.key, 1, 3) != 'tx:' AND substr(journal.key, 1, 5) != 'dust:' "
-            f"{''.join(f'AND {text} ' for text in timed)}GROUP BY journal.position_id"
+            f"SELECT {owner}, min(journal.at) FROM ledger_journals AS journal "
+            f"WHERE journal.id > ? AND {owner} != '' "
+            "AND journal.key NOT BETWEEN 'tx:' AND 'tx;' AND journal.key NOT BETWEEN 'dust:' AND 'dust;' "
+            f"{''.join(f'AND {text} ' for text in timed)}GROUP BY {owner}"
         )
         rows = self._session.database.rows(sql, [number, *times])
         return {position: from_ms(at) for position, at in rows}
+
+    def realised(self, owners: Collection[str | None], *, booked_after: int = 0) -> Iterator[Realised]:
+        """What was realised for these positions (None: for none), entry by entry, by journals after one."""
+        sql = (
+            "SELECT journal.id, journal.at, entry.position_id, entry.value FROM ledger_entries AS entry "
+            "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
+            "WHERE entry.account = ? AND entry.journal_id > ?"
+        )
+        rows = self._session.database.rows(sql, [Account.REALISED.value, booked_after])
+        with readable("an entry of the ledger"):
+            for number, at, position_id, value in rows:
+                if position_id in owners:
+                    yield Realised(number, from_ms(at), position_id, Decimal(value))
 
     def traded(self, position_ids: Collection[str]) -> Iterator[Traded]:
         """The fills of these positions, oldest first."""

@@ -50,7 +50,8 @@ _HINTS: Final = (
     ("unable to open", "look at the folder and its permissions"),
 )
 
-
+FAILURES: Final = (sqlite3.DatabaseError, sqlite3.InterfaceError, UnicodeDecodeError)
+"""What the engine raises; the last in place of an error whose words quote a damaged schema."""
 _LEAST_ROOM: Final = 64 << 10
 """Bytes: less than this and SQLite can make neither its log nor its index, whatever error it names."""
 
@@ -72,9 +73,14 @@ def disk_full(path: Path) -> str:
     )
 
 
+def said(error: BaseException) -> str:
+    """What the engine said, as far as it is text."""
+    return error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 def unavailable(error: BaseException, path: Path) -> StateUnavailable:
     """The failure with the file's name and what to do about it."""
-    text = str(error)
+    text = said(error)
     if "disk" in text and (full := disk_full(path)):
         return StateUnavailable(f"database {path}: {full}")
     hint = next((remedy for words, remedy in _HINTS if words in text), "nothing was committed")
@@ -99,12 +105,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except peewee.IntegrityError:
         raise
-    except (
-        peewee.DatabaseError,
-        peewee.InterfaceError,
-        sqlite3.DatabaseError,
-        sqlite3.InterfaceError,
-    ) as error:
+    except (peewee.DatabaseError, peewee.InterfaceError, *FAILURES) as error:
         raise unavailable(error, path) from error
 
 
@@ -179,14 +180,14 @@ class Sqlite(peewee.SqliteDatabase):
             return connection.execute(sql, params or ())
         except sqlite3.IntegrityError as error:
             raise peewee.IntegrityError(*error.args) from error
-        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+        except FAILURES as error:
             raise unavailable(error, self.path) from error
 
     def rows(self, sql: str, params: Sequence[object]) -> list[Any]:
         """Every row of a query."""
         try:
             found: list[Any] = self.execute_sql(sql, params).fetchall()
-        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+        except FAILURES as error:
             raise unavailable(error, self.path) from error
         return found
 
@@ -194,7 +195,7 @@ class Sqlite(peewee.SqliteDatabase):
         """The first row of a query, or None."""
         try:
             return self.execute_sql(sql, params).fetchone()
-        except (sqlite3.DatabaseError, sqlite3.InterfaceError) as error:
+        except FAILURES as error:
             raise unavailable(error, self.path) from error
 
     def stream(self, sql: str) -> Iterator[Any]:

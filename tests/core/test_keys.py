@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fundarb.core.account import KeyInfo
-from fundarb.core.keys import key_problems, key_warnings
+from fundarb.core.keys import key_problems, key_remedy, key_warnings
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 GOOD = KeyInfo(
@@ -41,6 +41,12 @@ def test_a_fit_key_has_no_problem() -> None:
 def test_each_flaw_is_named(key: KeyInfo, code: str) -> None:
     """Another account, no unified account, read-only, a missing permission, the right to withdraw."""
     assert [item.code for item in key_problems(key, uid="7")] == [code]
+
+
+def test_the_remedy_is_of_the_flaw() -> None:
+    """The wrong account's key is no key that lacks anything."""
+    assert "[account] uid" in key_remedy(key_problems(replace(GOOD, uid="8"), uid="7"))
+    assert "make a key" in key_remedy(key_problems(replace(GOOD, read_only=True), uid="7"))
 
 
 def test_a_key_of_any_account_will_do_where_none_is_named() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fundarb.core.ledger import Holding
 from fundarb.core.lots import Lot, LotMethod, Lots
+from fundarb.core.money import cash
 
 D = Decimal
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -44,31 +45,42 @@ def test_all_have_the_average_cost() -> None:
 
 
 @pytest.mark.parametrize("method", list(LotMethod))
-def test_what_was_never_bought_has_no_cost(method: LotMethod) -> None:
-    """Coins from before the books: named as such, not refused."""
+def test_what_was_not_bought_yet_is_owed(method: LotMethod) -> None:
+    """More coins sold than there are: the rest is named as such, not refused, and is the first that later
+    purchases make good; what they bring beyond it is held.
+    """
     lots = bought(method)
-    assert lots.dispose(D(3))[-1] == Lot(None, D(1), D(0))
-    assert lots.held == ()
+    assert lots.dispose(D(3))[-1] == Lot(None, D(1), D(0), short=True)
+    lots.acquire(Lot(START, D("0.25"), D(50)))
+    assert list(lots.held) == []
+    lots.acquire(Lot(START + DAY, D(1), D(400)))
+    assert lots.held == (Lot(START + DAY, D("0.25"), D(100)),)
+    assert lots.dispose(D("0.25")) == (Lot(START + DAY, D("0.25"), D(100)),)
 
 
 @given(steps)
 def test_no_method_loses_anything(made: list[tuple[bool, Decimal, Decimal]]) -> None:
-    """Cost of what went and cost of what is left add up to the cost of what came, under either method."""
+    """Cost of what went and cost of what is left add up to the cost of what came, under either method; what
+    only makes good what went before has none, and as much is held as came more than went.
+    """
     sums = []
     for method in LotMethod:
         lots, gone, came, quantity = Lots(method), D(0), D(0), D(0)
         for number, (buys, amount, cost) in enumerate(made):
             if buys:
                 lots.acquire(Lot(START + number * DAY, amount, cost))
-                came += cost
                 quantity += amount
+                came += cash(cost * max(min(amount, quantity), D(0)) / amount)
             else:
                 parts = lots.dispose(amount)
                 assert sum((part.quantity for part in parts), D(0)) == amount
                 gone += sum((part.cost for part in parts), D(0))
-                quantity = max(quantity - amount, D(0))
+                assert sum((part.quantity for part in parts if part.short), D(0)) == min(
+                    amount, max(amount - quantity, D(0))
+                )
+                quantity -= amount
         assert gone + sum((lot.cost for lot in lots.held), D(0)) == came
-        assert sum((lot.quantity for lot in lots.held), D(0)) == quantity
+        assert sum((lot.quantity for lot in lots.held), D(0)) == max(quantity, D(0))
         sums.append(quantity)
     assert sums[0] == sums[1]
 

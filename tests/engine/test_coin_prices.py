@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fundarb.core.account import Wallet
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import POOL, Account, Holding, HoldingKey
 from fundarb.core.market import Category
 from fundarb.core.orders import Leg
 from fundarb.core.pnl import Coverage
@@ -18,6 +18,8 @@ from fundarb.engine.booking import book_execution
 from fundarb.engine.collect import Collector
 from fundarb.engine.outcome import TradeResult
 from fundarb.errors import Unavailable
+from fundarb.store.database import Store
+from fundarb.store.files import url_of
 from tests.engine.month import EVERYTHING, collect, market, reporter, snapshot
 from tests.engine.test_collect import Bent, opened
 from tests.engine.world import World, make_world
@@ -133,3 +135,21 @@ def unread(_: object) -> None:
     """No quotes."""
     message = "no quotes"
     raise Unavailable(message)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_coin_is_worth_quote_and_not_dollars(world: World, tmp_path: Path, *, seen: bool) -> None:
+    """USDT is worth less than a dollar, and the wallet values coins in dollars: what is there when the books
+    are opened, and what comes in later, is worth its USDT, whether the market can be read or not.
+    """
+    world.venue.world.usd(D("0.998"))
+    world.venue.world.transfer("BTC", D(1))
+    with Store.open(url_of(tmp_path / "usd.sqlite3"), clock=world.clock) as store:
+        market = world.exchange if seen else None
+        collector = Collector(store, world.exchange, clock=world.clock, market=market)
+        collector.open_books()
+        assert store.ledger.read.holding(HoldingKey(POOL, "BTC")) == Holding(D(1), D(50_000))
+        world.venue.world.transfer("BTC", D(1))
+        world.clock.sleep(HOUR)
+        collector.collect()
+        assert store.ledger.read.holding(HoldingKey(POOL, "BTC")) == Holding(D(2), D(100_000))

@@ -222,6 +222,24 @@ def test_what_came_late_is_expected_too(world: World, bent: Bent, collector: Col
     assert (due.contracts, due.expected, due.received) == (D("-0.2"), D(1), None)
 
 
+def test_a_payment_is_of_who_still_holds(world: World, collector: Collector) -> None:
+    """Closed and opened again in one and the same millisecond, several times: what is paid afterwards belongs
+    to the position that is left, whatever keys the venue gave to the fills.
+    """
+    for _ in range(4):
+        world.writer.trader.open("BTC", D(10_000))
+        world.writer.trader.close("BTC", D(1))
+    world.writer.trader.open("BTC", D(10_000))
+    collector.collect()
+    (position,) = world.writer.store.positions.active()
+    fills = world.writer.store.executions.between(world.venue.started, world.clock.now() + HOUR)
+    assert len({fill.time for fill in fills}) == 1
+    world.clock.sleep(9 * HOUR)
+    collector.collect()
+    (paid,) = settlements(world)
+    assert (paid.position_id, paid.received) == (position.position_id, D(1))
+
+
 def test_a_session_that_was_paid_out_stays_as_it_was_split(world: World, collector: Collector) -> None:
     """A row that also pays a session's profit moved the entry of a short: it is not split a second time."""
     position = opened(world)

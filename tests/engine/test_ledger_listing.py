@@ -40,6 +40,7 @@ def test_what_a_fee_coin_gained_is_in_the_trial_balance(tmp_path: Path) -> None:
     for category in (Category.LINEAR, Category.SPOT):
         world.venue.world.fees(category, mnt=True)
     world.feed.prices["MNTUSDT"] = D("1.6")
+    world.clock.sleep(HOUR)
     snapshot(world)
     assert isinstance(world.writer.trader.open("BTC", D(5000)), TradeResult)
     collect(world)

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from fundarb.core.account import Transaction, Wallet
+from fundarb.core.market import Category
+from fundarb.core.orders import Side
+from fundarb.engine import equity_points
 from fundarb.engine.collect import Collector
+from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import ReportQuery
 from fundarb.exchange.local import LocalExchange
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
@@ -92,3 +97,40 @@ def test_what_follows_the_opening_at_once_is_booked(
     collector.collect()
     assert store.ledger.balances() == {"USDT": D(100_000)}
     assert len(store.ledger.log.of_coin("USDT")) == 2
+
+
+def test_what_a_contract_had_gained_before_the_books_is_no_result(
+    world: World, fresh: tuple[Store, Late]
+) -> None:
+    """A short that a person opened and that had gained before the books were opened: the equity is the
+    venue's from the first moment on, the gain is no result and no return; what it gains later is.
+    """
+    store, venue = fresh
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.1"))
+    world.feed.prices["BTCUSDT"] = D(45_000)
+    world.clock.sleep(timedelta(minutes=1))
+    collector = Collector(store, venue, clock=world.clock)
+    assert collector.open_books()
+    reporter = Reporter(store, world.clock, market=venue, trading=venue)
+
+    def seen() -> tuple[Decimal | None, ...]:
+        report = reporter.pnl(ReportQuery())
+        assert report.tie_out.unexplained == 0
+        assert report.tie_out.equity_end == report.tie_out.venue_equity
+        return report.total.net, report.tie_out.equity_start
+
+    net, begun = seen()
+    assert (net, begun) == (D(0), venue.wallet().total_equity)
+    curve = reporter.equity(ReportQuery())
+    assert {row.equity for row in curve.rows} == {begun}
+    world.feed.prices["BTCUSDT"] = D(44_900)
+    world.clock.sleep(timedelta(minutes=1))
+    equity_points.take_snapshot(store, venue, trading=venue, at=world.clock.now())
+    assert seen() == (D(10), begun)
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=D("0.1"))
+    world.clock.sleep(timedelta(minutes=1))
+    collector.collect()
+    net, equity = seen()
+    assert equity == begun
+    assert net is not None
+    assert D(0) < net < D(10)

@@ -222,6 +222,7 @@ def test_what_the_fee_coin_gained_is_the_accounts_result(tmp_path: Path) -> None
     world.venue.world.transfer("MNT", D(500))
     world.writer.collector.collect()
     world.feed.prices["MNTUSDT"] = D("1.2")
+    world.clock.sleep(HOUR)
     point(world)
     for category in (Category.SPOT, Category.LINEAR):
         world.venue.world.fees(category, mnt=True)

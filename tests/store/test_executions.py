@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fundarb.core.instants import from_ms, to_ms
 from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.core.shares import shared_out
 from fundarb.errors import InvariantBroken
 from fundarb.store.database import Store
 from tests.store.make import NOW, PLAN, execution, position
@@ -45,6 +46,31 @@ def test_executions_of_a_period_are_ordered(store: Store) -> None:
     found = store.executions.between(START + timedelta(seconds=1), START + timedelta(seconds=3))
     assert [item.exec_id for item in found] == ["e1", "e2"]
     assert all(item.maker and item.kind is ExecKind.ADL for item in found)
+
+
+def test_a_strangers_execution_is_divided(store: Store) -> None:
+    """A part stays under the row's key, the rest becomes a row of its own, and both are the whole; what is
+    somebody's already, unknown, or not the sum, is not touched.
+    """
+    store.positions.add(position())
+    whole = execution()
+    part, rest = shared_out(whole, whole.quantity / 4)
+    assert rest is not None
+    with pytest.raises(InvariantBroken, match="cannot be divided"):
+        store.executions.divide(part, rest)
+    store.executions.add(whole)
+    with pytest.raises(InvariantBroken, match="cannot be divided"):
+        store.executions.divide(part, part)
+    store.executions.divide(part, rest)
+    found = store.executions.between(START, START + HOUR)
+    assert [(row.key, row.quantity) for row in found] == [(row.key, row.quantity) for row in (part, rest)]
+    for name in ("quantity", "value", "fee"):
+        assert sum(getattr(row, name) for row in found) == getattr(whole, name)
+    store.executions.attribute(part.key, position_id=f"p-{PLAN}", leg=Leg.SPOT)
+    less, more = shared_out(part, part.quantity / 2)
+    assert more is not None
+    with pytest.raises(InvariantBroken, match="cannot be divided"):
+        store.executions.divide(less, more)
 
 
 def test_a_strangers_execution_can_be_given_to_its_owner_once(store: Store) -> None:

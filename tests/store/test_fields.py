@@ -124,8 +124,9 @@ def test_a_sum_that_would_round_fails_loudly() -> None:
     """Rather than lose a digit the sum raises."""
     total = ExactSum()
     total.step("1" + "0" * 300)
+    total.step("0." + "0" * 300 + "1")
     with pytest.raises(ArithmeticError):
-        total.step("0." + "0" * 300 + "1")
+        total.finalize()
 
 
 @sqlite_only
@@ -133,7 +134,7 @@ def test_a_broken_sum_is_reported_as_such(store: Store) -> None:
     """A text that is no number in a money column stops the query (a server's NUMERIC takes none)."""
     store.snapshots.add(store.clock.now(), "x", equity=D(1))
     store.database.execute_sql("UPDATE snapshots SET equity = 'many'")
-    with pytest.raises(StateUnavailable, match="step"):
+    with pytest.raises(StateUnavailable, match="aggregate"):
         store.scalar(store.tables.snapshots.select(dsum(store.tables.snapshots.equity)))
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from fundarb.errors import ConfigError, StateUnavailable
 from fundarb.store import files
+from fundarb.store.backup import verify
 from fundarb.store.database import Store, exists
+from fundarb.store.files import require_sound
 from fundarb.store.migrations import SCHEMA_VERSION
 from fundarb.store.sqlite import file_uri
 from tests.store.make import clock, made, opened
@@ -108,6 +110,25 @@ def test_a_cut_file_is_found_at_the_start(path: Path, left: int) -> None:
     with path.open("r+b") as file:
         file.truncate(left)
     assert "damaged" in refused(path)
+
+
+def test_a_damaged_schema_is_found_whatever_its_bytes_say(path: Path) -> None:
+    """A byte of a table's definition that no text can have: damage that is named, to readers and writers, and
+    by the check of every page.
+    """
+    made(path)
+    content = path.read_bytes()
+    place = content.index(b"CREATE TABLE executions")
+    place = content.index(b"NOT NULL", place) + len(b"NOT NULL")
+    path.write_bytes(content[:place] + b"\xf0" + content[place + 1 :])
+    for readonly in (True, False):
+        text = refused(path, readonly=readonly)
+        assert "is damaged: malformed database schema (executions)" in text
+        assert "put the newest backup there" in text
+    with pytest.raises(StateUnavailable, match="damaged: malformed database schema"):
+        require_sound(path)
+    with pytest.raises(ConfigError, match="damaged: malformed database schema"):
+        verify(path)
 
 
 def test_damage_found_while_reading_stops_the_reader(path: Path) -> None:
