@@ -32,6 +32,8 @@ _DUST: Final = 5 * LOT
 """What earlier positions may have left as dust beside a lot."""
 _STEPS: Final = {"BTC": D("0.001")}
 """Coins of one step of the perp, where that is worth more than a lot."""
+_DIFFER: Final = frozenset({"spot_short", "perp_size"})
+"""Alerts that ask a person: what the venue holds less than our books say."""
 _CORRECTIONS: Final = frozenset({Purpose.TOP_UP, Purpose.TRIM, Purpose.UNWIND})
 
 
@@ -47,6 +49,7 @@ class Balance:
     _seen: list[tuple[int, Mapping[str, Decimal]]] = field(default_factory=list)
     """What was naked when so many events had been written, since the act began."""
     _told: int = 0
+    _excused: bool = False
 
     def naked(self, base: str) -> Decimal:
         """Quote value of the coins that no contract covers (+), or of contracts that no coin covers (−)."""
@@ -58,7 +61,14 @@ class Balance:
 
     def begin(self, store: Store) -> None:
         """An act begins: what is naked now is what it finds."""
-        self._told, self._seen = store.events.newest_id(), []
+        self._told, self._seen, self._excused = store.events.newest_id(), [], False
+        self._note(store)
+
+    def disturbed(self, store: Store) -> None:
+        """Somebody has acted between two orders of one walk: what it sends before it has read that again is
+        not held against it.
+        """
+        self._excused = True
         self._note(store)
 
     def watch(self, exchange: TroubledExchange) -> None:
@@ -73,7 +83,8 @@ class Balance:
             try:
                 return create(request, signed_at=signed_at)
             finally:
-                if intent is not None and intent.purpose in _CORRECTIONS and not exchange.trouble.lag:
+                seen = not (exchange.trouble.lag or self._excused)
+                if seen and intent is not None and intent.purpose in _CORRECTIONS:
                     self._judge(intent, base, before=before)
                 if not exchange.dead:
                     self._note(store)
@@ -121,4 +132,7 @@ class Balance:
 def _asked(store: Store, base: str) -> bool:
     """Whether a difference of this coin waits for a person's answer: its books stand until then."""
     block = store.blocks.get(base, BlockKind.FREEZE)
-    return block is not None and block.reason.startswith(REASON)
+    if block is None or block.reason.startswith(REASON):
+        return block is not None
+    rows = [json.loads(event.payload) for event in store.events.after(0, 100_000, kind="alert_raised")]
+    return any(row["code"] in _DIFFER and row["subject"] in {base, PERPS[base]} for row in rows)

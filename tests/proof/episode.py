@@ -47,6 +47,7 @@ from fundarb.store.lock import WriterLock
 from fundarb.venue.engine import Venue
 from tests.proof.balance import Balance
 from tests.proof.market import BASES, PERPS, rough_venue
+from tests.proof.meddling import Meddler
 from tests.proof.naked import Fates
 from tests.proof.trouble import Died, Door, Trouble, TroubledExchange, Witness, WitnessedGate
 
@@ -109,6 +110,8 @@ class Episode:
         """The first life begins away from a settlement."""
         self.balance = Balance(self.venue)
         self.die = Random(self.seed)
+        acts = (self.touched, self.repaid, self._tell)
+        self.meddler = Meddler(self.venue, self.balance, self.die, *acts)
         self.clock = VenueClock(self.venue)
         self.clock.sleep(MINUTE)
         self.settings = Settings(home=self.folder)
@@ -132,6 +135,7 @@ class Episode:
         exchange.trouble = self.trouble
         self.fates.watch(exchange, self.clock)
         self.balance.watch(exchange)
+        self.meddler.watch(exchange)
         lock = WriterLock(store, clock=self.clock)
         lock.acquire("command")
         ids = SeededIds(self.seed, store.writer.epoch())
@@ -221,7 +225,7 @@ class Episode:
 
     def throw_with(self, die: Random) -> None:
         """From now on everything is thrown by this die."""
-        self.die = self.life.exchange.die = die
+        self.die = self.life.exchange.die = self.meddler.die = die
 
     @property
     def slow(self) -> int:
@@ -292,6 +296,8 @@ class Episode:
         self.trouble.doubled = bad and die.random() < 0.3
         if self.seed % 8 == 4:
             self.trouble.door = self._door() if die.random() < 0.4 else None
+        if self.seed % 11 == 7:
+            self.meddler.often = die.choice((0.0, 0.05, 0.3))
         self._tell(f"mood {self.trouble}")
 
     def _door(self) -> Door:
@@ -379,6 +385,7 @@ class Episode:
         self.trouble.reads = self.trouble.creates = 0
         self.trouble.lag, self.trouble.doubled = timedelta(), False
         self.trouble.door = None
+        self.meddler.leave()
         self.clock.sleep(MINUTE)
         self.restart()
         for _ in range(4):
