@@ -128,7 +128,7 @@ def spot_sell_quantity(pair: Pair, book: Book, *, keep: Decimal, wallet_free: De
 
 def flat(pair: Pair, book: Book, *, spot_price: Decimal) -> bool:
     """Whether nothing that an order could change is left: no contracts, and coins below the venue's smallest
-    order (dust).
+    order (dust) at ``spot_price``, which is that of a sale: the bid.
     """
     sellable = floor_to(book.spot_owned, pair.spot.qty_step)
     return not book.contracts and sellable < min_quantity(pair.spot, spot_price)

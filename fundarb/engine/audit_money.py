@@ -5,14 +5,16 @@ that ties out, and nothing stuck in silence.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
 from fundarb.core.account import Wallet
+from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, plain
-from fundarb.core.orders import ExecKind, Leg, Side
+from fundarb.core.orders import ExecKind, Execution, Leg, Side
+from fundarb.core.postings import holding_key
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
 from fundarb.engine import equity_points
@@ -85,6 +87,8 @@ def _book_is(position: PositionRecord, owned: Decimal, *, short: Decimal) -> Ite
         yield f"{position.position_id}: {text}"
     if position.spot_owned != owned:
         yield f"{position.position_id}: {plain(position.spot_owned)} coins, its executions say {plain(owned)}"
+    if position.state.final and (position.contracts or position.spot_owned):
+        yield f"{position.position_id} is {position.state} and still holds something"
 
 
 def _venue_sizes(facts: Facts) -> Iterator[str]:
@@ -141,10 +145,9 @@ def ledger_ties(facts: Facts) -> Iterator[str]:
         yield f"the journal {key} does not sum to zero"
     for place in store.ledger.read.drifted():
         yield f"the running total of {place} is not the sum of its entries"
+    yield from _holdings(facts)
     for rows in facts.executions.values():
-        for row in rows:
-            if row.kind.trades and not store.ledger.posted(row.key):
-                yield f"execution {row.exec_id} of {row.link_id or 'the venue'} is not in the ledger"
+        yield from _booked(store, [row for row in rows if row.kind.trades])
     for gap in store.ledger.chain_breaks():
         yield f"{gap.coin}: the balance after {gap.key} is {plain(gap.found)}, {plain(gap.expected)} follows"
     count = Decimal(max(store.ledger.count(), 1))
@@ -152,6 +155,32 @@ def ledger_ties(facts: Facts) -> Iterator[str]:
     yield from _identity(store, tolerance)
     if facts.truth is not None:
         yield from _wallet(store, facts.truth.wallet, tolerance=tolerance)
+
+
+def _booked(store: Store, rows: Sequence[Execution]) -> Iterator[str]:
+    """Each execution of a position is in the ledger, with the fee that it says."""
+    journals = {journal.key: journal for journal in store.ledger.read.of_keys(row.key for row in rows)}
+    for row in rows:
+        name = f"execution {row.exec_id} of {row.link_id or 'the venue'}"
+        if row.key not in journals:
+            yield f"{name} is not in the ledger"
+            continue
+        entries = journals[row.key].entries
+        fee = sum((item.amount for item in entries if item.account is Account.FEES), ZERO)
+        if fee != row.fee:
+            yield f"{name} has a fee of {plain(row.fee)}, the ledger {plain(fee)}"
+
+
+def _holdings(facts: Facts) -> Iterator[str]:
+    """What the ledger keeps under each position, and averages its cost over, is what the position holds."""
+    kept = facts.store.ledger.read.holdings()
+    for position in facts.positions:
+        held = {Leg.SPOT: position.spot_owned, Leg.PERP: -position.contracts}
+        for leg, quantity in held.items():
+            key = holding_key(position, leg)
+            found = kept[key].quantity if key in kept else ZERO
+            if found != quantity:
+                yield f"{key.owner}: the ledger keeps {plain(found)} {key.asset}, it holds {plain(quantity)}"
 
 
 def _identity(store: Store, tolerance: Decimal) -> Iterator[str]:

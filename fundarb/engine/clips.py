@@ -45,7 +45,7 @@ class Progress:
     ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``too_small`` says
     which legs of the last clip of an exit were no order that the venue takes. ``naked_since``
     (monotonic) is when the first leg of the clip under way had traded, or a doubt about it ended: from then
-    on a shortfall is known.
+    on a shortfall is known. ``seen`` (monotonic) is when an entry last found at the venue what it had built.
     """
 
     reasons: list[Reason] = field(default_factory=list)
@@ -53,6 +53,7 @@ class Progress:
     too_small: list[Reason] = field(default_factory=list)
     uncertain: bool = False
     naked_since: timedelta | None = None
+    seen: timedelta | None = None
 
     @property
     def stopped(self) -> bool:

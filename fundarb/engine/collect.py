@@ -20,11 +20,12 @@ from fundarb.core.ledger import Account, ChainBreak
 from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP
 from fundarb.core.orders import ExecKind, Execution, Leg
+from fundarb.core.shares import shared_out
 from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
 from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
 from fundarb.engine.coin_prices import learn, wanted
-from fundarb.engine.forced import shared_out, taken_from, tell_forced, tell_stranger
+from fundarb.engine.forced import taken_from, tell_forced, tell_stranger
 from fundarb.engine.funding import MARK_PATIENCE, FundingBook
 from fundarb.engine.holes import DEEPEST, holes, judge
 from fundarb.engine.late import book_own
@@ -86,7 +87,7 @@ class Collector:
         self, store: Store, trading: Trading, *, clock: Clock, market: MarketData | None = None
     ) -> None:
         """``market`` gives the settled rates for the expected funding, without which expectations stay
-        unknown, and the prices of coins that the wallet does not value.
+        unknown, and the prices of coins.
         """
         self._store = store
         self._trading = trading
@@ -94,7 +95,7 @@ class Collector:
         self._market = market
         self._funding = FundingBook(store, market)
         self._parked = Parked(store)
-        self._opening = Opening(store, trading)
+        self._opening = Opening(store, trading, market=market)
 
     def open_books(self) -> bool:
         """Book the opening balances, once in the life of a database; True if that was now."""
@@ -209,10 +210,11 @@ class Collector:
             return
         forced = taken_from(self._store, row)
         if forced is not None:
-            mine, rest = shared_out(row, forced)
-            if book_execution(self._store, mine, position=forced, leg=Leg.PERP, forced=True):
+            position, held = forced
+            mine, rest = shared_out(row, held)
+            if book_execution(self._store, mine, position=position, leg=Leg.PERP, forced=True):
                 tally.executions += 1
-                tell_forced(self._store, mine, position=forced)
+                tell_forced(self._store, mine, position=position)
             tally.forced.append(mine)
             tally.foreign += rest is not None and self._store.executions.add(rest)
             return

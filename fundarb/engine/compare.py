@@ -38,6 +38,10 @@ class Choice(StrEnum):
 _LEAVE = (Choice.IGNORE,)
 _MEND = (Choice.REHEDGE, Choice.UNWIND)
 _ANY = (Choice.REHEDGE, Choice.UNWIND, Choice.ADOPT, Choice.IGNORE)
+_BUT_RESTORE = (Choice.UNWIND, Choice.ADOPT, Choice.IGNORE)
+"""Where a hand has gone beyond what was ours: a new short would only reduce its long, new coins only repay
+its loan.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +170,8 @@ def _size(books: Books, position: PositionRecord, *, held: Decimal) -> Mismatch:
     elif not why.fills:
         action = "coin frozen; no trade explains it: looked at again next time"
     else:
-        action = "coin frozen; " + _asked(f"{kind}:{position.perp_symbol}", books.policy, orphan=why.orphaned)
+        ident = f"{kind}:{position.perp_symbol}"
+        action = "coin frozen; " + _asked(ident, books.policy, orphan=why.orphaned, beyond=why.long)
     return Mismatch(
         kind=kind,
         symbol=position.perp_symbol,
@@ -175,19 +180,25 @@ def _size(books: Books, position: PositionRecord, *, held: Decimal) -> Mismatch:
         tolerance=ZERO,
         action=action,
         base=position.base,
-        choices=_ANY if why.fills else _LEAVE,
+        choices=_ways(beyond=why.long) if why.fills else _LEAVE,
         position_id=position.position_id,
     )
 
 
-def _asked(ident: str, policy: Choice | None, *, orphan: bool = False) -> str:
+def _ways(*, beyond: bool) -> tuple[Choice, ...]:
+    """What can be answered about a leg that a hand traded away, perhaps ``beyond`` what was ours."""
+    return _BUT_RESTORE if beyond else _ANY
+
+
+def _asked(ident: str, policy: Choice | None, *, orphan: bool = False, beyond: bool = False) -> str:
     """What becomes of a leg that was closed by hand: the policy's word, or how a person says it."""
-    if policy is Choice.REHEDGE and not orphan:
+    if policy is Choice.REHEDGE and not orphan and not beyond:
         return "closed by hand: the missing leg is restored"
     if policy is Choice.UNWIND and not orphan:
         return "closed by hand: the other leg is reduced to match"
     who = "traded under a link id without a row" if orphan else "closed by hand"
-    return f"{who}: answer with `fundarb resolve {ident} --rehedge` or `--unwind`"
+    ways = "--unwind`" if beyond else "--rehedge` or `--unwind`"
+    return f"{who}: answer with `fundarb resolve {ident} {ways}"
 
 
 def _coins(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[Mismatch]:
@@ -200,27 +211,28 @@ def _coins(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[M
     for base, coins in sorted(owned.items()):
         found = facts.wallet.owned(base)
         if found < coins - tolerance:
-            flow = books.explained.get(holder[base], NOTHING).outflow
+            why = books.explained.get(holder[base], NOTHING)
             yield Mismatch(
                 kind="spot_short",
                 symbol=base,
                 expected=coins,
                 found=found,
                 tolerance=tolerance,
-                action="coin frozen; " + _gone(books, base, by_hand=None if flow is None else flow.by_hand),
+                action="coin frozen; " + _gone(base, why, policy=books.policy),
                 base=base,
-                choices=_LEAVE if flow is None else _ANY,
+                choices=_LEAVE if why.outflow is None else _ways(beyond=why.owing),
                 position_id=holder[base],
             )
 
 
-def _gone(books: Books, base: str, *, by_hand: Decimal | None) -> str:
-    """What becomes of missing coins; ``by_hand`` None: the books do not know where they went."""
-    if by_hand is None:
+def _gone(base: str, why: Explained, *, policy: Choice | None) -> str:
+    """What becomes of missing coins, if the books know where they went."""
+    flow = why.outflow
+    if flow is None:
         return "nothing explains where the coins went: looked at again next time"
-    if not by_hand:
+    if not flow.by_hand:
         return "taken by the venue: the perp is reduced to match"
-    return f"{plain(by_hand)} gone by hand; " + _asked(f"spot_short:{base}", books.policy)
+    return f"{plain(flow.by_hand)} gone by hand; " + _asked(f"spot_short:{base}", policy, beyond=why.owing)
 
 
 def _balances(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[Mismatch]:

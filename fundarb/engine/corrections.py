@@ -60,6 +60,7 @@ class Corrector:
         self._orders = OrderDesk(desk)
         self._fees = fees
         self._blind: set[str] = set()
+        self._unseen: set[str] = set()
         self._less: dict[str, Book] = {}
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
@@ -156,14 +157,13 @@ class Corrector:
     ) -> correcting.Correction | None:
         """A reduction never exceeds what the venue holds, where that can be read. What is gone is reduced
         already: it is not given back a second time; of a position that grows only what is known to be gone,
-        as the lists may not show its newest fills. Where it cannot be read, the venue is the judge.
+        as the lists may not show its newest fills. Where it cannot be read for a while, the venue is the
+        judge.
         """
-        try:
-            with self._desk.hurried():
-                gone, free = self._at_the_venue(position, order.leg)
-        except Unavailable as error:
-            met(self._desk, error)
+        seen = self._seen(position, order.leg)
+        if seen is None:
             return order
+        gone, free = seen
         if gone > self._desk.rules.tolerance:
             self._less[position.position_id] = _without(position, order.leg, gone=gone)
         else:
@@ -204,12 +204,32 @@ class Corrector:
         missing = position.spot_owned - store.ledger.balances().get(position.base, ZERO)
         return min(max(-bought, missing), position.spot_owned)
 
+    def _seen(self, position: PositionRecord, leg: Leg) -> tuple[Decimal, Decimal] | None:
+        """The same as ``_at_the_venue``; a read that fails is repeated for half the time that a hedge may
+        take, in one incident once: coins may be gone with the contracts. None if it cannot be read.
+        """
+        desk, known = self._desk, position.position_id in self._unseen
+        over = desk.clock.monotonic() + (timedelta() if known else desk.rules.t_hedge / 2)
+        while True:
+            try:
+                with desk.hurried():
+                    found = self._at_the_venue(position, leg)
+            except Unavailable as error:
+                met(desk, error)
+                if desk.clock.monotonic() + _RETRY_READ > over:
+                    self._unseen.add(position.position_id)
+                    return None
+                desk.clock.sleep(_RETRY_READ)
+            else:
+                self._unseen.discard(position.position_id)
+                return found
+
     def _at_the_venue(self, position: PositionRecord, leg: Leg) -> tuple[Decimal, Decimal]:
         """Of one leg: how much of ours is gone, and how much there is to reduce."""
         exchange = self._desk.exchange
         if leg is Leg.SPOT:
             wallet = exchange.wallet()
-            there, free = wallet.owned(position.base), wallet.free(position.base)
+            there, free = max(wallet.owned(position.base), ZERO), wallet.free(position.base)
             return max(position.spot_owned - there, ZERO), free
         sizes = [item.size for item in exchange.positions() if item.symbol == position.perp_symbol]
         short = max(-sum(sizes, ZERO), ZERO)

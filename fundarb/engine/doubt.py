@@ -53,8 +53,8 @@ class Doubts:
         """Reduce the leg that is not in doubt to what the venue holds of the other one, once the doubt is as
         old as one may become; the position as it is then. Doing it again changes nothing.
         """
-        now, limit = self._desk.clock.now(), self._desk.rules.t_recover
-        if all(now - intent.signed_at >= limit for intent in self._open(position)):
+        limit = self._desk.rules.t_recover
+        if all(self._resolver.age(intent) >= limit for intent in self._open(position)):
             return self._cover(position)
         return position
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from fundarb.core import sizing
 from fundarb.core.market import Pair
-from fundarb.core.money import ZERO, plain
+from fundarb.core.money import ZERO, floor_to, plain
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
@@ -59,6 +59,20 @@ def below_step(pair: Pair, position: PositionRecord, *, keep: Decimal) -> Reason
         "takes that over and sells the coins"
     )
     return Reason("below_step", text)
+
+
+def tied_contracts(pair: Pair, coins: Decimal) -> Decimal:
+    """Contracts that so many coins cover which cannot be sold, in whole steps: they stay."""
+    return floor_to(coins / pair.multiplier, pair.perp.qty_step)
+
+
+def tied_up(position: PositionRecord, contracts: Decimal) -> tuple[Reason, ...]:
+    """Why so many contracts stay."""
+    if not contracts:
+        return ()
+    what = f"{position.base} for {plain(contracts)} {position.perp_symbol}"
+    text = f"{what} is tied up in somebody else's order"
+    return (Reason("coins_locked", f"{text}: its short stays until the coins can be sold"),)
 
 
 def arrived(position: PositionRecord, keep: Decimal) -> bool:

@@ -2,7 +2,8 @@
 that went from its wallet.
 
 Pure over rows that the collector has booked. It explains and decides nothing; what no row explains stays
-unexplained, and nothing is done about it but telling.
+unexplained, and nothing is done about it but telling. Never more is gone than was ours: what a hand traded
+beyond that is its own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from decimal import Decimal
 from fundarb.core.account import Transaction
 from fundarb.core.money import ZERO
 from fundarb.core.orders import LINK_PREFIX, Execution
+from fundarb.core.shares import shared_out
 from fundarb.core.transactions import MATCHED_KINDS, price_of
 
 _OF_THE_VENUE = ("SPOT_REPAYMENT", "CURRENCY_", "AUTO_DEDUCTION", "INTEREST", "REPAY", "FEE_REFUND")
 """Rows that the venue writes by itself: forced repayment, automatic conversion, interest, deductions."""
+
+
+Run = tuple[tuple[Execution, Execution | None], ...]
+"""Fills as far as they were traded against ours, each with what is left of it for its owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +46,26 @@ class Outflow:
 class Explained:
     """Why one position is not what our orders made it.
 
-    ``fills`` are the strangers' fills that are exactly the difference in its perp, empty where none are;
-    ``outflow`` is None where no coins are missing, or the ledger itself does not know where they went.
+    ``run`` are the strangers' fills that are exactly the difference in its perp, each as far as it was traded
+    against our contracts and with the rest of it; empty where none are. ``outflow`` is None where no coins
+    are missing, or the ledger itself does not know where they went. ``long``, ``owing``: a hand went beyond
+    what was ours, and the account is long in the perp, or owes coins.
     """
 
-    fills: tuple[Execution, ...] = ()
+    run: Run = ()
     outflow: Outflow | None = None
+    long: bool = False
+    owing: bool = False
+
+    @property
+    def fills(self) -> tuple[Execution, ...]:
+        """The part of the run that was traded against our contracts."""
+        return tuple(mine for mine, _ in self.run)
+
+    @property
+    def closed(self) -> Decimal:
+        """Contracts of ours that the fills closed; negative: that they added."""
+        return sum((row.side.sign * row.quantity for row in self.fills), ZERO)
 
     @property
     def orphaned(self) -> bool:
@@ -56,20 +76,32 @@ class Explained:
 NOTHING = Explained()
 
 
-def run_of(rows: Sequence[Execution], wanted: Decimal, *, contracts: Decimal) -> tuple[Execution, ...]:
-    """The latest run of successive fills that changes the account's size by exactly ``wanted`` (signed, + =
-    bought), never taking a short of ``contracts`` below nothing on its way; empty if there is none.
+def run_of(rows: Sequence[Execution], difference: Decimal, *, contracts: Decimal) -> Run:
+    """The latest run of successive fills that changes the account's size by exactly ``difference`` (signed,
+    + = bought), as far as it was traded against a short of ``contracts``; empty if there is none.
     """
     rows = [row for row in rows if row.kind.trades]
     for start in range(len(rows) - 1, -1, -1):
         total = ZERO
         for end in range(start, len(rows)):
             total += rows[end].side.sign * rows[end].quantity
-            if total > contracts:
-                break
-            if total == wanted:
-                return tuple(rows[start : end + 1])
+            if total == difference:
+                return _against(rows[start : end + 1], contracts)
     return ()
+
+
+def _against(rows: Iterable[Execution], contracts: Decimal) -> Run:
+    """What of successive fills was traded against a short: the long that a fill opens beyond it, and what
+    later reduces that long, are their owner's.
+    """
+    total, run = ZERO, []
+    for row in rows:
+        before = min(total, contracts)
+        total += row.side.sign * row.quantity
+        ours = abs(min(total, contracts) - before)
+        if ours:
+            run.append(shared_out(row, ours))
+    return tuple(run)
 
 
 def outflow_of(rows: Iterable[Transaction], missing: Decimal) -> Outflow:

@@ -8,7 +8,7 @@ coins are never touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from decimal import Decimal
 from typing import Final
 
 from fundarb.core.events import AlertRaised
@@ -17,6 +17,7 @@ from fundarb.core.money import ZERO, cash, plain
 from fundarb.core.orders import LINK_PREFIX, ExecKind, Execution
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.engine.alerts import freeze
+from fundarb.engine.funding import contracts_at
 from fundarb.store.database import Store
 
 FORCED: Final[Mapping[ExecKind, str]] = {
@@ -26,39 +27,22 @@ FORCED: Final[Mapping[ExecKind, str]] = {
     ExecKind.SETTLE: "delivery",
 }
 """The venue's own kinds of executions, and the code of the alert about each."""
-_REST: Final = ":rest"
-"""Marks the part of a venue's row that was a stranger's."""
 
 
-def taken_from(store: Store, row: Execution) -> PositionRecord | None:
-    """The position that a forced reduction without a link id took from."""
+def taken_from(store: Store, row: Execution) -> tuple[PositionRecord, Decimal] | None:
+    """The position that a forced reduction without a link id took from, and how many contracts it can have
+    taken: those that stood there at that instant. What came to be later was not there to be taken.
+
+    Of a reduction that took from a stranger, too, ours goes first, up to all of it: coins may then be reduced
+    that a stranger's contracts still cover, but none stay uncovered.
+    """
     if row.link_id or row.category is not Category.LINEAR or row.kind not in FORCED or row.side.sign < 0:
         return None
     for position in store.positions.active():
         if position.perp_symbol == row.symbol and position.contracts:
-            return position
+            ours = min(position.contracts, -contracts_at(store, position, at=row.time))
+            return (position, ours) if ours > ZERO else None
     return None
-
-
-def shared_out(row: Execution, position: PositionRecord) -> tuple[Execution, Execution | None]:
-    """A forced reduction as far as it took from us, and the rest of it, which took from a stranger in the
-    same symbol; None if nothing is left.
-
-    Ours goes first, up to all of it: coins may then be reduced that a stranger's contracts still cover, but
-    none stay uncovered.
-    """
-    if row.quantity <= position.contracts:
-        return row, None
-    part = position.contracts / row.quantity
-    mine = replace(row, quantity=position.contracts, value=cash(row.value * part), fee=cash(row.fee * part))
-    rest = replace(
-        row,
-        exec_id=f"{row.exec_id}{_REST}",
-        quantity=row.quantity - mine.quantity,
-        value=row.value - mine.value,
-        fee=row.fee - mine.fee,
-    )
-    return mine, rest
 
 
 def tell_forced(store: Store, row: Execution, *, position: PositionRecord) -> None:

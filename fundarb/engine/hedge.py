@@ -23,7 +23,7 @@ from fundarb.core.records import Goal, IntentRecord, PositionRecord
 from fundarb.core.refusals import Cure, judged
 from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
-from fundarb.engine.alerts import halt
+from fundarb.engine.alerts import alert_once, halt
 from fundarb.engine.corrections import Corrector, OutOfSight, Sight
 from fundarb.engine.desk import Desk
 from fundarb.engine.doubt import Doubts
@@ -31,6 +31,7 @@ from fundarb.engine.fees import FeeBook
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.shut_out import met, passing_over
+from fundarb.engine.sizes import sizes_of
 from fundarb.engine.unwinds import count_unwind
 from fundarb.errors import Unavailable
 
@@ -125,9 +126,10 @@ class Hedger:
             position, blind = desk.store.positions.get(position_id), True
         if unwound and self._taken_up(position, first):
             count_unwind(desk, position, reason="a leg could not be hedged in time")
-        self._remember(position, away=blind or self._unheard(position, first))
+        unheard = self._unheard(position, first)
+        self._remember(position, away=blind or unheard)
         if position.state is PositionState.EXPOSED and not blind and not self._matched_there(position):
-            self._call_for_help(position)
+            self._call_for_help(position, seen=not unheard)
         return position
 
     def _bring_together(
@@ -144,8 +146,9 @@ class Hedger:
         unwound = grow and self.gave_back(position, before)
         if position.state is PositionState.EXPOSED:
             position, unwound = self._unwind(position)
-            if take_back and unwound:
-                position = self._take_back(position)
+            # what cannot be sold at all (nothing of it is free) is covered again, what is gone is not
+            if take_back and (unwound or self._corrector.found_less(position) is None):
+                position, unwound = self._take_back(position), True
         return position, unwound
 
     def _catch_up(self, position: PositionRecord, *, grow: bool) -> tuple[PositionRecord, bool]:
@@ -168,6 +171,9 @@ class Hedger:
         there = self._corrector.found_less(position)
         if there is None:
             return False
+        with passing_over(self._desk), self._desk.hurried():  # of the other leg something may be gone, too
+            tolerance = self._desk.rules.tolerance
+            there = sizes_of(position, self._desk.exchange, tolerance=tolerance).really(position)
         really = replace(position, spot_owned=there.spot_owned, contracts=there.contracts)
         return measure(self._desk, really).neutral
 
@@ -342,10 +348,13 @@ class Hedger:
                 break
         return position
 
-    def _call_for_help(self, position: PositionRecord) -> None:
-        """Every rung failed: no opens at all until a person has looked; hedging goes on."""
+    def _call_for_help(self, position: PositionRecord, *, seen: bool) -> None:
+        """Every rung failed: a person is told, and hedging goes on. Where the venue has ``seen`` the orders
+        and did not help, nothing is opened at all until somebody has looked.
+        """
         message = f"{position.position_id} ({position.base}) is {position.state}: unhedged and not repaired"
-        halt(self._desk.store, "unhedged", subject=position.position_id, message=message)
+        tell = halt if seen else alert_once
+        tell(self._desk.store, "unhedged", subject=position.position_id, message=message)
 
 
 def _heard(intent: IntentRecord) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from fundarb.core.account import PositionReport, Wallet
@@ -30,6 +31,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.alerts import alert_once, alert_over, block_for
 from fundarb.engine.jobs import JobParts
 from fundarb.engine.outlook import bare_prices, margin_account
+from fundarb.engine.repair import BY_HAND
 from fundarb.engine.told import NOT_REDUCED, left, shortfall
 from fundarb.errors import Unavailable
 
@@ -106,11 +108,14 @@ class MarginWatch:
         return done
 
     def _shrink(self, position: PositionRecord, cut: Decimal, *, emergency: bool) -> str:
-        """Close a part; a larger one where the venue takes no order that small, or none for the rest. What
-        is missing then, in words.
+        """Close a part; a larger one where the venue takes no order that small, or none for the rest; where a
+        hand took of it and nobody has answered yet, that counts as reduced. What is missing then, in words.
         """
         while True:
-            outcome = self._parts.trader.close(position.position_id, cut, emergency=emergency)
+            close = partial(self._parts.trader.close, position.position_id, cut, emergency=emergency)
+            outcome = close()
+            if isinstance(outcome, Refused) and _unanswered(outcome):
+                outcome = close(take_over=True)
             small = isinstance(outcome, Refused) and all(item.code in _TOO_SMALL for item in outcome.reasons)
             if not small or cut == ONE:
                 return shortfall(outcome)
@@ -148,6 +153,11 @@ class MarginWatch:
         if held is None or not (held.needs_person or held.active(now)):
             block_for(store, position.base, kind=BlockKind.FREEZE, reason=text, lasts=_FROZEN_FOR)
         alert_once(store, "collateral_off", subject=position.base, message=text)
+
+
+def _unanswered(refusal: Refused) -> bool:
+    """Whether all that is against a close is that the venue holds less than our books say."""
+    return all(item.code in BY_HAND for item in refusal.reasons)
 
 
 def _words(rate: Decimal, after: Decimal | None) -> str:

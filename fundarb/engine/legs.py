@@ -8,8 +8,6 @@ not work; closing and hedging are never held back by an entry gate.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.core import minimums, sizing
@@ -19,59 +17,36 @@ from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
-from fundarb.core.settling import settlement_wait
 from fundarb.core.states import IntentState
 from fundarb.crash import Point, reached
+from fundarb.engine.between import Between
 from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
 from fundarb.engine.desk import Desk
-from fundarb.engine.exit_goals import arrived, below_step, next_goal, targets, what_is_left
+from fundarb.engine.exit_goals import (
+    arrived,
+    below_step,
+    next_goal,
+    targets,
+    tied_contracts,
+    tied_up,
+    what_is_left,
+)
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure
 from fundarb.engine.orders import Placed
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import unread
+from fundarb.engine.shut_out import met, unread
+from fundarb.engine.sizes import Sizes, as_booked, sizes_of
 from fundarb.errors import Unavailable
 
 __all__ = ["Legs", "Progress"]
 
 _ABSENT_TRIES = 2
 _LOOKS = 3
-_GLANCE = timedelta(seconds=1)
-"""While it waits for a settlement to pass, an entry looks so often whether it is to stop."""
-
 _NOTHING_OPEN = frozenset({110017})
 """The venue has no position to reduce: somebody was faster, and what the venue did is read before going
 on.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sizes:
-    """What the venue holds of one position, read before anything is sold or bought back: contracts ``short``,
-    coins ``free`` in the wallet; and the contracts and coins of our books that are ``gone`` there.
-    """
-
-    short: Decimal
-    free: Decimal
-    gone: Book
-
-    def notes(self, position: PositionRecord) -> list[Reason]:
-        """Where the venue holds less than our books say."""
-        notes = []
-        if self.gone.contracts > ZERO:
-            text = f"the venue holds {plain(self.short)} {position.perp_symbol} short, our books say"
-            notes.append(Reason("perp_size", f"{text} {plain(position.contracts)}: run `fundarb reconcile`"))
-        if self.gone.spot_owned > ZERO:
-            text = f"{plain(self.gone.spot_owned)} {position.base} of ours are not in the wallet"
-            notes.append(Reason("spot_short", f"{text}: run `fundarb reconcile`"))
-        return notes
-
-    def really(self, position: PositionRecord) -> Book:
-        """Our book without what is gone."""
-        return Book(
-            max(position.spot_owned - self.gone.spot_owned, ZERO),
-            max(position.contracts - self.gone.contracts, ZERO),
-        )
 
 
 class Legs:
@@ -81,6 +56,7 @@ class Legs:
         """Send through one desk; leave shortfalls to the hedger and doubts to the resolver."""
         self._desk = desk
         self._clips = ClipDesk(desk, hedger=hedger, resolver=resolver)
+        self._between = Between(desk, resolver=resolver)
         self._stubborn: dict[
             str, Leg
         ] = {}  # the leg that nobody took of late goes first: nothing is naked then
@@ -90,38 +66,12 @@ class Legs:
     def enter(self, position_id: str, targets: Iterable[Decimal]) -> Progress:
         """Grow to each cumulative contract target in turn."""
         progress = Progress()
+        self._between.begin()
         for target in targets:
             self._reach(position_id, target, progress=progress)
             if not self._clips.goes_on(position_id, progress):
                 break
         return progress
-
-    def wait_for_window(self, perp_symbol: str) -> None:
-        """Let a settlement pass before an entry clip starts; a request to stop ends the wait.
-
-        No entry clip starts unless ``now + 2·t_hedge < settlement − 5 s``, and none until 15 s after one.
-        ``Unavailable`` if the next settlement is unknown or keeps moving.
-        """
-        desk = self._desk
-        for _ in range(_LOOKS):
-            pause = self._wait(perp_symbol)
-            if not pause:
-                return
-            over = desk.clock.monotonic() + pause
-            while (left := over - desk.clock.monotonic()) > timedelta():
-                if desk.stop.requested:
-                    return
-                desk.clock.sleep(min(left, _GLANCE))
-            desk.market.refresh()
-        raise Unavailable(f"{perp_symbol}: the next settlement keeps moving")
-
-    def _wait(self, perp_symbol: str) -> timedelta:
-        """How long an entry clip must wait for a settlement; zero if it may start now."""
-        desk = self._desk
-        quote = desk.market.at_most(desk.rules.limits.max_quote_age).perp.get(perp_symbol)
-        if quote is None or quote.funding is None:
-            raise Unavailable(f"{perp_symbol}: the next settlement is unknown")
-        return settlement_wait(desk.exchange.stamp(), quote.funding, t_hedge=desk.rules.t_hedge)
 
     def _reach(self, position_id: str, target: Decimal, *, progress: Progress) -> None:
         """One clip's target; tried again, within bounds, after an order that never existed and after a fill
@@ -156,13 +106,8 @@ class Legs:
         """
         desk = self._desk
         position = desk.store.positions.get(position_id)
-        try:
-            scene = self._entry_scene(position)
-        except Unavailable as error:
-            progress.reasons.append(unread(self._desk, error))
-            return True
-        progress.reasons += self._against_entry(scene)
-        if progress.reasons or self._clips.interrupted(progress):
+        scene = self._entry_scene(position, progress)
+        if scene is None:
             return True
         first = scene.thin(opening=True)
         placed = self._send_growth(position, target, leg=first, scene=scene)
@@ -179,16 +124,28 @@ class Legs:
         self._hedge_growth(position_id, first.other, scene=scene, progress=progress)
         return True
 
-    def _entry_scene(self, position: PositionRecord) -> Scene:
+    def _entry_scene(self, position: PositionRecord, progress: Progress) -> Scene | None:
+        """The market as an entry clip finds it; None, with the reasons, if no clip may begin."""
+        try:
+            if not self._between.may_grow(position, progress):
+                return None
+            scene = self._books_in_time(position)
+        except Unavailable as error:
+            progress.reasons.append(unread(self._desk, error))
+            return None
+        progress.reasons += self._against_entry(scene)
+        return None if progress.reasons or self._clips.interrupted(progress) else scene
+
+    def _books_in_time(self, position: PositionRecord) -> Scene:
         """The market as an entry clip finds it, outside the window of a settlement even after books that
         were slow to come.
         """
         desk = self._desk
         for _ in range(_LOOKS):
-            self.wait_for_window(position.perp_symbol)
+            self._between.wait_for_window(position)
             desk.market.at_most(desk.rules.limits.max_quote_age / 2)
             scene = self._clips.scene(position, desk.rules.limits.price_cap)
-            if desk.stop.requested or not self._wait(position.perp_symbol):
+            if desk.stop.requested or not self._between.window(position):
                 return scene
         raise Unavailable(f"{position.perp_symbol}: the books came too late before a settlement")
 
@@ -232,15 +189,18 @@ class Legs:
     ) -> Progress:
         """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
         cap (fraction); a step that filled in part is continued within bounds, one whose order never existed
-        is tried again. ``urgent``: even on books that stand still.
+        is tried again. ``urgent``: even on books that stand still, and without the venue's sizes.
         """
         progress, absent = Progress(), 0
+        self._between.begin()
         position = self._desk.store.positions.get(position_id)
         pair = self._desk.market.pair_of(position)
         tries = len(targets(pair, position, keep=keep, clip=clip)) + self._desk.rules.top_ups
         for _ in range(tries):
             if self._clips.interrupted(progress):
                 break
+            if not urgent:
+                self._between.others(position_id)
             before = (position.contracts, position.spot_owned)
             scene = self._exit_scene(position, keep, cap=cap, urgent=urgent, progress=progress)
             if scene is not None and not self._exit_clip(
@@ -248,6 +208,7 @@ class Legs:
                 next_goal(scene.frame, position, keep=keep, clip=clip),
                 scene=scene,
                 progress=progress,
+                urgent=urgent,
             ):
                 absent += 1
                 if _given_up(absent, progress):
@@ -271,6 +232,21 @@ class Legs:
         """
         return tuple(self._sizes(position).notes(position))
 
+    def _sizes(self, position: PositionRecord) -> Sizes:
+        """What the venue holds of it now."""
+        return sizes_of(position, self._desk.exchange, tolerance=self._desk.rules.tolerance)
+
+    def _judged(self, position: PositionRecord) -> Sizes:
+        """The same where it is urgent: what cannot be read soon is as our book says, and the venue, which
+        reduces nothing that is not there, is the judge.
+        """
+        try:
+            with self._desk.hurried():
+                return self._sizes(position)
+        except Unavailable as error:
+            met(self._desk, error)
+            return as_booked(position)
+
     def catch_up(self) -> None:
         """Book what the venue did to the account by itself, if it can be read now."""
         self._clips.resolver.catch_up()
@@ -292,18 +268,21 @@ class Legs:
         return None if still else scene
 
     def _exit_clip(
-        self, position: PositionRecord, keep: Decimal, *, scene: Scene, progress: Progress
+        self, position: PositionRecord, keep: Decimal, *, scene: Scene, progress: Progress, urgent: bool
     ) -> bool:
-        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up. False if
-        its first order turned out never to have existed, so that it may be tried again.
+        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up: the
+        short of coins that cannot be sold stays. False if its first order turned out never to have existed,
+        so that it may be tried again.
         """
         position_id = position.position_id
         try:
-            sizes = self._sizes(position)
+            sizes = self._judged(position) if urgent else self._sizes(position)
         except Unavailable as error:
             progress.reasons.append(unread(self._desk, error))
             return True
         progress.notes[:] = sizes.notes(position)
+        tied = tied_contracts(scene.pair, sizes.tied_up(position))
+        keep = max(keep, tied)
         first = self._stubborn.get(position_id) or scene.thin(opening=False)
         placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
         if isinstance(placed, Placed) and placed.uncertain:
@@ -323,7 +302,7 @@ class Legs:
         position = self._desk.store.positions.get(position_id)
         rest = ZERO if keep == ZERO and self._dust(position, scene) else None
         second = self._reduce(position, rest, leg=first.other, scene=scene, sizes=sizes)
-        progress.too_small[:] = [*_too_small(placed), *_too_small(second)]
+        progress.too_small[:] = [*tied_up(position, tied), *_too_small(placed), *_too_small(second)]
         if isinstance(second, Placed) and second.uncertain:
             second = self._clips.resolved(second, progress)
         self._nothing_there(second)
@@ -336,7 +315,7 @@ class Legs:
     def _dust(self, position: PositionRecord, scene: Scene) -> bool:
         """Whether the coins that are left are no order any more: then no contract stays to cover them."""
         book = Book(position.spot_owned, ZERO)
-        return sizing.flat(scene.pair, book, spot_price=scene.frame.spot_price)
+        return sizing.flat(scene.pair, book, spot_price=scene.best(Leg.SPOT, Side.SELL))
 
     def _nothing_there(self, outcome: Placed | Refused) -> bool:
         """Whether the venue had nothing to reduce; what it did to the position is booked before going on."""
@@ -345,20 +324,8 @@ class Legs:
         self._clips.resolver.catch_up()
         return True
 
-    def _sizes(self, position: PositionRecord) -> _Sizes:
-        """What the venue holds; ``Unavailable`` rather than a guess."""
-        exchange = self._desk.exchange
-        size = sum((item.size for item in exchange.positions() if item.symbol == position.perp_symbol), ZERO)
-        wallet = exchange.wallet()
-        short = max(-size, ZERO)
-        gone = Book(
-            max(position.spot_owned - wallet.owned(position.base), ZERO),
-            max(position.contracts - short, ZERO),
-        )
-        return _Sizes(short=short, free=wallet.free(position.base), gone=gone)
-
     def _reduce(
-        self, position: PositionRecord, keep: Decimal | None, *, leg: Leg, scene: Scene, sizes: _Sizes
+        self, position: PositionRecord, keep: Decimal | None, *, leg: Leg, scene: Scene, sizes: Sizes
     ) -> Placed | Refused:
         """Shrink one leg: the first to what is kept, the second (``keep`` None) to match what the first
         left.

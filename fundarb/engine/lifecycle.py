@@ -59,6 +59,7 @@ def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -
     spot_price, perp_price = prices(desk, position)
     book = book_of.Book(position.spot_owned, position.contracts)
     lot = sizing.lot(pair, spot_price=spot_price, perp_price=perp_price)
+    bid = desk.market.spot_bid(position.spot_symbol) or spot_price  # a sale is judged by what it gets
     within = book_of.neutral(book, pair.multiplier, lot=lot, drift_limit=desk.rules.drift_limit)
     return Measure(
         book=book,
@@ -69,7 +70,7 @@ def measure(desk: Desk, position: PositionRecord, *, pair: Pair | None = None) -
         delta=book.delta(pair.multiplier),
         drift=book.drift(pair.multiplier),
         neutral=within and not book.lopsided(pair.multiplier),
-        flat=sizing.flat(pair, book, spot_price=spot_price),
+        flat=sizing.flat(pair, book, spot_price=bid),
     )
 
 

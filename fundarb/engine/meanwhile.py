@@ -1,8 +1,9 @@
-"""While an order in doubt is waited for: what the venue takes from other positions is booked and hedged.
+"""While an order in doubt is waited for, or a walk goes from clip to clip: what the venue takes from other
+positions is booked and hedged.
 
-There is one trading thread, and a doubt may hold it for half a minute. Between two look-ups whoever has no
-order under way is looked at; nothing is sent for a position that has one. Waits for nothing itself: an order
-of its own that is in doubt is left to the walk that follows.
+There is one trading thread, and a doubt may hold it for half a minute, a walk for longer. Between two
+look-ups, or two clips, whoever has no order under way is looked at; nothing is sent for a position that has
+one. Within a doubt it waits for no other: that one is left to the walk that follows.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ class Meanwhile:
         self._collector = collector
         self._hedger = hedger
 
-    def look(self) -> None:
-        """Once around; what cannot be read is read the next time."""
+    def look(self, besides: str) -> None:
+        """Once around, ``besides`` the position that walks; what cannot be read is read the next time."""
         with suppress(Unavailable):
-            if self._others():
+            if self._others(besides):
                 self._collector.book_fills()
-        for position_id in self._others():
+        for position_id in self._others(besides):
             with suppress(Unavailable):
                 if settle(self._desk, position_id).state is PositionState.EXPOSED:
                     self._hedger.repair(position_id)
 
-    def _others(self) -> tuple[str, ...]:
+    def _others(self, besides: str) -> tuple[str, ...]:
         """The positions without an order under way."""
         store = self._desk.store
-        busy = {intent.position_id for intent in store.intents.open()}
+        busy = {besides, *(intent.position_id for intent in store.intents.open())}
         held = (position.position_id for position in store.positions.active())
         return tuple(position_id for position_id in held if position_id not in busy)

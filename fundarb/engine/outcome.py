@@ -18,6 +18,7 @@ from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
 from fundarb.engine.clips import Progress
 from fundarb.engine.desk import Desk
+from fundarb.engine.entry_basis import entry_basis
 from fundarb.engine.lifecycle import measure
 from fundarb.errors import Unavailable
 
@@ -56,7 +57,9 @@ class LegResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeResult:
-    """The answer to an open or a close."""
+    """The answer to an open or a close. ``entry_basis`` (a fraction) is of the fills of both legs that came
+    together; None where there are none.
+    """
 
     reached: Reached
     position: PositionRecord
@@ -67,6 +70,7 @@ class TradeResult:
     lot: Decimal | None
     orders: tuple[IntentRecord, ...]
     reasons: tuple[Reason, ...]
+    entry_basis: Decimal | None = None
     warnings: tuple[Reason, ...] = ()
 
 
@@ -84,7 +88,7 @@ def trade_result(desk: Desk, position_id: str, *, progress: Progress, first: int
         lot: Decimal | None = derived(measured.lot)
     except Unavailable:
         lot = None
-    short = position.contracts * position.multiplier
+    basis, short = entry_basis(position, executions), position.contracts * position.multiplier
     delta = position.spot_owned - short
     size = max(position.spot_owned, short)
     reached = _reached(position, progress)
@@ -101,6 +105,7 @@ def trade_result(desk: Desk, position_id: str, *, progress: Progress, first: int
         drift=derived(abs(delta) / size) if size else ZERO,
         lot=lot,
         orders=orders,
+        entry_basis=None if basis is None else derived(basis),
         reasons=tuple(dict.fromkeys((*progress.reasons, *progress.notes) if progress.stopped else ())),
     )
 

@@ -20,21 +20,22 @@ from fundarb.core.account import Transaction
 from fundarb.core.events import AlertRaised, MismatchRepaired
 from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP, ZERO, cash, floor_to, plain
-from fundarb.core.orders import Execution, Leg
+from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
 from fundarb.core.records import Goal, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.crash import Point
 from fundarb.engine.alerts import alert_once, freeze
-from fundarb.engine.booking import book_execution
+from fundarb.engine.booking import book_execution, quantities
 from fundarb.engine.compare import Choice, VenueFacts
 from fundarb.engine.desk import Desk
-from fundarb.engine.explain import Explained, Outflow, outflow_of, run_of
+from fundarb.engine.explain import Explained, Outflow, Run, outflow_of, run_of
+from fundarb.engine.set_aside import set_aside
 from fundarb.store.ledger_tables import RowState
 
 _SETTLED = frozenset({PositionState.HEDGED, PositionState.EXPOSED})
 _NOT_A_LOSS = frozenset({RowState.MATCHED, RowState.WAITING, RowState.OPENING})
-_BY_HAND: Final = frozenset({"perp_size", "foreign_position", "spot_short"})
+BY_HAND: Final = frozenset({"perp_size", "foreign_position", "spot_short"})
 """The kinds of differences, and codes of alerts, about a leg that a hand has traded."""
 COINS_TAKEN: Final = "coins_taken"
 """The code of the alert about coins that the venue took; its subject is the booking's key."""
@@ -92,15 +93,17 @@ class Repairer:
         for position in store.positions.active():
             if position.position_id in busy:
                 continue
-            fills = self._fills(position, sizes.get(position.perp_symbol, ZERO))
-            missing = position.spot_owned - facts.wallet.owned(position.base)
-            outflow = None
+            size, owned = sizes.get(position.perp_symbol, ZERO), facts.wallet.owned(position.base)
+            run, outflow = self._run(position, size), None
+            missing = position.spot_owned - max(owned, ZERO)
             if missing > self._desk.rules.tolerance:
-                gap = facts.wallet.owned(position.base) - balances.get(position.base, ZERO)
+                gap = owned - balances.get(position.base, ZERO)
                 if abs(gap) <= self._desk.rules.tolerance:
                     outflow = outflow_of(self._rows(position), missing)
-            if fills or outflow is not None:
-                found[position.position_id] = Explained(fills=fills, outflow=outflow)
+            if run or outflow is not None:
+                found[position.position_id] = Explained(
+                    run=run, outflow=outflow, long=size > ZERO, owing=owned < ZERO
+                )
         return found
 
     def explain_now(self) -> Mapping[str, Explained]:
@@ -109,15 +112,17 @@ class Repairer:
         facts = VenueFacts(positions=exchange.positions(), wallet=exchange.wallet(), orders=(), recent=())
         return self.explain(facts)
 
-    def _fills(self, position: PositionRecord, size: Decimal) -> tuple[Execution, ...]:
-        """The strangers' fills that are the difference, as far as it concerns our contracts."""
+    def _run(self, position: PositionRecord, size: Decimal) -> Run:
+        """The strangers' fills that are the difference, or as much of it as concerns our contracts."""
         difference = size + position.contracts
         if not difference:
             return ()
         rows = self._desk.store.executions.of_strangers(
             Category.LINEAR, position.perp_symbol, since=position.created_at
         )
-        return run_of(rows, min(difference, position.contracts), contracts=position.contracts)
+        contracts = position.contracts
+        found = run_of(rows, difference, contracts=contracts)
+        return found or run_of(rows, min(difference, contracts), contracts=contracts)
 
     def _rows(self, position: PositionRecord) -> list[Transaction]:
         """The coin's log rows that are no fills of ours."""
@@ -130,7 +135,8 @@ class Repairer:
 
     def book_known(self, explained: Mapping[str, Explained], *, policy: Choice | None) -> tuple[Repair, ...]:
         """What is repaired without a person: the venue's acts always, hands by policy (``None``: not). Of a
-        position that is to be closed whole nobody is asked what becomes of a leg that is gone.
+        position that is to be closed whole nobody is asked what becomes of a leg that is gone. A leg is not
+        restored where that would only trade away what a hand holds instead.
         """
         repairs = []
         for position_id, why in explained.items():
@@ -142,9 +148,10 @@ class Repairer:
                 repairs.append(self._taken(position, outflow))
             if choice is None:
                 continue
-            if outflow is not None and outflow.by_hand:
+            anew = choice is Choice.REHEDGE
+            if outflow is not None and outflow.by_hand and not (anew and why.owing):
                 repairs.append(self.sold_by_hand(position_id, outflow, choice=choice))
-            if why.fills and why.fills[0].side.sign > 0 and not why.orphaned:
+            if why.closed > ZERO and not why.orphaned and not (anew and why.long):
                 repairs.append(self.traded_by_hand(position_id, why, choice=choice))
         return tuple(repairs)
 
@@ -166,6 +173,7 @@ class Repairer:
         with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
             position = store.positions.get(position_id)
             self._release(position, outflow.by_hand, outflow=outflow, choice=choice)
+            self._set_aside(position_id)
             text = f"{plain(outflow.by_hand)} {position.base} gone by hand"
             self._tell(position, "spot_short", text=f"{text}: {_WAY[choice]}", since=outflow.at)
             action = f"{text}: {choice}"
@@ -178,15 +186,23 @@ class Repairer:
         store = self._desk.store
         with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
             before = store.positions.get(position_id)
-            for row in why.fills:
+            for row, rest in why.run:
+                if rest is not None:
+                    store.executions.divide(row, rest)
                 position = store.positions.get(position_id)
                 book_execution(store, row, position=position, leg=Leg.PERP, forced=True)
             self.aim(position_id, choice, contracts=before.contracts)
-            total = sum((row.side.sign * row.quantity for row in why.fills), ZERO)
-            text = f"{plain(total)} {before.perp_symbol} traded by hand"
+            self._set_aside(position_id)
+            text = f"{plain(why.closed)} {before.perp_symbol} traded by hand"
             self._tell(before, "perp_size", text=f"{text}: {_WAY[choice]}", since=why.fills[-1].time)
             action = f"{text}: {choice}"
             return self._done("perp_size", before.perp_symbol, action=action, position_id=position_id)
+
+    def _set_aside(self, position_id: str) -> None:
+        """A hand that leaves nothing of a position has left its coin."""
+        position = self._desk.store.positions.get(position_id)
+        if position.goal is Goal.CLOSE:
+            set_aside(self._desk.store, position.base, reason="closed by hand at the venue")
 
     def _tell(self, position: PositionRecord, code: str, *, text: str, since: datetime | None) -> None:
         """A leg was naked until now: a person is told, unless a walk has told of it ``since`` it went."""
@@ -194,7 +210,7 @@ class Repairer:
         symbol = position.base if code == "spot_short" else position.perp_symbol
         rows = store.events.after(0, _ALL, kind="alert_raised", since=since)
         told = [json.loads(row.payload) for row in rows]
-        if not any(one["code"] in _BY_HAND and one["subject"] == symbol for one in told):
+        if not any(one["code"] in BY_HAND and one["subject"] == symbol for one in told):
             message = f"{position.base}: {text}"
             store.events.record(AlertRaised(code=code, subject=symbol, message=message))
 
@@ -207,12 +223,22 @@ class Repairer:
             position,
             quantity,
             price=outflow.price or self._price(position),
-            at=outflow.at or self._desk.clock.now(),
+            at=max(outflow.at or self._desk.clock.now(), self._had(position, quantity)),
             fact=outflow.words[0] if outflow.words else "FEES",
         )
         store.positions.add_quantities(position.position_id, spot=-quantity, contracts=ZERO)
         self.aim(position.position_id, choice, contracts=position.contracts)
         return key
+
+    def _had(self, position: PositionRecord, quantity: Decimal) -> datetime:
+        """Since when it had so many coins: before that none of them can have gone."""
+        owned, at = ZERO, position.created_at
+        for row in self._desk.store.executions.of_position(position.position_id):
+            if owned >= quantity:
+                break
+            if row.category is Category.SPOT and row.kind.trades:
+                owned, at = owned + quantities(row, position, leg=Leg.SPOT)[0], row.time
+        return at
 
     def _price(self, position: PositionRecord) -> Decimal:
         """What a coin is worth, as last seen; at what the position has it on average where nobody ever

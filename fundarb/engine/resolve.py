@@ -47,7 +47,7 @@ _FORGOTTEN = timedelta(hours=25)
 """After so long an order that is in no list has traded nothing: only such orders are forgotten."""
 
 
-def _nothing() -> None:
+def _nothing(_besides: str) -> None:
     """Nobody else is looked after."""
 
 
@@ -71,8 +71,10 @@ class Resolver:
         self._misses: dict[str, _Misses] = {}
         self._answered = False
         self._waiting = False
-        self.meanwhile: Callable[[], None] = _nothing
-        """What is done between two look-ups (``meanwhile.Meanwhile``, which needs us to be there first)."""
+        self.meanwhile: Callable[[str], None] = _nothing
+        """What is done between two look-ups, or two clips of the position that is named (``Meanwhile.look``,
+        which needs us to be there first).
+        """
 
     def resolve(self, intent: IntentRecord, *, patience: timedelta) -> IntentRecord:
         """Ask until the order is known or ``patience`` (monotonic) is over; the intent as it stands then.
@@ -126,7 +128,7 @@ class Resolver:
         """Until the next round; the other positions are looked after in the time."""
         until, answered, self._waiting = self._desk.clock.monotonic() + pause, self._answered, True
         try:
-            self.meanwhile()
+            self.meanwhile("")
         finally:
             self._answered, self._waiting = answered, False
         self._sleep(until)
@@ -151,7 +153,7 @@ class Resolver:
 
     def _overdue(self, intent: IntentRecord) -> bool:
         """Whether an order is in doubt for longer than one may be: nobody has to have waited for it."""
-        return self._age(intent) >= self._desk.rules.t_recover
+        return self.age(intent) >= self._desk.rules.t_recover
 
     def _next_proofs(self, intents: list[IntentRecord]) -> Iterator[timedelta]:
         """How long until something new can be concluded of each: its lease ends, its misses span long
@@ -233,7 +235,7 @@ class Resolver:
         has acknowledged, or the newest other one that it has. Then a miss says nothing, and counting begins
         anew.
         """
-        acknowledged = bool(intent.order_id) and self._age(intent) < _FORGOTTEN
+        acknowledged = bool(intent.order_id) and self.age(intent) < _FORGOTTEN
         if not acknowledged and self._canary_is_missing(intent) is None:
             return False
         self._misses.pop(intent.link_id, None)
@@ -242,12 +244,19 @@ class Resolver:
     def _canary_is_missing(self, intent: IntentRecord) -> IntentRecord | None:
         """The newest other order that the venue is known to have, if the sources do not show it."""
         canary = self._desk.store.intents.last_acknowledged(besides=intent.link_id)
-        if canary is None or self._age(canary) >= _LISTED or self._shown(canary):
+        if canary is None or self.age(canary) >= _LISTED or self._shown(canary):
             return None
         return canary
 
-    def _age(self, intent: IntentRecord) -> timedelta:
-        return self._desk.clock.now() - intent.signed_at
+    def age(self, intent: IntentRecord) -> timedelta:
+        """How long ago an order was signed, by the venue's clock, which signed it; by ours, which may have
+        been set since, only where that one cannot be known.
+        """
+        try:
+            now = self._desk.exchange.stamp()
+        except Unavailable:
+            now = self._desk.clock.now()
+        return now - intent.signed_at
 
     def _shown(self, intent: IntentRecord) -> bool:
         """Whether the sources show an order that the venue has, and fills of one that has traded."""

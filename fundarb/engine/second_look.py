@@ -60,12 +60,14 @@ class SecondLook:
 
     def look(self, position_id: str, progress: Progress, *, began: Began) -> None:
         """Add to a walk's reasons what the venue has taken since it began, or does not hold any more. A walk
-        that sent nothing, or ended with nothing as it was to, is left as it is.
+        that sent nothing and met nothing, or ended with nothing as it was to, is left as it is.
         """
         store = self._desk.store
-        if store.intents.next_seq(position_id) == began.first:
+        position = store.positions.get(position_id)
+        idle = store.intents.next_seq(position_id) == began.first
+        if idle and not self._taken(position, since=began.event):
             return
-        if began.flat and store.positions.get(position_id).state.final:
+        if began.flat and position.state.final:
             return
         try:
             progress.reasons += self._look(settle(self._desk, position_id), began=began)

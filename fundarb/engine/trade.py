@@ -33,6 +33,7 @@ from fundarb.engine.outcome import TradeResult, trade_result
 from fundarb.engine.outlook import Outlook
 from fundarb.engine.preflight import Preflight, Yield
 from fundarb.engine.second_look import Began, SecondLook
+from fundarb.engine.set_aside import take_up
 from fundarb.engine.shut_out import met, unread
 from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 
@@ -109,6 +110,8 @@ class Trader:
         except Rejected as error:
             met(self._desk, error)
             return Refused((Reason("symbol_not_ready", str(error)),))
+        if expected is None or not expected.automatic:
+            take_up(self._desk.store, plan.pair.base)
         first = self._next_order(plan.position)
         position_id = self._write_plan(plan).position_id
         enter = partial(self._legs.enter, position_id, plan.entry.clips)
@@ -119,10 +122,13 @@ class Trader:
         """What a close means; ``name`` is an id or a base coin. Sends nothing."""
         return self._closer.plan(self.find(name), fraction)
 
-    def close(self, name: str, fraction: Decimal = ONE, *, emergency: bool = False) -> TradeResult | Refused:
+    def close(
+        self, name: str, fraction: Decimal = ONE, *, emergency: bool = False, take_over: bool = False
+    ) -> TradeResult | Refused:
         """Close a position or a part of it. Never held back by an entry gate.
 
-        Where somebody else closed a leg, a close of the whole takes that over into our books and ends flat.
+        Where somebody else closed a leg, a close of the whole takes that over into our books and ends flat;
+        one of a part only if it is to ``take_over``, too.
         Refused where the venue holds less than our books say and none of its rows tells why; ``emergency``
         closes what is really there all the same, at wider prices and whatever the quotes look like.
         """
@@ -137,7 +143,7 @@ class Trader:
         position_id = position.position_id
         met = Met()
         with self._in_a_hurry() if emergency else nullcontext():
-            met = closer.meet(position, whole=fraction == ONE)
+            met = closer.meet(position, whole=take_over or fraction == ONE)
         if met.strange and not emergency:
             return Refused(met.strange, met.taken)
         position = self._desk.store.positions.get(position_id)

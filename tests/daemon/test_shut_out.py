@@ -210,6 +210,26 @@ def test_a_key_that_dies_in_a_command_is_told_by_the_command(
     living.close()
 
 
+def test_a_leg_whose_hedge_a_dead_key_kept_back_halts_nothing(tmp_path: Path) -> None:
+    """The key dies for orders at the hedge of a leg: the leg is told of, but the venue has judged no order,
+    so nothing is halted; it is hedged as soon as the key is back.
+    """
+    living = held(tmp_path)
+    away = Away(living, lambda: VenueRefused("dead", code=10003), reads=False)
+    away.from_next_create = 120 * SECOND
+    living.venue.world.adl("BTCUSDT", D("0.4"))
+    living.writer.reconciler.run()
+    assert away.unsent
+    assert {"adl", "key", "unhedged"} == {code for code, _ in alerts(living)}
+    assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT) is None
+    living.clock.sleep(125 * SECOND)
+    living.run("watch")
+    short = -sum((item.size for item in living.exchange.positions()), D(0))
+    assert abs(living.exchange.wallet().owned("BTC") - short) <= D("0.0011")
+    assert [code for code, _ in alerts(living)].count("unhedged") == 1
+    living.close()
+
+
 def test_a_key_that_is_dead_for_a_job_run_by_hand_is_told(tmp_path: Path) -> None:
     """``jobs run``: told by the run itself."""
     living = held(tmp_path)

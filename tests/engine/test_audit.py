@@ -229,6 +229,12 @@ def test_7_a_book_that_is_not_its_executions(living: Living) -> None:
     assert "its executions say" in broken(living)["7"]
 
 
+def test_7_a_plan_that_is_over_and_holds_something(living: Living) -> None:
+    """A finished position that nobody hedges any more."""
+    sql(living, "UPDATE positions SET state = 'CLOSED'")
+    assert "is CLOSED and still holds something" in broken(living)["7"]
+
+
 def test_7_another_size_at_the_venue(living: Living) -> None:
     """The venue holds other contracts than our books."""
     assert "the venue holds 0" in broken(living, truth(living, positions=()))["7"]
@@ -262,6 +268,20 @@ def test_12_a_journal_that_does_not_sum_to_zero(living: Living) -> None:
     sql(living, "DROP TRIGGER ledger_entries_fixed")
     sql(living, "UPDATE ledger_entries SET amount = '1' WHERE id = (SELECT max(id) FROM ledger_entries)")
     assert "does not sum to zero" in broken(living)["12"]
+
+
+@pytest.mark.parametrize("category", ["spot", "linear"])
+def test_12_a_fee_that_is_not_the_fills(living: Living, category: str) -> None:
+    """The ledger has booked another fee than the execution says."""
+    sql(living, f"UPDATE executions SET fee = '0.5' WHERE category = '{category}' AND leg IS NOT NULL")
+    assert "a fee of" in broken(living)["12"]
+
+
+@pytest.mark.parametrize("asset", ["BTC", "BTCUSDT"])
+def test_12_a_holding_that_is_not_the_positions(living: Living, asset: str) -> None:
+    """What an average cost is divided by is not what is held."""
+    sql(living, f"UPDATE ledger_holdings SET quantity = '1' WHERE owner LIKE 'p-%' AND asset = '{asset}'")
+    assert f"the ledger keeps 1 {asset}" in broken(living)["12"]
 
 
 def test_12_a_wallet_that_holds_more(living: Living) -> None:

@@ -17,10 +17,10 @@ from fundarb.core.orders import ExecKind, Execution, Leg, Side
 from fundarb.core.records import Goal
 from fundarb.engine import equity, equity_points
 from fundarb.engine.booking import book_execution, decision_mid, quantities
+from fundarb.engine.coin_prices import wallet_prices
 from fundarb.engine.collect import Collector
 from fundarb.engine.equity import EquityPoint
 from fundarb.engine.funding import contracts_at
-from fundarb.engine.opening import wallet_prices
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import ACCOUNT_ROW, By, ReportQuery
 from tests.engine.test_collect import Bent, opened, require_tied
@@ -257,8 +257,8 @@ def test_points_are_kept_and_come_back(world: World) -> None:
     point = measured(world)
     equity_points.keep(store, point)
     assert equity_points.points(store) == (replace(point, prices={}),)
-    assert equity_points.newest(store) == equity_points.newest(store, until=world.clock.now() + HOUR)
-    assert equity_points.newest(store, until=world.clock.now()) is None
+    assert equity_points.newest(store) == equity_points.newest(store, until=point.at)
+    assert equity_points.newest(store, until=point.at - timedelta(milliseconds=1)) is None
     assert store.ledger.price("BTC") == point.prices["BTC"] == D(50_000)
     store.snapshots.add(world.clock.now() + HOUR, equity_points.TIED_KIND)
     assert len(equity_points.points(store)) == 1

@@ -15,11 +15,12 @@ import pytest
 from fundarb.core.market import Category
 from fundarb.core.orders import Leg, Side
 from fundarb.core.position import Book
-from fundarb.core.reasons import Refused
-from fundarb.core.states import IntentState
+from fundarb.core.records import BlockKind
+from fundarb.core.states import IntentState, PositionState
 from fundarb.engine import equity
 from fundarb.engine.desk import MISS_SPAN, MISSES
 from fundarb.engine.orders import OrderDesk
+from fundarb.engine.outcome import Reached
 from fundarb.exchange.inprocess import Loss
 from tests.daemon.living import make_living
 from tests.engine.test_guard import entry
@@ -139,17 +140,37 @@ def test_where_sizes_differ_the_venues_result_counts(world: World, price: int) -
     assert point.equity == wallet.owned("USDT") + wallet.owned("BTC") * price + report.unrealised_pnl
 
 
-def test_a_long_position_at_the_venue_is_no_short_of_ours(world: World) -> None:
-    """Somebody bought more than our whole short: a close says that no short is there, and in an emergency the
-    coins are sold and nothing is bought back of what is long.
+@pytest.mark.parametrize(("left", "sold"), [("0.0001005", False), ("0.0001015", True)])
+def test_coins_that_no_sale_would_take_are_dust(world: World, left: str, sold: bool) -> None:
+    """The short is gone, and the coins that are left are worth 5.00 at the mid and 4.9995 at the bid, the
+    smallest order being 5: no sale is possible, the position is over and nobody is called. A little more is
+    sold.
+    """
+    opened(world, "4000")
+    world.writer.reconciler.run()
+    world.venue.world.adl("BTCUSDT", D(1))
+    world.venue.world.auto_repay("BTC", 1 - D(left) / world.coins())
+    before = len(world.venue.all_orders())
+    for _ in range(2):
+        world.clock.sleep(60 * SECOND)
+        assert world.writer.reconciler.run().clean
+    assert (len(world.venue.all_orders()) > before) is sold
+    (position,) = world.writer.store.positions.all()
+    assert position.state is PositionState.CLOSED
+    assert world.writer.store.ledger.dust("BTC").quantity == world.coins()
+    assert world.writer.store.blocks.get("*", BlockKind.HALT) is None
+
+
+@pytest.mark.parametrize("emergency", [False, True])
+def test_a_long_position_at_the_venue_is_no_short_of_ours(world: World, emergency: bool) -> None:
+    """Somebody bought more than our whole short: a close takes over what was ours of it and sells the coins;
+    nothing is bought back of what is long.
     """
     opened(world, "5000")
     world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.BUY, quantity=D("0.15"))
     before = len(world.venue.all_orders())
-    refused = world.writer.trader.close("BTC")
-    assert isinstance(refused, Refused)
-    assert "the venue holds 0 BTCUSDT short, our books say 0.1" in refused.reasons[0].message
-    world.writer.trader.close("BTC", emergency=True)
+    result = world.writer.trader.close("BTC", emergency=emergency)
+    assert getattr(result, "reached", None) is Reached.DONE
     sent = [(order.category, order.side) for order in world.venue.all_orders()[before:]]
     assert set(sent) == {(Category.SPOT, Side.SELL)}
     assert world.short == D("-0.05")

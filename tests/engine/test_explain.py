@@ -81,36 +81,57 @@ def row(kind: str, change: str, *, second: int, price: str | None = "50000") -> 
     )
 
 
+def signed(row: Execution) -> int:
+    """Contracts bought (+) or sold (−)."""
+    return int(row.side.sign * row.quantity)
+
+
 @pytest.mark.parametrize(
-    ("signed", "wanted", "contracts", "found"),
+    ("amounts", "difference", "ours", "rest"),
     [
-        ((5,), 5, 5, ["0"]),
-        ((2, 3), 5, 5, ["0", "1"]),
-        ((5, 5), 5, 5, ["1"]),
-        ((-2, 7), 5, 5, ["0", "1"]),
-        ((7,), 5, 5, []),
-        ((-3,), -3, 5, ["0"]),
-        ((4, -4), 5, 5, []),
-        ((), 5, 5, []),
+        ((5,), 5, [5], []),
+        ((2, 3), 5, [2, 3], []),
+        ((5, 5), 5, [5], []),
+        ((-2, 7), 5, [-2, 7], []),
+        ((7,), 5, [], []),
+        ((-3,), -3, [-3], []),
+        ((4, -4), 5, [], []),
+        ((), 5, [], []),
+        ((7,), 7, [5], [2]),
+        ((7, -2), 5, [5], [2]),
+        ((7, -4), 3, [5, -2], [2, -2]),
+        ((3, 5), 8, [3, 2], [3]),
+        ((7, 1), 8, [5], [2]),
+        ((9, -12), -3, [5, -8], [4, -4]),
     ],
 )
-def test_the_run_of_fills(signed: tuple[int, ...], wanted: int, contracts: int, found: list[str]) -> None:
-    """The latest successive fills that are exactly the difference, or none at all."""
-    run = run_of(fills(*signed), D(wanted), contracts=D(contracts))
-    assert [item.exec_id for item in run] == found
+def test_the_run_of_fills(
+    amounts: tuple[int, ...], difference: int, ours: list[int], rest: list[int]
+) -> None:
+    """The latest successive fills that are exactly the difference, as far as they were traded against a short
+    of five, and what is left of them for their owner; or none at all.
+    """
+    run = run_of(fills(*amounts), D(difference), contracts=D(5))
+    assert [signed(mine) for mine, _ in run] == ours
+    assert [signed(other) for _, other in run if other is not None] == rest
 
 
 @given(st.lists(st.integers(-9, 9).filter(bool), max_size=12), st.integers(-20, 20).filter(bool))
 @settings(max_examples=150, deadline=None)
-def test_a_run_is_always_the_difference(signed: list[int], wanted: int) -> None:
-    """Whatever was traded: a run that is found sums to the difference and never takes more than is short."""
-    contracts = 10
-    run = run_of(fills(*signed), D(min(wanted, contracts)), contracts=D(contracts))
+def test_a_run_is_always_the_difference(amounts: list[int], difference: int) -> None:
+    """Whatever was traded: what is ours of a run sums to the difference, never takes more than is short, and
+    is with its rest what the venue shows.
+    """
+    contracts, rows = 10, {row.exec_id: row for row in fills(*amounts)}
+    run = run_of(tuple(rows.values()), D(difference), contracts=D(contracts))
     total = 0
-    for item in run:
-        total += int(item.side.sign * item.quantity)
+    for mine, rest in run:
+        total += signed(mine)
         assert total <= contracts
-    assert not run or total == min(wanted, contracts)
+        whole, other = rows[mine.exec_id], () if rest is None else (rest,)
+        for name in ("quantity", "value", "fee"):
+            assert sum(getattr(row, name) for row in (mine, *other)) == getattr(whole, name)
+    assert not run or total == min(difference, contracts)
 
 
 def test_funding_is_no_fill() -> None:
@@ -161,5 +182,5 @@ def test_what_no_row_tells_is_the_venues() -> None:
 def test_a_fill_of_a_fundarb_is_an_orphans() -> None:
     """A link id with the prefix of fundarb is never a person's."""
     orphan = replace(FILL, link_id="fa-k3f9-7Q2MX0WA4D-p001")
-    assert Explained(fills=(FILL, orphan)).orphaned
-    assert not Explained(fills=(FILL,)).orphaned
+    assert Explained(run=((FILL, None), (orphan, None))).orphaned
+    assert not Explained(run=((FILL, None),)).orphaned

@@ -1,18 +1,22 @@
-"""While an order of one coin is in doubt, a leg that the venue takes of another one does not wait for it."""
+"""While an order of one coin is in doubt, or its walk has many clips, a leg that the venue takes of another
+one does not wait for it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from fundarb.core.orders import parse_link_id
+from fundarb.core.orders import OrderRequest, WriteAnswer, parse_link_id
+from fundarb.core.risk import RiskLimits
 from fundarb.core.states import IntentState
 from fundarb.engine.commands import Arguments
+from fundarb.engine.desk import TradeRules
 from fundarb.exchange.inprocess import Loss
 from tests.engine.world import SECOND, World, make_world
 from tests.proof.market import RoughFeed
@@ -127,3 +131,63 @@ def test_what_ended_meanwhile_is_no_failure_of_a_close_of_all(
     answer = two.writer.executor.execute("close", {"all": True})
     assert [row["state"] for row in answer.data["closed"]] == ["CLOSED", "CLOSED"], answer
     assert (answer.exit_code, answer.reasons) == (0, ())  # BTC's was sent once more
+
+
+def slowly(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Every create takes as long as at a venue far away."""
+    real = world.exchange.create
+
+    def create(request: OrderRequest, *, signed_at: datetime) -> WriteAnswer:
+        answer = real(request, signed_at=signed_at)
+        world.clock.sleep(0.3 * SECOND)
+        return answer
+
+    patch.setattr(world.exchange, "create", create)
+
+
+WALKS: dict[str, tuple[str, Arguments]] = {
+    "open": ("open", {"base": "BTC", "notional": "6000", "add": True}),
+    "close": ("close", {"name": "BTC"}),
+}
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_d01_another_coin_is_hedged_between_two_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walk: str
+) -> None:
+    """D01: ADA is deleveraged in the middle of a walk of many clips of BTC, of which each goes well: its
+    coins follow within the pause of a doubt and a clip, and the walk comes to its end.
+    """
+    limits = RiskLimits(
+        max_gross=D(50_000), max_per_coin=D(20_000), max_clip=D(200), orders_per_minute=10_000
+    )
+    world = make_world(tmp_path / "many.sqlite3", feed=RoughFeed(), rules=TradeRules(limits=limits))
+    for base, notional in (("BTC", "6000"), ("ADA", "3000")):
+        wanted: Arguments = {"base": base, "notional": notional}
+        assert world.writer.executor.execute("open", wanted).exit_code == 0
+    world.clock.sleep(SECOND)
+    slowly(world, monkeypatch)
+    began = world.clock.now()
+    (taken,) = (deleveraged_meanwhile(world, monkeypatch, share="1"),)
+    assert world.writer.executor.execute(*WALKS[walk]).exit_code == 0
+    assert world.clock.now() >= began + AFTER + LOOK + 2 * SECOND
+    assert sent(world, "ADA", since=taken[0])[0] <= taken[0] + LOOK + 2 * SECOND
+    assert matched(world, "ADA")
+    assert matched(world, "BTC")
+    world.close()
+
+
+def test_d01_another_coin_is_hedged_while_a_settlement_is_waited_for(
+    two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D01, E08: the same while an open of BTC waits for a settlement to pass."""
+    two.clock.sleep(8 * 3600 * SECOND - 60 * SECOND - 30 * SECOND)
+    two.writer.reconciler.run()
+    two.clock.sleep(datetime(2026, 1, 5, 7, 59, 50, tzinfo=UTC) - two.clock.now())
+    began = two.clock.now()
+    taken = deleveraged_meanwhile(two, monkeypatch)
+    assert two.writer.executor.execute(*DEEDS["add"]).exit_code == 0
+    assert two.clock.now() >= began + 25 * SECOND
+    assert sent(two, "ADA", since=taken[0])[0] <= taken[0] + LOOK + two.rules.t_hedge
+    assert matched(two, "ADA")
+    assert matched(two, "BTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,10 +10,14 @@ import pytest
 
 from fundarb.core.account import Wallet
 from fundarb.core.market import Category
-from fundarb.core.orders import ExecKind, Execution, OrderReport, OrderStatus, Side
+from fundarb.core.orders import ExecKind, Execution, Leg, OrderReport, OrderStatus, Side
 from fundarb.core.records import Block, BlockKind, Goal, Identity, PositionRecord
+from fundarb.core.shares import shared_out
 from fundarb.core.states import PositionState
+from fundarb.engine.booking import book_execution
 from fundarb.engine.compare import Books, Mismatch, VenueFacts, compare
+from fundarb.engine.forced import taken_from
+from tests.engine.test_repairs import alerts
 from tests.engine.test_trade import opened
 from tests.engine.world import World
 
@@ -213,3 +218,64 @@ def test_a_market_that_is_gone_does_not_stop_the_others(
     result = world.writer.reconciler.run()
     assert result.checked.positions == 1
     assert store is not world.writer.store
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_the_venue_took_before_we_came_was_a_strangers(
+    world: World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """H05, D01: a stranger's short is deleveraged away two seconds before ours is opened, and its row is read
+    afterwards: nothing of ours went, no coin is sold, nobody is called.
+    """
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.05"))
+    world.writer.reconciler.run()
+    world.clock.sleep(HOUR)
+    world.writer.reconciler.run()
+    world.venue.world.adl("BTCUSDT", D(1))
+    real = world.exchange.executions
+    if late:
+        monkeypatch.setattr(
+            world.exchange,
+            "executions",
+            lambda *a, **k: tuple(row for row in real(*a, **k) if row.kind is not ExecKind.ADL),
+        )
+    world.clock.sleep(timedelta(seconds=2))
+    held = opened(world, "5000").position
+    if late:
+        world.writer.reconciler.run()
+    monkeypatch.undo()
+    for _ in range(2):
+        world.clock.sleep(timedelta(seconds=30))
+        assert world.writer.reconciler.run().clean
+    after = world.writer.store.positions.get(held.position_id)
+    assert (after.contracts, after.spot_owned) == (held.contracts, held.spot_owned)
+    assert world.short == held.contracts
+    assert "adl" not in alerts(world)
+
+
+def test_of_what_was_added_later_nothing_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H05, D01: ours and a stranger's short are deleveraged away, and more is added before the row is shown:
+    ours is what stood there at that instant, the rest was the stranger's.
+    """
+    held = opened(world, "5000").position
+    world.venue.world.manual_order(Category.LINEAR, "BTCUSDT", side=Side.SELL, quantity=D("0.05"))
+    world.venue.world.adl("BTCUSDT", D(1))
+    world.clock.sleep(timedelta(seconds=2))
+    (row,) = [
+        item
+        for item in world.exchange.executions(
+            Category.LINEAR, world.clock.now() - HOUR, until=world.clock.now()
+        )
+        if item.kind is ExecKind.ADL
+    ]
+    assert row.quantity == held.contracts + D("0.05")
+    store = world.writer.store
+    later = replace(row, exec_id="later", time=world.clock.now(), side=Side.SELL, kind=ExecKind.TRADE)
+    book_execution(store, later, position=held, leg=Leg.PERP)
+    found = taken_from(store, row)
+    assert found is not None
+    assert (found[0].position_id, found[1]) == (held.position_id, held.contracts)
+    mine, rest = shared_out(row, found[1])
+    assert rest is not None
+    assert (mine.quantity, rest.quantity) == (held.contracts, D("0.05"))
+    assert (mine.value + rest.value, mine.fee + rest.fee) == (row.value, row.fee)

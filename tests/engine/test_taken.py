@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fundarb.core.account import Wallet
 from fundarb.core.market import Category
 from fundarb.core.orders import Side
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
@@ -20,7 +21,7 @@ from fundarb.errors import Unavailable
 from fundarb.venue.rows import Directive, OrderMatch
 from tests.engine.test_faults import consistent
 from tests.engine.test_trade import opened
-from tests.engine.world import World
+from tests.engine.world import SECOND, World
 
 D = Decimal
 Act = Callable[[World], object]
@@ -211,6 +212,34 @@ def test_both_legs_taken_while_the_log_cannot_be_read(
     world.clock.sleep(world.rules.t_recover * 2)
     assert world.writer.reconciler.run().clean
     assert abs(naked(world)) <= D("0.0002")
+    consistent(world)
+
+
+@pytest.mark.parametrize(("short", "coins"), BOTH)
+def test_both_legs_taken_while_the_wallet_answers_late(
+    world: World, monkeypatch: pytest.MonkeyPatch, short: str, coins: str
+) -> None:
+    """The same where the wallet, too, answers only after two seconds: that is waited for, as the coins may
+    have gone with the contracts.
+    """
+    opened(world)
+    world.venue.world.adl("BTCUSDT", D(short))
+    world.venue.world.auto_repay("BTC", D(coins))
+    before, real, until = naked(world), world.exchange.wallet, world.clock.now() + 2 * SECOND
+
+    def wallet() -> Wallet:
+        if world.clock.now() < until:
+            raise Unavailable("wallet: no answer")
+        return real()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.exchange, "transactions", unreadable)
+        patch.setattr(world.exchange, "wallet", wallet)
+        world.writer.reconciler.run()
+        assert world.clock.now() >= until
+    assert abs(naked(world)) <= max(abs(before), D("0.0002"))
+    world.clock.sleep(world.rules.t_recover * 2)
+    assert world.writer.reconciler.run().clean
     consistent(world)
 
 
