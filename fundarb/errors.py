@@ -85,6 +85,12 @@ class Unavailable(FundarbError):
         self.until: datetime | None = None
         super().__init__(message)
 
+    def reworded(self, message: str) -> Unavailable:
+        """The same failure in other words."""
+        other = Unavailable(message, code=self.code)
+        other.forbidden, other.until = self.forbidden, self.until
+        return other
+
 
 class BadAnswer(Unavailable):
     """An answer does not parse or contradicts itself; for a write this is treated as uncertain."""

@@ -1,7 +1,7 @@
 """Fills what the README takes from the program: the table of settings and the outputs it shows.
 
 ``python -m scripts.readme``; with ``--demo`` the month of the demo is lived through as well, which takes half
-a minute. Everything stands between markers; tests compare settings and scans with the program.
+a minute. Everything stands between markers; tests compare all of it with the program.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from fundarb.config.schema import FileSettings, keys, sections
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 GOLDEN = ROOT / "tests" / "cli" / "golden"
-SHOWN = {"scan": "scan-80.txt", "why": "scan-why-pepe-120.txt"}
+SHOWN = {"scan": "scan-80.txt", "why": "scan-why-pepe-120.txt", "demo": "demo-80.txt"}
 """Outputs that tests keep, by the name of their place in the README."""
 
 PROGRAM = "import sys; from fundarb.cli.main import main; sys.exit(main())"
@@ -49,7 +49,7 @@ def placed(text: str, name: str, *, content: str) -> str:
 
 
 def filled(text: str) -> str:
-    """The text with settings and scans as they are now."""
+    """The text with the settings as they are now and the outputs as they are kept."""
     text = placed(text, "settings", content=settings_table())
     for name, kept in SHOWN.items():
         text = placed(text, name, content=block((GOLDEN / kept).read_text(encoding="utf-8")))
@@ -69,10 +69,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fill what the README takes from the program.")
     parser.add_argument("--demo", action="store_true", help="live through the demo's month as well")
     arguments = parser.parse_args()
+    if arguments.demo:
+        (GOLDEN / SHOWN["demo"]).write_text(demo(), encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     new = filled(text)
-    if arguments.demo:
-        new = placed(new, "demo", content=block(demo()))
     README.write_text(new, encoding="utf-8")
     return int(new == text)
 

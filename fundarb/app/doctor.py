@@ -38,7 +38,12 @@ def checks(
     """Every check; the venue's private side only where the public one answers. ``reach`` gives the venue's
     public side and its clock.
     """
-    found = [*file_checks(settings, mend=fix), jobs_check(settings), *database_checks(settings, machine)]
+    found = [
+        *file_checks(settings, mend=fix),
+        jobs_check(settings),
+        _channels(settings),
+        *database_checks(settings, machine),
+    ]
     name = str(settings.venue.name)
     try:
         market, clock = reach()
@@ -47,6 +52,16 @@ def checks(
     asked = PublicDoctor(market, clock, tolerance=settings.risk.max_clock_offset).checks(name, fix=fix)
     reached = all(check.ok for check in asked if check.id == "reachability")
     return (*found, *asked, *(_private(settings, clock, machine=machine) if reached else ()))
+
+
+def _channels(settings: Settings) -> Check:
+    """Whom an alert reaches: a leg that is naked at night is somebody's to know."""
+    if settings.notify_urls:
+        return Check("notify", Level.OK, f"alerts go to {', '.join(settings.notify.urls)}")
+    text = "no channel: alerts stand in `fundarb events` and in the daemon's own output alone"
+    level = Level.OK if settings.mode is Mode.PAPER else Level.WARN
+    remedy = "name one in [notify] urls, then run `fundarb notify test`"
+    return Check("notify", level, text, remedy=remedy)
 
 
 # ------------------------------------------------------------------------------------------- the database

@@ -5,6 +5,7 @@ after must name it. Reads the store only.
 from __future__ import annotations
 
 from fundarb.core.states import PositionState
+from fundarb.engine.answers import Answer
 from fundarb.errors import OutcomeUncertain, Unavailable
 from fundarb.store.database import Store
 
@@ -18,7 +19,16 @@ def with_leftovers(store: Store, error: Unavailable, *, epoch: int) -> Unavailab
     if ours:
         return OutcomeUncertain(f"{error}; {', '.join(ours)} may be live: run `fundarb reconcile` next")
     found = leftovers(store)
-    return Unavailable(f"{error}; {found}", code=error.code) if found else error
+    return error.reworded(f"{error}; {found}") if found else error
+
+
+def cannot_begin(store: Store, error: Unavailable, *, epoch: int, sent: int) -> Answer:
+    """The answer where books and venue could not be compared before something that needs it. The very error
+    is raised as long as the recovery has ``sent`` no order: of that alone it is true that nothing changed.
+    """
+    if not sent:
+        raise error
+    return Answer.of_error(with_leftovers(store, error, epoch=epoch))
 
 
 def leftovers(store: Store) -> str:

@@ -19,6 +19,7 @@ def recovered(writer: Writer) -> JobReport:
     now_busy_with(writer.store, Activity.RECOVERING)
     result = writer.reconciler.run()
     if result.unread is not None and result.unsafe:
+        writer.reconciler.forbid_opens()  # a daemon that has recovered once goes on with its work
         raise result.unread
     found = [item.id for item in result.loud]
     text = f"{len(result.resolved)} orders resolved, {len(result.repaired)} positions repaired"

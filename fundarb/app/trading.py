@@ -11,20 +11,22 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from fundarb.app.leftovers import leftovers
+from fundarb.app.leftovers import cannot_begin, leftovers
 from fundarb.app.writer import Writer, planning, writing
 from fundarb.clock import Clock
 from fundarb.config import Settings
 from fundarb.core import risk
+from fundarb.core.money import ONE, parse_ratio
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import BlockKind
 from fundarb.core.states import PositionState
 from fundarb.engine import documents, unfinished
 from fundarb.engine.answers import Answer
-from fundarb.engine.commands import Arguments, plan_close, recovered, refused, traded
+from fundarb.engine.commands import Arguments, after_recovery, plan_close, recovered, refused, traded
 from fundarb.engine.control import call_off_opens
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.handover import Handover, Way
+from fundarb.engine.set_aside import set_aside, told
 from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.place import place_of
@@ -85,13 +87,19 @@ def executed(
     with writing(settings, clock, role="command", lock_wait=lock_wait, recover=recover) as writer:
         if writer.desk.stop.requested:
             raise KeyboardInterrupt
-        if name == "open" and writer.found is not None and writer.found.unread is not None:
-            raise writer.found.unread
         before = (*call_off_opens(writer.store, name, arguments=arguments), *recovered(writer.found))
-        answer = _closed_already(writer, name, arguments=arguments) or writer.executor.execute(
+        answer = _answered_already(writer, name, arguments=arguments) or writer.executor.execute(
             name, arguments
         )
-        return replace(answer, warnings=(*before, *answer.warnings))
+        return replace(after_recovery(answer, writer.sent), warnings=(*before, *answer.warnings))
+
+
+def _answered_already(writer: Writer, name: str, *, arguments: Arguments) -> Answer | None:
+    """The answer that the recovery leaves no choice about; None where there is something to do."""
+    unread = None if writer.found is None else writer.found.unread
+    if name != "open" or unread is None:
+        return _closed_already(writer, name, arguments=arguments)
+    return cannot_begin(writer.store, unread, epoch=writer.lock.epoch, sent=writer.sent)
 
 
 def _closed_already(writer: Writer, name: str, *, arguments: Arguments) -> Answer | None:
@@ -103,7 +111,10 @@ def _closed_already(writer: Writer, name: str, *, arguments: Arguments) -> Answe
         if position.state is PositionState.CLOSED and wanted in {position.base, position.position_id}:
             text = f"{position.position_id} was left half closed; the recovery before this command closed it"
             answer = traded(writer.trader.ended(position.position_id))
-            return replace(answer, warnings=(Reason("closed_by_recovery", text), *answer.warnings))
+            if parse_ratio(str(arguments.get("fraction", "100%"))) == ONE:
+                set_aside(writer.store, position.base, reason="closed by hand")
+            more = told(writer.store, position.base)
+            return replace(answer, warnings=(Reason("closed_by_recovery", text), *answer.warnings, *more))
     return None
 
 
@@ -124,4 +135,4 @@ def with_leftovers(settings: Settings, machine: Clock, *, error: Unavailable) ->
         return error
     with Store.open(settings.db_url, clock=machine, readonly=True) as store:
         found = leftovers(store)
-    return Unavailable(f"{error}; {found}", code=error.code) if found else error
+    return error.reworded(f"{error}; {found}") if found else error

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fundarb.app.leftovers import cannot_begin
 from fundarb.app.one_job import runner
 from fundarb.app.reading import NOTHING_YET, looking, require_same_place, untraded
 from fundarb.app.recovery import recovered
@@ -27,7 +28,7 @@ from fundarb.engine.account_view import AccountView
 from fundarb.engine.answers import Answer
 from fundarb.engine.audit import Audit, examine
 from fundarb.engine.audit_book import BookRules
-from fundarb.engine.commands import Arguments
+from fundarb.engine.commands import Arguments, after_recovery
 from fundarb.engine.control import Control, call_off_opens
 from fundarb.engine.desk import ONE_READ
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
@@ -210,10 +211,11 @@ def command(
     with writing(settings, app.clock, role="command", lock_wait=lock_wait) as writer:
         try:
             if name == "jobs_run" and writer.found is not None and writer.found.unread is not None:
-                raise writer.found.unread
+                unread, epoch = writer.found.unread, writer.lock.epoch
+                return cannot_begin(writer.store, unread, epoch=epoch, sent=writer.sent)
             before = call_off_opens(writer.store, name, arguments=arguments)
             answer = office_of(settings, writer).commands.execute(name, arguments)
-            return replace(answer, warnings=(*before, *answer.warnings))
+            return replace(after_recovery(answer, writer.sent), warnings=(*before, *answer.warnings))
         finally:
             hang_up(writer.exchange)
 

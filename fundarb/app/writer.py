@@ -26,7 +26,7 @@ from fundarb.clock import Clock, SystemClock
 from fundarb.config import Settings
 from fundarb.config.schema import Mode, VenueName
 from fundarb.core.events import LimitsInForce, WriterStarted, WriterStopped
-from fundarb.core.keys import key_problems
+from fundarb.core.keys import key_problems, key_remedy
 from fundarb.core.records import PositionRecord
 from fundarb.core.risk import RiskLimits
 from fundarb.engine.alerts import halt
@@ -45,6 +45,7 @@ from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.legs import Legs
 from fundarb.engine.market import MarketView
 from fundarb.engine.meanwhile import Meanwhile
+from fundarb.engine.outcome import left
 from fundarb.engine.ports import Exchange, Ids
 from fundarb.engine.preflight import Preflight
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
@@ -63,6 +64,7 @@ from fundarb.store.files import url_of
 from fundarb.store.lock import WriterLock
 from fundarb.store.restore import adopt_copy
 
+_SOON: Final = timedelta(seconds=1)
 _KEY_SEEN: Final = "writer.key"
 """By which key the account was last found to be the database's."""
 
@@ -70,7 +72,7 @@ _KEY_SEEN: Final = "writer.key"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
     """Everything that writes, for as long as the lock is held. ``found`` is what the recovery found, ``over``
-    the positions that it ended.
+    the positions that it ended, ``sent`` how many orders left for it.
     """
 
     store: Store
@@ -88,6 +90,7 @@ class Writer:
     executor: Executor
     found: ReconcileResult | None = None
     over: tuple[PositionRecord, ...] = ()
+    sent: int = 0
 
 
 def trade_rules(settings: Settings) -> TradeRules:
@@ -168,7 +171,7 @@ def writing(
 
 def _recovered(writer: Writer) -> Writer:
     """The writer after its first walk; whether the venue lets us in is known by then."""
-    positions = writer.store.positions
+    positions, began = writer.store.positions, writer.desk.clock.now()
     before = positions.active()
     found = writer.reconciler.run()
     now = (positions.get(item.position_id) for item in before)
@@ -177,7 +180,13 @@ def _recovered(writer: Writer) -> Writer:
         look_for_lost(writer.desk, found)
     else:
         shut_out(writer.store, found.unread)
-    return replace(writer, found=found, over=tuple(item for item in now if item.state.final))
+    orders = writer.store.intents.between(began, writer.desk.clock.now() + _SOON)
+    return replace(
+        writer,
+        found=found,
+        over=tuple(item for item in now if item.state.final),
+        sent=sum(item.epoch == writer.lock.epoch and left(item) for item in orders),
+    )
 
 
 class _Nobody:
@@ -278,10 +287,10 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
     reconciler = Reconciler(desk, collector=collector, resolver=made.resolver, hedger=made.hedger)
     decider = Decider(desk, reconciler=reconciler, resolver=made.resolver)
     executor = Executor(
+        desk.store,
         trader=made.trader,
         reconciler=reconciler,
         decider=decider,
-        positions=lambda: tuple(item.position_id for item in desk.store.positions.active()),
         elsewhere=partial(opened_elsewhere, desk),
         met=partial(met, desk),
     )
@@ -331,10 +340,7 @@ def _confirm_key(settings: Settings, exchange: Exchange) -> None:
         return
     found = key_problems(exchange.key_info(), uid=settings.account.uid)
     if found:
-        remedy = (
-            "make a key with Contract (Orders, Positions) and Spot (Trade), bound to this machine's address"
-        )
-        raise ConfigError(*(Problem("API key", item.message, remedy) for item in found))
+        raise ConfigError(*(Problem("API key", item.message, key_remedy([item])) for item in found))
 
 
 def _uid(settings: Settings, store: Store, *, exchange: Exchange) -> str:

@@ -100,10 +100,12 @@ def _served(session: Session, signals: Signals) -> tuple[int, int]:
             Problem("--venue-url", "this sandbox keeps virtual time", "add --simulate 7d, or start it anew")
         )
     with unattended.office(settings, clock) as office:
-        _tell_events(session, office.desk.store)
+        tell_events(session, office.desk.store, alerts=True)
 
         def started() -> None:
             session.say(f"daemon at work on {program.place}; SIGTERM or Ctrl-C ends it in order")
+            if not settings.notify_urls:
+                session.say("no channel in [notify] urls: alerts are told here alone", style="yellow")
 
         service = Service(office, clock=session.clock, work_clock=clock, signals=signals)
         return service.run(started), len(office.desk.store.positions.active())
@@ -117,15 +119,19 @@ def _stay(held: int) -> str:
     return f"{count(held, 'position')} {'stays' if held == 1 else 'stay'} open"
 
 
-def _tell_events(session: Session, store: Store) -> None:
-    """With ``-v`` each event is a line on stderr."""
-    if session.options.verbose:
-        from fundarb.cli.events import line
+def tell_events(session: Session, store: Store, *, alerts: bool = False) -> None:
+    """With ``-v`` each event is a line on stderr; without it the ``alerts`` are, where a person relies on
+    them.
+    """
+    from fundarb.cli.events import line
+    from fundarb.core.events import Severity
 
-        def tell(recorded: RecordedEvent, _event: Event) -> None:
-            session.say(line(recorded))
+    def tell(recorded: RecordedEvent, event: Event) -> None:
+        alert = alerts and event.severity is Severity.ALERT
+        if alert or session.options.verbose:
+            session.say(line(recorded), style="red" if alert else "")
 
-        store.events.subscribe(tell)
+    store.events.subscribe(tell)
 
 
 # ------------------------------------------------------------------------------------------- simulation
@@ -196,7 +202,7 @@ def _live_through(session: Session, settings: Settings, *, wish: Wish, signals: 
         unattended.office(settings, clock, seed=wish.seed) as office,
         session.progress("simulating") as advance,
     ):
-        _tell_events(session, office.desk.store)
+        tell_events(session, office.desk.store)
         signals.tell(partial(_stop, office))
         simulation = Simulation(office, clock=clock, machine=machine)
         simulation.run(
@@ -211,18 +217,19 @@ def _stop(office: Office) -> None:
 
 
 def _summary(office: Office, begin: datetime, *, end: datetime) -> dict[str, Any]:
-    from fundarb.engine import equity_points
+    from fundarb.engine.report import Reporter
+    from fundarb.engine.report_rows import ReportQuery
 
-    store = office.desk.store
-    points = equity_points.points(store)
-    start = equity_points.opening(store)
+    store, venue = office.desk.store, office.desk.exchange
+    report = Reporter(store, office.desk.clock, market=venue, trading=venue).pnl(ReportQuery(since=begin))
     return {
         "from": begin,
         "until": end,
         "positions_open": len(store.positions.active()),
         "positions": len(store.positions.all()),
-        "equity_start": None if start is None else start.equity,
-        "equity_end": points[-1].equity if points else None,
+        "equity_start": report.tie_out.equity_start,
+        "equity_end": report.tie_out.equity_end,
+        "net": report.total.net,
         "control": store.blocks.control(end),
     }
 
@@ -234,9 +241,8 @@ def _show_simulation(session: Session, data: dict[str, Any]) -> None:
     out.print(f"lived through {data['from']:%Y-%m-%d %H:%M} to {data['until']:%Y-%m-%d %H:%M} (UTC)")
     held = count(data["positions"], "position")
     out.print(f"{held}, {data['positions_open']} of them open; {data['control']}")
-    if data["equity_start"] is not None and data["equity_end"] is not None:
-        gain = data["equity_end"] - data["equity_start"]
-        out.print(f"equity {amount(data['equity_end'])} USDT ({amount(gain, sign=True)})")
+    if data["net"] is not None and data["equity_end"] is not None:
+        out.print(f"equity {amount(data['equity_end'])} USDT ({amount(data['net'], sign=True)})")
     if data["ended"] != "end":
         session.say(f"ended by {data['ended']} before its time was over; {_stay(data['positions_open'])}")
     if "db" in data:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from datetime import datetime
 from typing import cast
 
 from fundarb.cli.document import Failure
@@ -107,10 +106,12 @@ def plain_words(message: str) -> str:
     return message
 
 
-def advice(what: Failure, code: Exit, *, until: datetime | None = None) -> str:
-    """What to do next, for a person; empty where the message says it already. ``until``: of a ban."""
-    if until is not None:
-        return f"Nothing was changed. Wait until {until:%H:%M:%S} UTC: no request is sent before."
+def advice(what: Failure, code: Exit, *, error: BaseException | None = None) -> str:
+    """What to do next, for a person; empty where the message says it already."""
+    if isinstance(error, Unavailable) and error.until is not None:
+        return f"Nothing was changed. Wait until {error.until:%H:%M:%S} UTC: no request is sent before."
+    if isinstance(error, Unavailable) and error.forbidden:  # a country or network that is not served
+        return "Nothing was changed."
     if any(reason.code in _KEY_CODES for reason in what.reasons):
         return ""
     return _NEXT.get(code, "")

@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from rich.text import Text
 
+from fundarb.core.money import fixed
+
 _UNITS = (("T", Decimal(10) ** 12), ("B", Decimal(10) ** 9), ("M", Decimal(10) ** 6), ("k", Decimal(10) ** 3))
 MISSING = "–"
 
@@ -19,12 +21,6 @@ MISSING = "–"
 def count(number: int, noun: str) -> str:
     """``1 position``, ``2 positions``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def fixed(value: Decimal, places: int, *, sign: bool, apart: bool = False) -> str:
-    """So many places, thousands ``apart``, a plus where ``sign`` wants one; what rounds to zero has none."""
-    text = f"{value:{'+' if sign else '-'}z{',' if apart else ''}.{places}f}"
-    return text if text.strip("+0.") else text.removeprefix("+")
 
 
 def percent(fraction: Decimal | None, places: int = 2, *, sign: bool = True) -> str:

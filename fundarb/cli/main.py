@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -26,7 +25,6 @@ from fundarb.cli.interrupts import answered, terminated_is_interrupted
 from fundarb.cli.registry import COMMANDS, Entry
 from fundarb.cli.session import Options, Session
 from fundarb.cli.terminal import silence_stdout
-from fundarb.errors import Unavailable
 
 # Typer carries its own copy of click and exports of its errors only this branch.
 _UsageError, _ClickError = typer.BadParameter.__mro__[1:3]
@@ -192,8 +190,7 @@ def _failed(session: Session, error: BaseException) -> int:
     elif isinstance(error, KeyboardInterrupt):
         error = KeyboardInterrupt(session.interruption())
     code = failure.exit_of(error)
-    until = error.until if isinstance(error, Unavailable) else None
-    _tell(session, failure.failure_of(error), code=code, until=until)
+    _tell(session, failure.failure_of(error), code=code, error=error)
     if failure.is_of_the_machine(error):
         silence_stdout()
     elif code is Exit.BUG:
@@ -226,7 +223,7 @@ def _misused(session: Session, error: BaseException) -> int:
     return Exit.USAGE
 
 
-def _tell(session: Session, what: Failure, *, code: Exit, until: datetime | None = None) -> None:
+def _tell(session: Session, what: Failure, *, code: Exit, error: BaseException | None = None) -> None:
     if session.options.json:
         venue, mode = session.place
         session.answer(
@@ -244,5 +241,5 @@ def _tell(session: Session, what: Failure, *, code: Exit, until: datetime | None
         return
     for line in failure.lines(what):
         session.say(line, style="red")
-    if advice := failure.advice(what, code, until=until):
+    if advice := failure.advice(what, code, error=error):
         session.say(advice)

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from rich.text import Text
 
-from fundarb.cli.figures import MISSING, fixed, signed
-from fundarb.core.money import plain
+from fundarb.cli.figures import MISSING, signed
+from fundarb.core.money import fixed, plain
 
 _DIGITS = 8
 

@@ -112,15 +112,14 @@ def _legs(out: Console, data: Any) -> None:
 
 
 def _delta_line(data: Any) -> str:
-    """Delta against the lot, the basis of the average prices, and what was paid in fees."""
+    """Delta against the lot, the basis of the entry, and what was paid in fees."""
     drift = dec(data["drift"]) * 100
     parts = [f"delta {short(data['delta'])} {data['base']} = {drift:.3f} %"]
     if data["lot"] is not None:
         parts[0] += f" (lot {short(data['lot'])})"
-    spot, perp = data["spot"]["average_price"], data["perp"]["average_price"]
-    if spot and perp:
-        basis = dec(perp) / (dec(spot) * dec(data["plan"]["multiplier"])) - 1
-        parts.append(f"basis {points(basis, 1)} bp")
+    basis = data["plan"].get("entry_basis")
+    if basis is not None:
+        parts.append(f"basis {points(dec(basis), 1)} bp")
     paid = [fee["value_quote"] for leg in ("spot", "perp") for fee in data[leg]["fees"]]
     if paid and None not in paid:
         parts.append(f"fees {sum(dec(value) for value in paid):.2f} USDT")

@@ -160,7 +160,8 @@ def close(
     """Close a position, or a part of it: buy the perpetual back reduce-only, sell the coin.
 
     Shows what is held and asks first; --yes does not ask. No block, margin rule or cool-down ever keeps a
-    position from being closed.
+    position from being closed. No job opens a coin again whose position you closed, until
+    `fundarb resume BASE` or your own open.
     """
     session = session_of(ctx)
     part = checked_ratio(fraction, "--fraction")

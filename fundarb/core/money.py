@@ -195,3 +195,9 @@ def seconds(duration: timedelta) -> Decimal:
 def years(duration: timedelta) -> Decimal:
     """A duration in years of 365 days, the convention of every APR in this program."""
     return seconds(duration) / Decimal(365 * 86_400)
+
+
+def fixed(value: Decimal, places: int, *, sign: bool, apart: bool = False) -> str:
+    """So many places, thousands ``apart``, a plus where ``sign`` wants one; what rounds to zero has none."""
+    text = f"{value:{'+' if sign else '-'}z{',' if apart else ''}.{places}f}"
+    return text if text.strip("+0.") else text.removeprefix("+")

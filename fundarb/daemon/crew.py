@@ -14,10 +14,11 @@ from fundarb.clock import Clock
 from fundarb.core.states import IntentState, IntentTrigger
 from fundarb.daemon.queue import COMMANDS, JobQueue, Priority, priority_of
 from fundarb.daemon.triggers import FundingSchedule
-from fundarb.daemon.worker import RECOVERY, Task, WorkDesk, Worker
+from fundarb.daemon.worker import Task, WorkDesk, Worker
 from fundarb.engine import timetable
 from fundarb.engine.activity import Activity, now_busy_with
 from fundarb.engine.control import end_leftovers, obey_at_once
+from fundarb.engine.handover import RECOVERY
 from fundarb.engine.held import held_settlements, publish
 from fundarb.engine.office import Office
 from fundarb.engine.timetable import Timetable

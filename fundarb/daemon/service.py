@@ -18,8 +18,9 @@ from fundarb.daemon.bell import Bell
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.health import JumpWatch, Stopped, WorkClock
 from fundarb.daemon.queue import Item, Priority
+from fundarb.daemon.retry import Retry
 from fundarb.daemon.signals import Signals
-from fundarb.daemon.worker import RECOVERY
+from fundarb.engine.handover import RECOVERY
 from fundarb.engine.office import Office
 from fundarb.errors import FundarbError, StateUnavailable
 
@@ -32,8 +33,6 @@ twenty.
 HARD_LIMIT = timedelta(seconds=18)
 STUCK = timedelta(seconds=90)
 """Longer than any step of a job goes without looking at the clock."""
-_RECOVERY_PAUSE = timedelta(seconds=5)
-_LONGEST_PAUSE = timedelta(minutes=1)
 _TAKE = timedelta(seconds=1)
 
 
@@ -57,7 +56,7 @@ class Service:
         self._beat_at = clock.monotonic() - HEARTBEAT
         self._beats_missed = 0
         self._stuck = False
-        self._pause = _RECOVERY_PAUSE
+        self._retry = Retry(work_clock)
 
     def run(self, started: Callable[[], None] = lambda: None) -> int:
         """Work until the end; the signal that asked for it. ``started`` is called once the first words are
@@ -140,6 +139,8 @@ class Service:
         crew, clock = self._crew, self._work_clock
         try:
             while not crew.queue.closed:
+                if self._retry.due():
+                    crew.queue.put(RECOVERY, Priority.URGENT)
                 item = crew.queue.take(_TAKE)
                 if item is None:
                     clock.now()  # a pulse: waiting for work is not being stuck
@@ -156,10 +157,10 @@ class Service:
         if item.name != RECOVERY or self._crew.worker.fatal is not None:
             return
         if not done:
-            self._work_clock.sleep(self._pause)
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-            self._crew.queue.put(RECOVERY, Priority.URGENT)
-        elif not self._recovered.is_set():
+            self._retry.failed(self._crew.worker.error)
+            return
+        self._retry.succeeded()
+        if not self._recovered.is_set():
             self._crew.catch_up()
             self._recovered.set()
 

@@ -21,7 +21,7 @@ from fundarb.core.instants import iso
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.queue import COMMANDS, Item, JobQueue, Priority, priority_of
 from fundarb.daemon.triggers import FundingSchedule, next_time, trigger_of
-from fundarb.daemon.worker import RECOVERY
+from fundarb.engine.handover import RECOVERY
 from fundarb.engine.office import Office
 from fundarb.errors import ConfigError, FundarbError, Problem, Unavailable
 from fundarb.store.lock import WriterLock

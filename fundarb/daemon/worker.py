@@ -36,8 +36,6 @@ from fundarb.errors import (
 )
 from fundarb.store.database import Store
 
-RECOVERY = "recovery"
-"""The first job of every start: the whole walk of reconcile."""
 _FATAL = (StateUnavailable, IllegalTransition, InvariantBroken, Locked, ConfigError)
 _KEEP_RUNS = 2000
 _PRUNE_EVERY = 500

@@ -19,6 +19,7 @@ from fundarb.engine.compare import Choice, Mismatch
 from fundarb.engine.decide import Decider, outcome
 from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
+from fundarb.engine.set_aside import closing_by_hand, told
 from fundarb.engine.trade import Trader
 from fundarb.errors import (
     ConfigError,
@@ -30,6 +31,7 @@ from fundarb.errors import (
     Rejected,
     Unavailable,
 )
+from fundarb.store.database import Store
 
 Arguments = Mapping[str, str | bool]
 _KINDS = {
@@ -52,11 +54,12 @@ _URGENCY = (
 )
 """Of several failures the first here is the answer; what is not listed comes before them all."""
 _NOTHING_SENT = frozenset(_URGENCY[4:])
+_NO_ORDER = "nothing was sent"
 
 
 def refused(refusal: Refused) -> Answer:
     """A rule forbids it; nothing was sent."""
-    message = "refused, nothing was sent: " + "; ".join(reason.message for reason in refusal.reasons)
+    message = f"refused, {_NO_ORDER}: " + "; ".join(reason.message for reason in refusal.reasons)
     answer = Answer.wrong("refused", message, reasons=refusal.reasons)
     return replace(answer, warnings=refusal.warnings)
 
@@ -74,9 +77,18 @@ def traded(result: TradeResult) -> Answer:
         kind = "unavailable"
     message = documents.book_now(result)
     if result.reached is Reached.UNSENT:
-        message = "nothing was sent: " + "; ".join(item.message for item in result.reasons) + "; " + message
+        message = f"{_NO_ORDER}: " + "; ".join(item.message for item in result.reasons) + "; " + message
     answer = Answer.wrong(kind, message, reasons=result.reasons, data=data)
     return replace(answer, warnings=result.warnings)
+
+
+def after_recovery(answer: Answer, sent: int) -> Answer:
+    """The answer to a command whose recovery has ``sent`` so many orders: it speaks of its own alone."""
+    if not sent:
+        return answer
+    orders = "1 order" if sent == 1 else f"{sent} orders"
+    told = f"{_NO_ORDER} for it (the recovery before it sent {orders})"
+    return replace(answer, message=answer.message.replace(_NO_ORDER, told, 1))
 
 
 def difference(item: Mismatch) -> str:
@@ -119,21 +131,21 @@ class Executor:
 
     def __init__(
         self,
+        store: Store,
         *,
         trader: Trader,
         reconciler: Reconciler,
         decider: Decider,
-        positions: Callable[[], tuple[str, ...]],
         elsewhere: Callable[[ReconcileResult], tuple[Reason, ...]],
         met: Callable[[FundarbError], object],
     ) -> None:
-        """``positions`` gives the ids of all open positions, for ``close --all``; ``elsewhere`` what a person
-        should know about positions that are not in our books; ``met`` is told of every failure.
+        """``elsewhere`` gives what a person should know about positions that are not in our books; ``met`` is
+        told of every failure.
         """
+        self._store = store
         self._trader = trader
         self._reconciler = reconciler
         self._decider = decider
-        self._positions = positions
         self._elsewhere = elsewhere
         self._met = met
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
@@ -167,21 +179,29 @@ class Executor:
     def _close(self, arguments: Arguments) -> Answer:
         emergency = bool(arguments.get("emergency", False))
         if arguments.get("all", False):
-            return self._close_each(self._positions(), emergency=emergency)
-        fraction = parse_ratio(str(arguments.get("fraction", "100%")))
-        return self._close_one(str(arguments["name"]), fraction, emergency=emergency)
+            return self._close_each(emergency=emergency, paused=bool(arguments.get("paused", False)))
+        name, fraction = str(arguments["name"]), parse_ratio(str(arguments.get("fraction", "100%")))
+        if fraction == ONE:
+            return self._leave(name, emergency=emergency)
+        return self._close_one(name, fraction, emergency=emergency)
 
     def _close_one(self, name: str, fraction: Decimal, *, emergency: bool) -> Answer:
         result = self._trader.close(name, fraction, emergency=emergency)
         return refused(result) if isinstance(result, Refused) else traded(result)
 
-    def _close_each(self, names: tuple[str, ...], *, emergency: bool) -> Answer:
+    def _leave(self, name: str, *, emergency: bool) -> Answer:
+        """Close all of a position. Who does so is out of the coin, and stays out of it until he says more."""
+        with closing_by_hand(self._store, name) as coin:
+            answer = self._close_one(name, ONE, emergency=emergency)
+        return replace(answer, warnings=(*answer.warnings, *told(self._store, coin)))
+
+    def _close_each(self, *, emergency: bool, paused: bool) -> Answer:
         """Every position in turn; one that fails does not keep the others from being closed, a request to
-        stop does.
+        stop does. Where all opens are ``paused`` no coin is set aside: one word is to end it.
         """
         results: list[Answer] = []
-        for name in names:
-            results.append(self._guarded(name, emergency=emergency))
+        for position in self._trader.held():
+            results.append(self._guarded(position.position_id, emergency=emergency, paused=paused))
             if any(reason.code == INTERRUPTED for reason in results[-1].reasons):
                 break
         wrong = [item for item in results if item.failed]
@@ -193,13 +213,16 @@ class Executor:
             data={"closed": [item.data for item in results if item.data is not None]},
             message="; ".join(item.message for item in wrong),
             reasons=tuple(reason for item in wrong for reason in item.reasons),
+            warnings=tuple(reason for item in results for reason in item.warnings),
         )
 
-    def _guarded(self, name: str, *, emergency: bool) -> Answer:
+    def _guarded(self, name: str, *, emergency: bool, paused: bool) -> Answer:
         try:
             if self._trader.is_over(name):  # while another one's order was waited for
                 return traded(self._trader.ended(name))
-            return self._close_one(name, ONE, emergency=emergency)
+            if paused:
+                return self._close_one(name, ONE, emergency=emergency)
+            return self._leave(name, emergency=emergency)
         except OtherAccount:
             raise
         except (ConfigError, Unavailable, Rejected, OutcomeUncertain) as error:

@@ -217,7 +217,7 @@ class Control:
         if name:
             return self._executor.execute("close", {"name": name, "emergency": True})
         set_pause(self._store, "flatten: everything is closed and nothing opened")
-        answer = self._executor.execute("close", {"all": True, "emergency": True})
+        answer = self._executor.execute("close", {"all": True, "emergency": True, "paused": True})
         return replace(answer, warnings=(_PAUSED, *answer.warnings))
 
     def _state(self) -> Answer:

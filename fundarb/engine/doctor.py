@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from fundarb.clock import Clock
 from fundarb.core.account import FeeRates
 from fundarb.core.health import Check, Level
-from fundarb.core.keys import key_problems, key_warnings
+from fundarb.core.keys import key_problems, key_remedy, key_warnings
 from fundarb.core.market import Category
 from fundarb.core.money import plain, seconds
 from fundarb.engine.answers import KEY_TROUBLE
@@ -21,6 +21,7 @@ from fundarb.errors import Unavailable
 
 _OLD_CACHE = timedelta(days=1)
 _MS = timedelta(milliseconds=1)
+_AGAIN = "try again"
 NTP_REMEDY = (
     "let the machine keep its clock by NTP (timedatectl set-ntp true; macOS: sntp -sS time.apple.com)"
 )
@@ -48,7 +49,9 @@ def unreachable(venue: str, error: Unavailable) -> Check:
 
 
 def _ban_over(error: Unavailable) -> str:
-    """The one remedy during a ban; empty where there is none."""
+    """The one remedy while the venue serves this address no more; empty where it does."""
+    if error.forbidden and error.until is None:
+        return "name the regional host of your account in [venue] hostname, or run it from another location"
     return "" if error.until is None else f"wait until {error.until:%H:%M:%S} UTC: no request is sent before"
 
 
@@ -92,7 +95,7 @@ class PublicDoctor:
         try:
             found = self._market.instruments(refresh=fix)
         except Unavailable as error:
-            remedy = _ban_over(error) or "try again"
+            remedy = _ban_over(error) or _AGAIN
             text = f"the instrument list cannot be read: {error}"
             return Check("instruments", Level.FAIL, text, remedy=remedy)
         age = self._clock.now() - found.as_of
@@ -113,7 +116,6 @@ class PublicDoctor:
 
 _CROSS = "REGULAR_MARGIN"
 """Bybit's word for cross margin (bybit-v5, account info)."""
-_NEW_KEY = "make a key with Contract (Orders, Positions) and Spot (Trade), bound to this machine's address"
 
 
 def fees_line(spot: FeeRates, perp: FeeRates) -> str:
@@ -139,7 +141,7 @@ class AccountDoctor:
             yield self._key()
             yield self._account()
         except Unavailable as error:
-            remedy = KEY_TROUBLE.get(error.code or 0) or _ban_over(error) or "try again"
+            remedy = KEY_TROUBLE.get(error.code or 0) or _ban_over(error) or _AGAIN
             yield Check("key", Level.FAIL, str(error), remedy=remedy)
             return
         yield self._fees()
@@ -152,10 +154,12 @@ class AccountDoctor:
             if self._strict or reason.code == "other_account"
         ]
         if found:
-            return Check("key", Level.FAIL, "; ".join(item.message for item in found), remedy=_NEW_KEY)
+            text = "; ".join(item.message for item in found)
+            return Check("key", Level.FAIL, text, remedy=key_remedy(found))
         warned = key_warnings(key, self._clock.now()) if self._strict else ()
         if warned:
-            return Check("key", Level.WARN, "; ".join(item.message for item in warned), remedy=_NEW_KEY)
+            text = "; ".join(item.message for item in warned)
+            return Check("key", Level.WARN, text, remedy=key_remedy(warned))
         return Check("key", Level.OK, f"works, of account {key.uid}")
 
     def _account(self) -> Check:

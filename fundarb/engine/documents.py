@@ -88,6 +88,7 @@ def trade(result: TradeResult) -> Document:
             "target_contracts": plain(position.target_contracts),
             "multiplier": plain(position.multiplier),
             "leverage": plain(position.leverage),
+            "entry_basis": number(result.entry_basis),
         },
     }
 
@@ -95,7 +96,7 @@ def trade(result: TradeResult) -> Document:
 def plan(planned: OpenPlan) -> Document:
     """The ``data`` of ``open --dry-run``: the same keys, nothing sent; fees as they are to be expected."""
     entry, pair, fees = planned.entry, planned.pair, planned.fees
-    held = planned.position
+    held, basis = planned.position, planned.perp_mid / (pair.multiplier * planned.spot_mid) - 1
     return {
         "position_id": None if held is None else held.position_id,
         "base": pair.base,
@@ -131,6 +132,7 @@ def plan(planned: OpenPlan) -> Document:
             "perp_value": plain(entry.perp_value),
             "spot_net": plain(entry.spot_net),
             "fee_in_base": plain(fees.in_base),
+            "entry_basis": plain(derived(basis)),
             "multiplier": plain(pair.multiplier),
             "margin": None if planned.outlook is None else _margin(planned.outlook),
         },

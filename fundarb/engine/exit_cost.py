@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from fundarb.core.money import BP, ONE, ZERO
-from fundarb.core.orders import Leg
-from fundarb.core.postings import holding_key
+from fundarb.core.money import BP, ONE, fixed
 from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
 from fundarb.engine.desk import Desk
+from fundarb.engine.entry_basis import entry_basis
 
 WORTH_WAITING = 20 * BP
 """A basis that is wider than at the entry by no more is no reason to wait."""
@@ -41,18 +40,20 @@ class ExitCost:
     def reason(self) -> Reason:
         """The cost in words."""
         text = (
-            f"the basis is {self.now / BP:+.1f} bp, at the entry it was {self.entry / BP:+.1f} bp: "
+            f"the basis is {fixed(self.now / BP, 1, sign=True)} bp, "
+            f"at the entry it was {fixed(self.entry / BP, 1, sign=True)} bp: "
             f"leaving now costs {self.excess / BP:.1f} bp of it"
         )
         return Reason("exit_basis", text)
 
 
 def exit_cost(desk: Desk, position: PositionRecord) -> ExitCost | None:
-    """From fresh books and the average entry prices; None without an entry. ``Unavailable`` without books."""
-    ledger = desk.store.ledger.read
-    spot, perp = (ledger.holding(holding_key(position, leg)).average for leg in (Leg.SPOT, Leg.PERP))
-    if spot is None or perp is None or spot <= ZERO:
+    """From fresh books and the fills of the entry; None where the legs were not entered together.
+    ``Unavailable`` without books.
+    """
+    entry = entry_basis(position, desk.store.executions.of_position(position.position_id))
+    if entry is None:
         return None
     books = desk.market.books(desk.market.pair_of(position))
     now = books[1].mid / (position.multiplier * books[0].mid) - ONE
-    return ExitCost(now=now, entry=perp / (position.multiplier * spot) - ONE)
+    return ExitCost(now=now, entry=entry)

@@ -27,6 +27,8 @@ HEARTBEAT_LIMIT = timedelta(seconds=10)
 """An older sign of life means that the daemon does not answer."""
 DAEMON = "daemon"
 _POLL = timedelta(milliseconds=50)
+RECOVERY = "recovery"
+"""The first job of every start: the whole walk of reconcile."""
 CONTROLS = frozenset({"pause", "resume", "halt"})
 """Commands that only change blocks; these rows never expire."""
 
@@ -145,13 +147,20 @@ class Handover:
         if record.state is CommandState.WAITING and self._store.commands.withdraw(record.id):
             raise Locked(
                 f"the writer did not take the command within {seconds} s, so it was taken back and "
-                "nothing was done; " + self.describe_holder()
+                f"nothing was done; {self._trouble()}" + self.describe_holder()
             )
         raise OutcomeUncertain(
             f"command {record.id} ({record.name}) was taken by the daemon "
             f"and has not ended within {seconds} s; "
             "`fundarb events` tells how it goes on"
         )
+
+    def _trouble(self) -> str:
+        """Why a daemon takes no row: until its recovery has succeeded it only looks at what may be naked."""
+        run = self._store.jobs.last(RECOVERY)
+        if not self.listening() or run is None or run.result != "failed":
+            return ""
+        return f"its recovery does not come to its end ({run.message}), and is tried again all the time; "
 
 
 def finish(store: Store, record: CommandRecord, *, answer: Answer) -> None:

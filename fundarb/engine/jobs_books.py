@@ -13,13 +13,13 @@ from itertools import islice
 from pathlib import Path
 
 from fundarb.core.events import Event
-from fundarb.core.money import ZERO, plain
-from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
+from fundarb.core.money import ZERO, fixed, plain
 from fundarb.core.states import PositionState
 from fundarb.engine import equity, equity_points
 from fundarb.engine.account_view import coins_there, sizes_agree
+from fundarb.engine.clocks import look_at_clock
 from fundarb.engine.daybook import between, midnight
-from fundarb.engine.jobs import JobParts, JobReport, lift
+from fundarb.engine.jobs import JobParts, JobReport
 from fundarb.engine.safety import AT_ONCE
 from fundarb.errors import ConfigError, StateUnavailable, Unavailable
 from fundarb.store.backup import backup, rotate
@@ -94,7 +94,7 @@ class Reconcile:
         if result.unread is not None:
             self._walked = None
             raise result.unread
-        self._look_at_clock()
+        look_at_clock(self._parts.desk)
         self._walked = None if found else self._parts.desk.clock.monotonic()
         if found:
             return JobReport(result="mismatch", message=", ".join(found), notable=True)
@@ -119,18 +119,6 @@ class Reconcile:
         if account.moved(wallet) or not coins_there(held, wallet, tolerance=desk.rules.tolerance):
             return False
         return sizes_agree(held, account.positions(_RECENTLY))
-
-    def _look_at_clock(self) -> None:
-        """No opens while our clock and the venue's differ by more than is allowed."""
-        desk = self._parts.desk
-        offset = desk.exchange.server_time() - desk.clock.now()
-        if abs(offset) <= desk.rules.limits.max_clock_offset:
-            lift(desk.store, BlockKind.CLOCK)
-            return
-        text = f"this machine's clock is {abs(offset).total_seconds():.1f} s off the venue's"
-        desk.store.blocks.set(
-            Block(scope=GLOBAL_SCOPE, kind=BlockKind.CLOCK, reason=text, since=desk.clock.now())
-        )
 
 
 class Snapshot:
@@ -183,7 +171,8 @@ class Digest:
             control=store.blocks.control(now),
         )
         store.events.record(event)
-        return JobReport(message=f"{event.day}: {day.profit:+.2f} USDT, equity {day.equity_now:.2f} USDT")
+        gain = fixed(day.profit, 2, sign=True)
+        return JobReport(message=f"{event.day}: {gain} USDT, equity {day.equity_now:.2f} USDT")
 
 
 class Backup:

@@ -9,7 +9,7 @@ are full the best coin may take the place of the weakest one (``switching``), on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from fundarb.core.money import ZERO, plain
 from fundarb.core.opportunity import Opportunity
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
-from fundarb.core.risk import day_breaker
+from fundarb.core.risk import blocks, day_breaker
 from fundarb.engine.activity import Activity, busy_with, now_busy_with
 from fundarb.engine.daybook import today
 from fundarb.engine.equity_points import newest
@@ -99,11 +99,10 @@ class ScanAndOpen:
     def _fill(self) -> JobReport:
         """Open one coin after the other as long as there is room."""
         found, run = self._scan(), _Run()
-        for item in found.opportunities:
+        for item in self._free(found, run):
             if self._parts.desk.stop.requested or self._no_room() is not None:
                 break
-            if self._parts.desk.store.positions.active_for(item.base) is None:
-                self._try(item, run)
+            self._try(item, run)
         return run.report(found)
 
     def _switch(self, full: Reason) -> JobReport:
@@ -116,11 +115,10 @@ class ScanAndOpen:
         return run.report(found) if run.told else JobReport(result="nothing", message=full.message)
 
     def _replace(self, weakest: Weakest, found: ScanResult, *, run: _Run) -> None:
-        """Leave a position for the best coin that is not held, if that is worth it and nothing but the place
-        is against its open.
+        """Leave a position for the best coin that is free, if that is worth it and nothing but the place is
+        against its open.
         """
-        active_for = self._parts.desk.store.positions.active_for
-        item = next((one for one in found.opportunities if active_for(one.base) is None), None)
+        item = next(self._free(found, run), None)
         if item is None or self._parts.desk.stop.requested:
             return
         try:
@@ -189,20 +187,36 @@ class ScanAndOpen:
 
     def _scan(self, freed: Decimal = ZERO) -> ScanResult:
         """The market judged with settled rates: a first look picks the few whose history is read, a second
-        one ranks.
+        one ranks. Coins with a block of their own take nobody's place in it.
         """
         parts = self._parts
-        query = replace(parts.scanner.query(), notional=self._room(freed), top=SHORTLIST)
+        held = {position.base for position in parts.desk.store.positions.active()}
+        active = parts.desk.store.blocks.active(parts.desk.clock.now())
+        barred = {block.scope for block in active} - held - {GLOBAL_SCOPE}
+        query = replace(parts.scanner.query(), notional=self._room(freed), top=SHORTLIST + len(barred))
         first = parts.scanner.scan(query)
         candidates = [*first.opportunities, *(near.opportunity for near in first.nearest)]
-        held = {position.base for position in parts.desk.store.positions.active()}
         wanted = {
             item.perp_symbol: item.funding
             for item in candidates
-            if item.base not in held and item.funding is not None
+            if item.base not in held | barred and item.funding is not None
         }
         read = parts.shelf.refresh(dict(islice(wanted.items(), SHORTLIST)))
         return parts.scanner.scan(query) if read else first
+
+    def _free(self, found: ScanResult, run: _Run) -> Iterator[Opportunity]:
+        """The coins that are not held, the best first; a block of a coin's own is told, and nobody is asked
+        for anything.
+        """
+        store, now = self._parts.desk.store, self._parts.desk.clock.now()
+        for item in found.opportunities:
+            if store.positions.active_for(item.base) is not None:
+                continue
+            own = [block for block in store.blocks.active(now) if block.scope == item.base]
+            if own:
+                self._refused(item, Refused(blocks(own, item.base, now=now)), run=run)
+            else:
+                yield item
 
     def _try(self, item: Opportunity, run: _Run) -> None:
         """Open one coin. What cannot be read of it is its own trouble as long as the venue shows its quotes;
@@ -260,7 +274,7 @@ class ScanAndOpen:
 def _nothing(found: ScanResult, refused: int) -> str:
     """Why nothing was opened, with the nearest miss."""
     if refused:
-        return f"{refused} candidates were refused on fresh quotes"
+        return f"{refused} candidates were refused"
     if found.opportunities:
         return "every eligible coin is held already"
     if found.nearest:

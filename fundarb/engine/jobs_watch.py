@@ -1,9 +1,10 @@
 """``watch``: the quick look at everything that can hurt a held position between two settlements.
 
-Delta, margin, deleveraging rank, borrowing, delisting, stale data. With nothing held it asks the venue
-nothing (but whether it lets us in again); otherwise for the wallet, whose balances give away whatever was
-booked; for quotes once a minute; for positions when a balance moved, when the margin is tight, and every few
-minutes. It repairs what the rules say must be repaired at once, and alerts once per incident.
+Delta, margin, deleveraging rank, borrowing, delisting, stale data, clock. With nothing held it asks the venue
+nothing, but whether it lets us in again or has another time than we; otherwise for the wallet, whose
+balances give away whatever was booked; for quotes once a minute; for positions when a balance moved, when the
+margin is tight, and every few minutes. It repairs what the rules say must be repaired at once, and alerts
+once per incident.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fundarb.core.risk import CASH, DEPEGGED, USDT_BAND, usdt_price
 from fundarb.core.states import PositionState
 from fundarb.engine.account_view import coins_there, sizes_agree
 from fundarb.engine.alerts import alert_once, alert_over, block_for, was_told
+from fundarb.engine.clocks import glance_at_clock
 from fundarb.engine.jobs import IDLE, JobParts, JobReport, lift
 from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
@@ -63,6 +65,7 @@ class Watch:
         """One look; ``Unavailable`` if account or market cannot be read, and then nothing may be opened."""
         desk, account = self._parts.desk, self._parts.account
         look_out(desk.store, desk.exchange)
+        glance_at_clock(desk)
         held = desk.store.positions.active()
         if not held:
             if is_shut_out(desk.store):
@@ -148,10 +151,12 @@ class Watch:
         """Every check beside the margin, the most pressing first."""
         store = self._parts.desk.store
         reports: Mapping[str, PositionReport] = {}
+        agree = True
         with self._check("positions"):
             reports = self._parts.account.positions(_SLOWLY)
-            held, nothing = store.positions.active(), self._parts.desk.rules.tolerance
-            if not sizes_agree(held, reports) or not coins_there(held, wallet, tolerance=nothing):
+            agree = self._agree(wallet, reports)
+        with self._check("books"):
+            if not agree:
                 self._reconcile()
         for position in store.positions.active():
             with self._check(position.base):
@@ -166,6 +171,11 @@ class Watch:
         self._look_at_borrowing(wallet)
         self._look_at_the_dollar(wallet, snapshot)
         self._stillness.look(store.positions.active(), snapshot)
+
+    def _agree(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> bool:
+        """Whether the venue holds both legs of everything."""
+        held, nothing = self._parts.desk.store.positions.active(), self._parts.desk.rules.tolerance
+        return sizes_agree(held, reports) and coins_there(held, wallet, tolerance=nothing)
 
     # -------------------------------------------------------------------------------------- the checks
 

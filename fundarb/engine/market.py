@@ -74,6 +74,14 @@ class MarketView:
         quote = self._snapshot.spot.get(symbol) if self._snapshot is not None else None
         return quote.mid if quote is not None else self._book_mid(Category.SPOT, symbol)
 
+    def spot_bid(self, symbol: str) -> Decimal | None:
+        """The last seen spot bid, of any age: what a sale would get; None if never seen."""
+        quote = self._snapshot.spot.get(symbol) if self._snapshot is not None else None
+        if quote is not None:
+            return quote.bid
+        seen = self._books.get((Category.SPOT, symbol))
+        return None if seen is None or not seen[0].bids else seen[0].bids[0].price
+
     def coin(self, coin: str) -> tuple[Decimal, datetime] | None:
         """What a coin was worth in USDT when quotes were read last, and when that was; None if never seen."""
         quote = self._snapshot.spot.get(f"{coin}USDT") if self._snapshot is not None else None

@@ -73,7 +73,8 @@ class Outlook:
 
     def _words(self, hit: Stress) -> str:
         """The shock moves every coin; the price is of this one while the others stay, so it may be higher."""
-        alone = "" if self.bare is None else f" (this short alone: at {self.bare:.6g}, now {self.price:.6g})"
+        known = self.bare is not None and self.bare > ZERO  # none where it is liquidated at any price
+        alone = f" (this short alone: at {self.bare:.6g}, now {self.price:.6g})" if known else ""
         rise = f"a rise of all coins by {hit.shock * 100:.0f} % at once"
         return f"{rise} would liquidate the account if no coin counted as collateral{alone}"
 

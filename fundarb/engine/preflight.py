@@ -12,9 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from fundarb.core import freshness
-from fundarb.core.account import PositionReport
+from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.market import Book, MarketSnapshot, Pair
-from fundarb.core.money import ONE, ZERO
+from fundarb.core.money import ONE, ZERO, plain
 from fundarb.core.opportunity import Evidence, Terms, assess
 from fundarb.core.reasons import Reason, Refused, Verdict, verdict
 from fundarb.core.records import BlockKind
@@ -23,6 +23,7 @@ from fundarb.engine.alerts import alert_once, block_for
 from fundarb.engine.desk import Desk
 from fundarb.engine.fees import FeeBook, PairFees
 from fundarb.engine.outlook import Entry, Outlook, outlook
+from fundarb.engine.set_aside import for_a_person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,13 @@ class Preflight:
         offset, wallet = desk.exchange.clock_offset, desk.exchange.wallet()
         books = desk.market.any_books(pair)
         expected = expected or self._yield(pair, notional, snapshot=snapshot, books=books)
+        automatic = expected is not None and expected.automatic
+        active = desk.store.blocks.active(desk.clock.now())
         facts = OpenFacts(
             pair=pair,
             notional=notional,
             held={item.base: item.notional for item in desk.store.positions.active()},
-            blocks=desk.store.blocks.active(desk.clock.now()),
+            blocks=active if automatic else for_a_person(active, pair.base),
             now=server,
             quote_age=max(desk.market.age(), server - snapshot.as_of),
             quotes_apart=snapshot.spot_as_of - snapshot.perp_as_of,
@@ -74,12 +77,13 @@ class Preflight:
             usdt_price=usdt_price(snapshot, wallet),
             net_apr=None if expected is None else expected.net_apr,
             min_net_apr=None if expected is None else expected.min_net_apr,
-            automatic=expected is not None and expected.automatic,
+            automatic=automatic,
         )
         found = check_open(facts, desk.rules.limits)
         reports = desk.exchange.positions()
         ahead = self._outlook(facts, {item.symbol: item for item in reports})
         more = [*self._foreign(pair, reports), *self._unusable(pair, snapshot, books=books, now=server)]
+        more += _owed(pair, wallet)
         more += () if ahead is None else ahead.against()
         reasons = found.reasons if isinstance(found, Refused) else ()
         warnings = (*found.warnings, *(() if ahead is None else ahead.warnings()))
@@ -159,3 +163,13 @@ class Preflight:
             return []
         text = f"the account holds {size} {pair.perp.symbol}, of which {-ours} is ours"
         return [Reason("foreign_position", text)]
+
+
+def _owed(pair: Pair, wallet: Wallet) -> list[Reason]:
+    """Coins that the account owes: what is bought would pay them back, and hedge nothing."""
+    owned = wallet.owned(pair.base)
+    if owned >= ZERO:
+        return []
+    return [
+        Reason("coins_owed", f"the account owes {plain(-owned)} {pair.base}: what is bought would pay it")
+    ]

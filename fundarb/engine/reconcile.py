@@ -9,6 +9,7 @@ positions and coins are reported and never touched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from fundarb.core.ledger import QUOTE_COINS
 from fundarb.core.market import Category
 from fundarb.core.orders import LINK_PREFIX
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord
+from fundarb.engine.account_view import coins_there
 from fundarb.engine.alerts import alert_once, was_told
 from fundarb.engine.beside import Beside
 from fundarb.engine.collect import Collector, read_until
@@ -33,7 +35,7 @@ from fundarb.engine.desk import Desk
 from fundarb.engine.explain import Explained
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import not_hedged
-from fundarb.engine.remembered import TOLD, Remembered
+from fundarb.engine.remembered import TOLD, Remembered, incident
 from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.safety import Safe, Safety
@@ -126,7 +128,7 @@ class Reconciler:
         try:
             return self._make_true(safe, policy=policy)
         except Unavailable as error:
-            return self._unread(safe, error)
+            return self._unread(safe, error, policy=policy)
 
     def _make_true(self, safe: Safe, *, policy: Choice | None) -> ReconcileResult:
         """Book everything, repair what others did, compare and act; ``Unavailable`` if it cannot be read."""
@@ -147,21 +149,52 @@ class Reconciler:
         self._act(result)
         return result
 
-    def _unread(self, safe: Safe, error: Unavailable) -> ReconcileResult:
-        """The venue did not show everything: nothing is decided from it. What our own books say is naked or
-        in doubt is told all the same.
+    def _unread(self, safe: Safe, error: Unavailable, *, policy: Choice | None) -> ReconcileResult:
+        """The venue did not show everything: nothing is decided from what it lacks. What our own books say is
+        naked or in doubt is told all the same.
         """
         met(self._desk, error)
+        repaired, gone = self._without_log(policy) if safe.unread is None else ((), ())
         mismatches = tuple(self._own_differences())
         for item in mismatches:
             self._alert(item)
         return ReconcileResult(
             resolved=safe.resolved,
-            mismatches=mismatches,
-            repaired=self._as_now(safe.repaired),
+            mismatches=(*mismatches, *gone),
+            repaired=self._as_now((*safe.repaired, *repaired)),
             unread=error,
             unsafe=safe.unread is not None,
         )
+
+    def _without_log(self, policy: Choice | None) -> tuple[tuple[Repair, ...], tuple[Mismatch, ...]]:
+        """What sizes and executions tell while the log cannot be read: what was repaired, and legs of ours
+        that the venue does not hold, whose coins are frozen and of which a person is told.
+
+        A short that a hand closed goes the policy's way as long as its coins are all there. Where coins went
+        only the log knows: that waits for it.
+        """
+        repaired: tuple[Repair, ...] = ()
+        with suppress(Unavailable):
+            facts = self.facts()
+            booked = self.repairer.book_known(self._traded(facts), policy=policy)
+            if booked:
+                repaired = (*booked, *self._safety.hedge())
+                facts = self.facts()
+            found = self._compare(facts, self.repairer.explain(facts), policy=policy)
+            result = self._result(facts, tuple(item for item in found if item.kind in _OURS))
+            self._forbid(result)
+            self._tell(result.mismatches, whole=False)
+            return repaired, result.mismatches
+        return repaired, ()
+
+    def _traded(self, facts: VenueFacts) -> Mapping[str, Explained]:
+        """What hands did to the perps of positions whose coins are all in the wallet."""
+        get, nothing = self._desk.store.positions.get, self._desk.rules.tolerance
+        return {
+            ident: why
+            for ident, why in self.repairer.explain(facts).items()
+            if coins_there((get(ident),), facts.wallet, tolerance=nothing)
+        }
 
     def forbid_opens(self) -> None:
         """For a writer that begins to work on books that could not be compared: nothing is opened until a
@@ -256,7 +289,19 @@ class Reconciler:
         return compare(books, facts, tolerance=self._desk.rules.tolerance)
 
     def _act(self, result: ReconcileResult) -> None:
-        """Block what is not understood, tell once, and lift our own freezes where the cause is gone.
+        """Block what is not understood, tell once, and lift our own freezes where the cause is gone."""
+        store, now = self._desk.store, self._desk.clock.now()
+        wanted = self._forbid(result)
+        for block in store.blocks.active(now):
+            ours = block.reason.startswith(REASON) and not block.needs_person
+            if ours and (block.scope, block.kind) not in wanted:
+                store.blocks.clear(block.scope, block.kind)
+        if not store.intents.open():  # an order in doubt hides what it may explain
+            self.remembered.keep(result.ignored)
+        self._tell(result.mismatches)
+
+    def _forbid(self, result: ReconcileResult) -> Mapping[tuple[str, BlockKind], Block]:
+        """Block what is not understood; the blocks that there must be.
 
         A leg of ours that is missing keeps its coin frozen even where a person has answered "leave it".
         """
@@ -270,18 +315,15 @@ class Reconciler:
             held = store.blocks.get(block.scope, block.kind)
             if held is None or not held.needs_person or not held.active(now):
                 store.blocks.set(block)
-        for block in store.blocks.active(now):
-            ours = block.reason.startswith(REASON) and not block.needs_person
-            if ours and (block.scope, block.kind) not in wanted:
-                store.blocks.clear(block.scope, block.kind)
-        if not store.intents.open():  # an order in doubt hides what it may explain
-            self.remembered.keep(result.ignored)
-        self._tell(result.mismatches)
+        return wanted
 
-    def _tell(self, mismatches: tuple[Mismatch, ...]) -> None:
-        """One event per incident: an id that was told in the last walk is not told again."""
+    def _tell(self, mismatches: tuple[Mismatch, ...], *, whole: bool = True) -> None:
+        """One event per difference and one alert per incident: what was told in the last walk is not told
+        again. What a walk that is not ``whole`` did not find may be there all the same.
+        """
         store = self._desk.store
         told = set(filter(None, (store.meta.get(TOLD) or "").split("\n")))
+        known = {incident(ident) for ident in told}
         for item in mismatches:
             if item.id not in told:
                 store.events.record(
@@ -293,8 +335,10 @@ class Reconciler:
                         action=item.action,
                     )
                 )
-                self._alert(item)
-        current = {item.id for item in mismatches}
+                if incident(item.id) not in known:
+                    self._alert(item)
+                known.add(incident(item.id))
+        current = {item.id for item in mismatches} | (set() if whole else told)
         if current != told:
             store.meta.set(TOLD, "\n".join(sorted(current)))
 

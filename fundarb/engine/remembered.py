@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from fundarb.core.money import plain
+from fundarb.core.orders import parse_link_id
 from fundarb.engine.compare import Mismatch
 from fundarb.store.database import Store
 
 _KEY: Final = "reconcile.ignored"
 TOLD: Final = "reconcile.told"
 """Under which key the differences of the last walk stand, an id in each line."""
+_STRANGERS: Final = frozenset({"orphan_order", "second_instance"})
+"""Kinds of differences whose subject is a link id: one for each order."""
 
 
 def standing(store: Store) -> frozenset[str]:
@@ -31,6 +34,15 @@ def _ignored(store: Store) -> dict[str, str]:
     text = store.meta.get(_KEY)
     found: dict[str, str] = {} if text is None else json.loads(text)
     return found
+
+
+def incident(ident: str) -> str:
+    """What a person hears of once: the difference of this id by itself, but all orders of one fundarb that is
+    not in our books together.
+    """
+    kind, _, subject = ident.partition(":")
+    parts = parse_link_id(subject) if kind in _STRANGERS else None
+    return ident if parts is None else f"{kind}:{parts.tag}"
 
 
 class Remembered:

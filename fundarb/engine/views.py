@@ -23,6 +23,7 @@ from fundarb.core.records import PositionRecord
 from fundarb.core.sizing import lot
 from fundarb.core.states import PositionState
 from fundarb.engine.collect import read_until
+from fundarb.engine.entry_basis import entry_basis
 from fundarb.engine.equity_points import sum_pnl
 from fundarb.engine.opening import SOURCES
 from fundarb.engine.outlook import bare_prices
@@ -41,13 +42,14 @@ class PositionView:
     or while the venue holds something else: ``venue_contracts`` in the symbol, ``venue_coins`` of the base
     coin.
 
-    ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the average entry
-    prices, ``mark_basis`` of the mids. ``unrealised_pnl`` is at mid and mark, ``unrealised_executable``
-    what closing at the best bid and ask would bring, both before fees. ``net_pnl`` = realised +
-    unrealised_pnl + funding − fees. ``funding_pending`` counts the settlements whose payment the venue's log
-    does not show, None while one may have passed since it was read; ``funding_received`` is then what is
-    known, and None with ``net_pnl`` where that is nothing at all. ``liquidation_price`` is the venue's word,
-    ``liquidation_price_bare`` ours without any coin as collateral, and the other shorts at their marks;
+    ``perp_quantity`` is in contracts, negative for a short. ``entry_basis`` is of the fills of both legs that
+    came together, None where a leg was restored later; ``mark_basis`` is of the mids. ``unrealised_pnl`` is
+    at mid and mark, ``unrealised_executable`` what closing at the best bid and ask would bring, both before
+    fees. ``net_pnl`` = realised + unrealised_pnl + funding − fees. ``funding_pending`` counts the settlements
+    whose payment the venue's log does not show, None while one may have passed since it was read;
+    ``funding_received`` is then what is known, and None with ``net_pnl`` where that is nothing at all.
+    ``liquidation_price`` is the venue's word, ``liquidation_price_bare`` ours without any coin as collateral,
+    and the other shorts at their marks;
     ``liquidation_distance``: the fraction that the mark may rise before the worse of both is met.
     """
 
@@ -217,7 +219,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         delta=book.delta(position.multiplier) if certain else None,
         drift=_cut(book.drift(position.multiplier)) if certain else None,
         lot=worth.lot,
-        entry_basis=_entry_basis(spot, perp, multiplier=position.multiplier),
+        entry_basis=_ratio(entry_basis(position, store.executions.of_position(position.position_id))),
         mark_basis=worth.basis,
         notional=position.notional,
         funding_received=None if unpaid else pnl.funding,
@@ -312,13 +314,6 @@ def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...
         if place.differs and not flying
     ]
     return (*found, *_unread(store, views))
-
-
-def _entry_basis(spot: Holding, perp: Holding, *, multiplier: Decimal) -> Decimal | None:
-    """Of the average entry prices of what is held now."""
-    if spot.average is None or perp.average is None or spot.average <= ZERO:
-        return None
-    return _basis(spot.average, perp.average, multiplier=multiplier)
 
 
 def _basis(spot: Decimal, perp: Decimal, *, multiplier: Decimal) -> Decimal:

@@ -2,8 +2,8 @@
 raises.
 
 A channel that fails is tried again with the next message, not in a loop; what is too much is counted and
-said in one line, alerts by a count of their own, so that the noise of a busy hour drowns none. No secret
-passes: every text goes through the redactor.
+said in one line. Alerts have a count of their own, and the first of each code is always sent, so that neither
+a busy hour nor a storm of one kind drowns another. No secret passes: every text goes through the redactor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from fundarb.clock import Clock, SystemClock
-from fundarb.core.events import Event, Severity
+from fundarb.core.events import AlertRaised, Event, Severity
 from fundarb.notify.channels import Channel
 from fundarb.notify.words import is_told, sentence
 
@@ -46,15 +46,17 @@ class Post:
         self._clock = clock or SystemClock()
         self._per_hour = per_hour
         self._sent: dict[bool, deque[timedelta]] = {True: deque(), False: deque()}
+        self._told: dict[str, timedelta] = {}
         self._kept_back = 0
-        self._queue: queue.Queue[tuple[str, bool] | None] = queue.Queue(maxsize=500)
+        self._queue: queue.Queue[tuple[str, str | None] | None] = queue.Queue(maxsize=500)
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
         self._thread.start()
 
     def tell(self, event: Event) -> None:
         """Queue an event if it is worth a message; a full queue drops it (it stays in the audit trail)."""
         if is_told(event):
-            self._put(sentence(event), alert=event.severity is Severity.ALERT)
+            code = event.code if isinstance(event, AlertRaised) else event.kind
+            self._put(sentence(event), code if event.severity is Severity.ALERT else None)
 
     @property
     def idle(self) -> bool:
@@ -72,16 +74,16 @@ class Post:
                     self._queue.get_nowait()
         self._thread.join(_LAST_WORDS)
 
-    def _put(self, text: str, *, alert: bool) -> None:
+    def _put(self, text: str, code: str | None) -> None:
         try:
-            self._queue.put_nowait((text, alert))
+            self._queue.put_nowait((text, code))
         except queue.Full:
             _LOG.warning("too many notifications at once, one was dropped")
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            text, alert = item
-            if self._allowed(self._sent[alert]):
+            text, code = item
+            if self._allowed(code):
                 more = f" (and {self._kept_back} more, see fundarb events)" if self._kept_back else ""
                 self._kept_back = 0
                 self.send(text + more)
@@ -89,13 +91,19 @@ class Post:
                 self._kept_back += 1
             self._queue.task_done()
 
-    def _allowed(self, sent: deque[timedelta]) -> bool:
-        """Whether the hour has room for one more message of this kind."""
-        now = self._clock.monotonic()
+    def _allowed(self, code: str | None) -> bool:
+        """Whether the hour has room for one more message, alerts (by ``code``) and others (None) apart; the
+        first alert of a code within an hour is sent in any case.
+        """
+        now, sent = self._clock.monotonic(), self._sent[code is not None]
         while sent and now - sent[0] > _SPAN:
             sent.popleft()
-        if len(sent) >= self._per_hour:
+        last = None if code is None else self._told.get(code)
+        news = code is not None and (last is None or now - last > _SPAN)
+        if len(sent) >= self._per_hour and not news:
             return False
+        if code is not None:
+            self._told[code] = now
         sent.append(now)
         return True
 

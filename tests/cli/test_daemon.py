@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from typer.testing import CliRunner, Result
 from fundarb.app import unattended
 from fundarb.app.sandboxes import SandboxPlan, sandbox_options
 from fundarb.app.worlds import START
+from fundarb.cli.daemon import tell_events
 from fundarb.cli.main import cli
 from fundarb.cli.session import Session
 from fundarb.clock import SystemClock
+from fundarb.core.events import ActivityChanged, AlertRaised
 from fundarb.core.instants import iso
 from fundarb.sandbox.server import Running, start_in_thread
+from fundarb.store.database import Store
 from tests.markets.recording import START as RECORDED
 from tests.markets.recording import record
 
@@ -167,12 +171,29 @@ def test_a_daemon_trades_obeys_and_ends(place: Place) -> None:
     (place.home / "HALT").unlink()
     assert place.run("resume").exit_code == 0
 
-    code, _ = terminated(process)
+    code, messages = terminated(process)
     assert code == 0
+    assert "no channel in [notify] urls" in messages
     assert place.json("status")["data"]["writer"] is None
     kinds = [event["kind"] for event in place.json("events", "-n", "500")["data"]["events"]]
     assert kinds.count("writer_stopped") >= 1
     assert place.json("audit")["data"]["clean"]
+
+
+@pytest.mark.parametrize(("quiet", "verbose", "lines"), [(True, 0, 1), (False, 0, 1), (False, 1, 2)])
+def test_an_alert_is_told_where_the_daemon_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, quiet: bool, verbose: int, lines: int
+) -> None:
+    """Whoever has named no channel sees alerts on stderr, also with ``-q``; everything else with ``-v``."""
+    session = Session(environ=os.environ, clock=SystemClock())
+    session.options.quiet, session.options.verbose = quiet, verbose
+    with Store.open(f"sqlite:///{tmp_path}/x.db", clock=SystemClock()) as store:
+        tell_events(session, store, alerts=True)
+        store.events.record(ActivityChanged(activity="SCANNING"))
+        store.events.record(AlertRaised(code="unhedged", subject="p-1", message="a leg is naked"))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines
+    assert "a leg is naked" in told[-1]
 
 
 @pytest.mark.proof
@@ -392,8 +413,8 @@ def test_a_replay_is_not_lived_beyond_its_end(tmp_path: Path) -> None:
 
 
 def test_a_replay_of_real_prices_is_lived_through(tmp_path: Path, shared_dir: Path) -> None:
-    """Bybit's own BTC, ETH and SOL at five minutes: hours of it pass, positions are opened under a low
-    gate.
+    """Bybit's own BTC, ETH and SOL at five minutes: an hour around a settlement passes, positions are opened
+    under a low gate, and each is paid what the rate that Bybit settled makes of it.
     """
     pytest.importorskip("pyarrow")
     found = anywhere(
@@ -404,13 +425,21 @@ def test_a_replay_of_real_prices_is_lived_through(tmp_path: Path, shared_dir: Pa
         "--replay",
         str(shared_dir / "data" / "bybit"),
         "--start",
-        "2025-07-15T00:00:00Z",
+        "2025-07-15T07:20:00Z",
         FUNDARB_STRATEGY_MIN_NET_APR="0%",
         FUNDARB_STRATEGY_HORIZON="90d",
     )
     data = json.loads(found.stdout)["data"]
-    assert data["from"] == "2025-07-15T00:00:00Z"
+    assert data["from"] == "2025-07-15T07:20:00Z"
     assert data["positions_open"] >= 1
+    place = ("--venue", "sandbox", "--mode", "live", "--live", "--db", data["db"])
+    paid = json.loads(anywhere(tmp_path / "home", *place, "report", "funding").stdout)["data"]["rows"]
+    assert len(paid) == data["positions_open"]
+    for row in paid:
+        assert row["time"] == "2025-07-15T08:00:00Z"
+        assert Decimal(row["received"]) == Decimal(row["expected"]) > 0
+        exact = -Decimal(row["contracts"]) * Decimal(row["mark"]) * Decimal(row["rate"])
+        assert abs(Decimal(row["received"]) - exact) <= Decimal("1e-8")
 
 
 # --------------------------------------------------------------------------------------------------- demo

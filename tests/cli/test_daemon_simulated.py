@@ -32,7 +32,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.mark.proof
 def test_a_second_simulation_draws_other_ids(place: Place) -> None:
     """Simulated, closed and simulated again, on one database and with one seed: no position and no order has
-    the id of an earlier one, and the books are clean.
+    the id of an earlier one, the books are clean, and what is told of the second time is its own.
     """
     first = place.json("daemon", "--simulate", "5m")
     assert first["data"]["positions_open"] >= 1
@@ -44,6 +44,11 @@ def test_a_second_simulation_draws_other_ids(place: Place) -> None:
     sent = creates(place)
     assert len(sent) == len(set(sent))
     assert place.json("audit")["data"]["clean"]
+    report = place.json("report", "pnl", "--since", second["data"]["from"])["data"]
+    for name in ("equity_start", "equity_end"):
+        assert second["data"][name] == report["tie_out"][name]
+    assert second["data"]["net"] == report["total"]["net"]
+    assert second["data"]["equity_start"] != first["data"]["equity_start"]
 
 
 @pytest.mark.proof

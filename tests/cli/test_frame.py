@@ -480,6 +480,26 @@ def test_every_failure_has_one_form(what: Failure, shown: list[str]) -> None:
     assert list(lines(what)) == shown
 
 
+@pytest.mark.parametrize(
+    ("forbidden", "until", "advice"),
+    [
+        (False, None, "Nothing was changed. Try again; `fundarb doctor` says what can be reached."),
+        (True, NOW, f"Nothing was changed. Wait until {NOW:%H:%M:%S} UTC: no request is sent before."),
+        (True, None, "Nothing was changed."),
+    ],
+)
+def test_nobody_is_told_to_try_what_cannot_help(
+    *, forbidden: bool, until: datetime | None, advice: str
+) -> None:
+    """A venue that is away is asked again, a ban waited for; a country that is not served is neither, and the
+    message itself says what there is to do. The same where it names what is unfinished.
+    """
+    error = Unavailable("HTTP 403: why")
+    error.forbidden, error.until = forbidden, until
+    for told in (error, error.reworded("HTTP 403: why; and more")):
+        assert failing(told).stderr.splitlines() == [f"Error: {told}", advice]
+
+
 def test_it_runs_as_a_module(tmp_path: Path, repo_root: Path) -> None:
     """``python -m fundarb`` is the console script."""
     done = subprocess.run(

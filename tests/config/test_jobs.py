@@ -16,7 +16,7 @@ from fundarb.config import Flags, JobSpec, Settings, Trigger, load_jobs, parse_j
 from fundarb.config.jobs import RUNS, WATCH, cron_fault
 from fundarb.config.templates import template
 from fundarb.daemon.queue import COMMANDS
-from fundarb.daemon.worker import RECOVERY
+from fundarb.engine.handover import RECOVERY
 from fundarb.errors import ConfigError
 
 GOOD = """

@@ -17,10 +17,13 @@ from fundarb.clock import Clock, SystemClock
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.records import CommandState, IntentRecord
 from fundarb.core.states import IntentState
+from fundarb.daemon import retry
 from fundarb.daemon import service as module
 from fundarb.daemon.health import WorkClock
+from fundarb.daemon.queue import Priority
 from fundarb.daemon.service import Service
 from fundarb.daemon.signals import Signals
+from fundarb.engine.handover import RECOVERY
 from fundarb.engine.jobs import JobReport
 from fundarb.errors import InvariantBroken, StateUnavailable, Unavailable
 from fundarb.store.blocks import Control
@@ -88,7 +91,7 @@ def test_a_start_recovers_then_makes_up_for_what_was_missed(shop: Shop) -> None:
 
 def test_nothing_runs_until_recovery_succeeds(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A venue that does not answer at the start is asked again; no job runs before it did."""
-    monkeypatch.setattr(module, "_RECOVERY_PAUSE", SECOND / 10)
+    monkeypatch.setattr(retry, "FIRST", SECOND / 10)
 
     def act() -> JobReport:
         assert shop.jobs["watch"].runs == 0
@@ -99,6 +102,30 @@ def test_nothing_runs_until_recovery_succeeds(shop: Shop, monkeypatch: pytest.Mo
     shop.recover.action = act
     serve(shop, lambda: shop.jobs["watch"].runs == 1)
     assert shop.recover.runs == 3
+
+
+def test_work_goes_on_while_a_later_recovery_waits(shop: Shop) -> None:
+    """A machine that woke up recovers again; while the venue does not answer, what was recovered once is
+    watched and obeyed between the tries.
+    """
+    service = Service(shop.office, clock=SystemClock(), work_clock=shop.clock)
+    queue = service._crew.queue
+
+    def act() -> JobReport:
+        if shop.recover.runs == 1:
+            return JobReport()
+        queue.put("watch", Priority.WATCH)
+        raise Unavailable("the network is not up yet")
+
+    def woke() -> None:
+        queue.put(RECOVERY, Priority.URGENT)
+        Watcher(lambda: shop.jobs["watch"].runs == 2, end)
+
+    shop.recover.action = act
+    Watcher(lambda: shop.jobs["watch"].runs == 1, woke)
+    service.run()
+    assert shop.jobs["watch"].runs == 2
+    assert shop.recover.runs == 2
 
 
 def test_sigterm_ends_in_order(shop: Shop) -> None:

@@ -14,8 +14,8 @@ from fundarb.daemon.breaker import LIMIT
 from fundarb.daemon.crew import Crew
 from fundarb.daemon.health import Stopped
 from fundarb.daemon.queue import COMMANDS, Item, Priority
-from fundarb.daemon.worker import RECOVERY
 from fundarb.engine.answers import Answer
+from fundarb.engine.handover import RECOVERY
 from fundarb.engine.jobs import JobReport
 from fundarb.errors import (
     IllegalTransition,

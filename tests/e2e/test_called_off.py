@@ -54,13 +54,17 @@ def test_an_emergency_calls_off_the_opens_that_wait(stage: Stage, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "words", [("close", "BTC", "--yes"), ("reconcile",)], ids=lambda words: str(words[0])
+    ("words", "told"),
+    [(("close", "BTC", "--yes"), ["set_aside"]), (("reconcile",), [])],
+    ids=["close", "reconcile"],
 )
-def test_what_is_no_emergency_calls_nothing_off(stage: Stage, words: tuple[str, ...]) -> None:
-    """A plain close says nothing about opens."""
+def test_what_is_no_emergency_calls_nothing_off(
+    stage: Stage, words: tuple[str, ...], told: list[str]
+) -> None:
+    """A plain close speaks of the opens of jobs alone."""
     assert stage.open().code == 0
     number = waiting_open(stage, "BTC")
     ran = stage.json(*words)
     assert ran.code == 0, ran.out
-    assert ran.envelope["warnings"] == []
+    assert [item["code"] for item in ran.envelope["warnings"]] == told
     assert state(stage, number) is CommandState.WAITING

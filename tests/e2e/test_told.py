@@ -269,3 +269,16 @@ def test_a_close_that_the_recovery_has_finished_says_so(stage: Stage, point: str
     assert len(again.envelope["data"]["orders"]) == 4
     assert "closed_by_recovery" in {item["code"] for item in again.envelope["warnings"]}
     assert stage.json("close", "BTC", "--yes").code == 2
+
+
+def test_a_refusal_speaks_of_its_own_orders(stage: Stage) -> None:
+    """The recovery before a refused open gave back what a killed one left: "nothing was sent" is said of that
+    open alone, and a refusal without that says it of everything.
+    """
+    killed(stage, "wire.after_send:1", "open", "BTC", "--notional", "400", "--yes")
+    refused = stage.json("open", "BTC", "--notional", "9000000", "--yes")
+    assert refused.code == 3
+    message = refused.envelope["error"]["message"]
+    assert message.startswith("refused, nothing was sent for it (the recovery before it sent 1 order): ")
+    again = stage.json("open", "BTC", "--notional", "9000000", "--yes")
+    assert again.envelope["error"]["message"].startswith("refused, nothing was sent: ")

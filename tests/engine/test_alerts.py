@@ -8,8 +8,11 @@ from decimal import Decimal
 
 import pytest
 
+from fundarb.core.market import Category
+from fundarb.core.orders import OrderRequest, Side
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
 from fundarb.engine.alerts import alert_once, alert_over, halt, was_told
+from fundarb.exchange.inprocess import spec_of
 from tests.engine.test_safety import down
 from tests.engine.test_trade import opened
 from tests.engine.world import SECOND, World
@@ -108,3 +111,36 @@ def test_what_was_naked_twice_is_told_twice(world: World, monkeypatch: pytest.Mo
         assert not was_told(world.writer.store, "hedge_without_market", subject=position.position_id)
         assert world.writer.store.blocks.get(GLOBAL_SCOPE, BlockKind.HALT) is None
         world.clock.sleep(120 * SECOND)
+
+
+def test_one_stranger_is_one_alert(world: World) -> None:
+    """Each fill of another fundarb is found and listed by itself; a person hears of that fundarb once, and of
+    a second one too.
+    """
+
+    def trades(tag: str, numbers: range) -> None:
+        for number in numbers:
+            request = OrderRequest(
+                link_id=f"fa-{tag}-7Q2MX0WA4D-p{number:03}",
+                category=Category.LINEAR,
+                symbol="BTCUSDT",
+                side=Side.SELL if number % 2 else Side.BUY,
+                quantity=D("0.02"),
+                limit_price=D(49_000) if number % 2 else D(51_000),
+                reduce_only=False,
+            )
+            world.venue.place(spec_of(request))
+        world.clock.sleep(timedelta(seconds=1))
+
+    def told() -> int:
+        return codes(world).count("second_instance")
+
+    trades("zzzz", range(1, 5))
+    assert len(world.writer.reconciler.run().loud) == 4
+    assert told() == 1
+    trades("zzzz", range(5, 7))
+    world.writer.reconciler.run()
+    assert told() == 1
+    trades("yyyy", range(1, 3))
+    assert len(world.writer.reconciler.run().loud) == 8
+    assert told() == 2

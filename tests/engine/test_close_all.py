@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,8 +13,6 @@ from fundarb.engine.trade import Trader
 from fundarb.errors import ConfigError, FundarbError, OutcomeUncertain, Problem, Rejected, Unavailable
 from tests.engine.world import World
 
-NAMES = ("p-1", "p-2")
-
 
 class Closing:
     """A trader whose closes end in a given way, one after the other; those without are done."""
@@ -21,6 +20,10 @@ class Closing:
     def __init__(self, world: World, ends: list[Refused | FundarbError | None]) -> None:
         self._world = world
         self._ends = ends
+
+    def held(self) -> tuple[Any, ...]:
+        """Two positions."""
+        return tuple(SimpleNamespace(position_id=name) for name in ("p-1", "p-2"))
 
     def is_over(self, _: str) -> bool:
         """Nothing is, before its turn."""
@@ -58,10 +61,10 @@ def test_the_most_pressing_failure_is_the_answer(
     """A doubt comes before all else, whatever its number; and what was closed beside a refusal was sent."""
     world.writer.trader.open("BTC", world.writer.desk.rules.tolerance + 1000)
     executor = Executor(
+        world.writer.store,
         trader=cast("Trader", Closing(world, list(ends))),
         reconciler=world.writer.reconciler,
         decider=cast("Any", None),
-        positions=lambda: NAMES,
         elsewhere=lambda _: (),
         met=lambda _: None,
     )

@@ -356,6 +356,16 @@ def test_a_row_nobody_takes_is_taken_back(store: Store) -> None:
     assert store.commands.waiting() == ()
 
 
+def test_a_daemon_that_cannot_recover_says_why_it_takes_nothing(store: Store) -> None:
+    """Its last try failed: whoever waits in vain is told what the daemon waits for itself."""
+    lock, now = held(store, "daemon"), store.clock.now()
+    number = store.jobs.started("recovery", now)
+    store.jobs.finished(number, "failed", message="unavailable: the venue answers 502", at=now)
+    with pytest.raises(Locked, match=r"its recovery does not come to its end .*502"):
+        Handover(store, SystemClock()).send("close", {}, wait=SECOND / 5)
+    lock.release()
+
+
 def test_a_wish_to_halt_is_not_taken_back(store: Store) -> None:
     """A halt that nobody took yet keeps waiting for the next writer."""
     handed = Handover(store, SystemClock()).send("halt", {}, wait=SECOND / 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -365,6 +365,36 @@ def test_a_clock_that_is_off_stops_opens(living: Living, monkeypatch: pytest.Mon
     assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.CLOCK) is None
 
 
+@pytest.mark.parametrize("holding", [True, False])
+def test_a_clock_that_jumped_is_seen_by_the_next_watch(
+    living: Living, monkeypatch: pytest.MonkeyPatch, holding: bool
+) -> None:
+    """What is known of the venue's clock anyway tells it, with or without positions, and as soon that it is
+    right again; the venue is asked for its time at the two changes alone.
+    """
+    if holding:
+        living.run("scan_and_open")
+    asked, off = [], 2 * SECOND
+
+    def server_time() -> datetime:
+        asked.append(off)
+        return living.clock.now() + off
+
+    monkeypatch.setattr(living.exchange, "server_time", server_time)
+    monkeypatch.setattr(type(living.exchange), "clock_offset", property(lambda _: off))
+    for _ in range(3):
+        living.run("watch")
+        living.clock.sleep(15 * SECOND)
+    assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.CLOCK) is not None
+    assert "clock" in living.run("scan_and_open")
+    off = SECOND / 10
+    for _ in range(3):
+        living.run("watch")
+        living.clock.sleep(15 * SECOND)
+    assert living.store.blocks.get(GLOBAL_SCOPE, BlockKind.CLOCK) is None
+    assert asked == [2 * SECOND, SECOND / 10]
+
+
 def test_funding_is_collected_once(living: Living) -> None:
     """After a settlement the payment is booked; collecting again finds nothing new."""
     living.run("scan_and_open")
@@ -397,7 +427,7 @@ def test_the_digest_sums_up_yesterday(living: Living) -> None:
     for _ in range(26):
         living.run("snapshot")
         living.clock.sleep(HOUR)
-    assert living.run("digest").startswith("2026-01-05: +0.00 USDT")
+    assert living.run("digest").startswith("2026-01-05: 0.00 USDT")
     assert len(living.store.events.last(9, kind="day_closed")) == 1
 
 

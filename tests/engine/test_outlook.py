@@ -107,3 +107,11 @@ def test_a_warning_tells_the_shock_of_all_from_the_price_of_one(world: World) ->
         "a rise of all coins by 50 % at once would liquidate the account if no coin counted"
     )
     assert said.endswith(f"(this short alone: at {plan.outlook.bare:.6g}, now {plan.outlook.price:.6g})")
+
+
+def test_a_price_below_nothing_is_not_shown(world: World) -> None:
+    """An entry far beyond the account would be liquidated at any price: no number is made of that."""
+    refused = world.writer.trader.open("BTC", D(1_000_000_000))
+    assert isinstance(refused, Refused)
+    (words,) = [reason.message for reason in refused.reasons if reason.code == "margin_stress"]
+    assert words.endswith("if no coin counted as collateral")

@@ -138,13 +138,14 @@ def test_a_slightly_better_coin_is_not_worth_its_costs(start: Start) -> None:
     assert decisions(living).count(("BTC", "switch")) == 0
 
 
-def test_nothing_is_left_for_a_coin_that_cannot_be_opened(start: Start) -> None:
-    """ETH is frozen: the place is not made free for it."""
+@pytest.mark.parametrize("kind", [BlockKind.FREEZE, BlockKind.PAUSE])
+def test_nothing_is_left_for_a_coin_that_cannot_be_opened(start: Start, kind: BlockKind) -> None:
+    """ETH is frozen, or a person got out of it: the place is not made free for it."""
     living = start()
     living.clock.sleep(4 * DAY)
     pay(living, ETH="0.0012")
     now = living.store.clock.now()
-    living.store.blocks.set(Block(scope="ETH", kind=BlockKind.FREEZE, reason="looked at", since=now))
+    living.store.blocks.set(Block(scope="ETH", kind=kind, reason="looked at", since=now))
     living.run("scan_and_open")
     assert held(living) == {"BTC"}
     assert ("ETH", "refuse") in decisions(living)

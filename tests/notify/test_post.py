@@ -196,6 +196,24 @@ def test_the_noise_of_an_hour_drowns_no_alert() -> None:
     assert "and 10 more" in box.texts[-1]
 
 
+def test_one_kind_of_alert_drowns_no_other() -> None:
+    """However many alerts of one code an hour has: the first one of each other code is sent."""
+    clock, box = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Mailbox()
+    post = Post({"box": box}, title="t", redact=str, clock=clock, per_hour=3)
+    for number in range(9):
+        post.tell(AlertRaised(code="second_instance", subject=str(number), message="fa-…"))
+    for subject in ("p-1", "p-2"):
+        post.tell(AlertRaised(code="unhedged", subject=subject, message=f"{subject} is naked"))
+    while not post.idle:
+        SystemClock().sleep(timedelta(milliseconds=5))
+    assert len(box.texts) == 4
+    assert "p-1 is naked" in box.texts[-1]
+    clock.sleep(timedelta(hours=2))
+    post.tell(ALERT)
+    post.close()
+    assert len(box.texts) == 5
+
+
 def test_no_secret_leaves() -> None:
     """A secret in an event's text, or in a channel's own error, is masked."""
     box = Mailbox()
