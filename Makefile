@@ -79,8 +79,9 @@ check: $(VENV)/.installed-dev ## everything a machine can say about the code in 
 # More workers than the smallest machine has cores: a third of the time is waiting for processes and clocks.
 WORKERS = 3
 
-test: $(VENV)/.installed-dev ## the whole test-suite on three workers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+# what is said of the code itself is part of `make check`, as `budgets`
+test: $(VENV)/.installed-dev ## the test-suite on three workers
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q --ignore=tests/architecture
 
 proof: $(VENV)/.installed-dev ## the long runs: crash matrix, fuzzing, simulated months
 	$(BIN)/python -m pytest $(PROOF) -m proof -n $(WORKERS) --dist loadgroup -q

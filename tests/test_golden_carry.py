@@ -221,6 +221,7 @@ def require_reference(case: dict[str, Any], pnl: Pnl, legs: dict[Leg, Pnl]) -> N
     assert found == {name: Decimal(case[name]) for name in found}
 
 
+@pytest.mark.proof
 def test_every_case_by_its_postings(shared_dir: Path, cases: list[dict[str, Any]]) -> None:
     """All reference cases are reproduced exactly by the journals that the core writes for their replay."""
     assert len(cases) == 36

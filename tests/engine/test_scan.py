@@ -423,6 +423,7 @@ def test_the_usual_question_comes_from_the_settings() -> None:
     assert (small.notional, small.horizon) == (Decimal(400), timedelta(days=7))
 
 
+@pytest.mark.proof
 def test_a_market_of_six_hundred_pairs_is_ranked() -> None:
     """All pairs of a large drawn market are judged, and the ranking shows the wanted number."""
     market = Counting(many_coins(600))

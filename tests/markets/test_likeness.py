@@ -106,6 +106,7 @@ def beyond(found: list[dict[str, float]]) -> list[tuple[str, list[float]]]:
     return wrong
 
 
+@pytest.mark.proof
 def test_one_seed_looks_like_the_real_market(capsys: pytest.CaptureFixture[str]) -> None:
     """Three months of one seed: nothing is off by more than half the width of its tolerance; prints the
     table.

@@ -50,7 +50,9 @@ def judged(seed: int, folder: Path) -> list[str]:
     return [f"seed {seed}", *found, "story:", *episode.story, ""] if found else []
 
 
-@pytest.mark.parametrize("seed", [*CORPUS, *range(12)])
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.proof) for seed in CORPUS)]
+)
 def test_an_episode_ends_well(seed: int, tmp_path: Path) -> None:
     """Whatever happened, calm finds every order known, every book neutral or a person told, the ledger
     tied.
@@ -75,7 +77,7 @@ def test_many_episodes_end_well(first: int, tmp_path: Path) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("seed", [3, 8, 21])
+@pytest.mark.parametrize("seed", [8, *(pytest.param(seed, marks=pytest.mark.proof) for seed in (3, 21))])
 def test_a_seed_tells_the_same_story_twice(seed: int, tmp_path: Path) -> None:
     """The event log of a seed is the same, byte for byte."""
     logs = []

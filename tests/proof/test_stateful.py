@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -79,7 +80,7 @@ class Trading(RuleBasedStateMachine):
         assert not found, "\n".join([*found, "story:", *self.episode.story])
 
 
-TestTrading = Trading.TestCase
+TestTrading = pytest.mark.proof(Trading.TestCase)
 TestTrading.settings = settings(
     max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
