@@ -162,7 +162,6 @@ def test_f03_on_the_real_clock(tmp_path: Path, ms: int) -> None:
     """F03 on the machine's clock: within the tolerated half second a position is opened, beyond it nothing
     is sent; a close goes through however wrong the clock is.
     """
-    # never a minute: the sandbox's books keep the right time, and by such a clock they would stand still
     stage = RealStage(tmp_path / "home")
     stage.world("skew", ms=ms)
     ran = stage.open()
@@ -174,6 +173,19 @@ def test_f03_on_the_real_clock(tmp_path: Path, ms: int) -> None:
         assert stage.open().code == 0
         stage.world("skew", ms=ms)
     assert stage.close("BTC").code == 0
+    assert stage.short() == 0
+    assert stage.coins() < LOT
+    stage.world("skew", ms=0)
+    stage.healed()
+    stage.stop()
+
+
+def test_f03_a_clock_by_which_all_books_stand_still(tmp_path: Path) -> None:
+    """F03 by so much that books seem older than any may be: an emergency closes all the same."""
+    stage = RealStage(tmp_path / "home")
+    assert stage.open().code == 0
+    stage.world("skew", ms=90_000)
+    assert stage.close("BTC", "--emergency").code == 0
     assert stage.short() == 0
     assert stage.coins() < LOT
     stage.world("skew", ms=0)

@@ -20,6 +20,7 @@ from fundarb.core.orders import OrderRequest, Purpose, WriteAnswer
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind, IntentRecord
 from fundarb.core.states import PositionState
 from fundarb.engine.reconcile import REASON
+from fundarb.engine.remembered import TOLD
 from fundarb.store.database import Store
 from fundarb.venue.engine import Venue
 from tests.proof.market import BASES, MULTIPLIERS, PERPS
@@ -32,8 +33,6 @@ _DUST: Final = 5 * LOT
 """What earlier positions may have left as dust beside a lot."""
 _STEPS: Final = {"BTC": D("0.001")}
 """Coins of one step of the perp, where that is worth more than a lot."""
-_DIFFER: Final = frozenset({"spot_short", "perp_size"})
-"""Alerts that ask a person: what the venue holds less than our books say."""
 _CORRECTIONS: Final = frozenset({Purpose.TOP_UP, Purpose.TRIM, Purpose.UNWIND})
 
 
@@ -134,5 +133,5 @@ def _asked(store: Store, base: str) -> bool:
     block = store.blocks.get(base, BlockKind.FREEZE)
     if block is None or block.reason.startswith(REASON):
         return block is not None
-    rows = [json.loads(event.payload) for event in store.events.after(0, 100_000, kind="alert_raised")]
-    return any(row["code"] in _DIFFER and row["subject"] in {base, PERPS[base]} for row in rows)
+    open_now = set((store.meta.get(TOLD) or "").split("\n"))  # the freeze may stand for an earlier reason
+    return bool(open_now & {f"spot_short:{base}", f"perp_size:{PERPS[base]}"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from fundarb.core.market import Category
 from fundarb.core.money import floor_to
@@ -121,29 +122,21 @@ class Meddler:
     def _perp(self, symbol: str, side: Side, quantity: Decimal) -> object:
         return self.venue.world.manual_order(Category.LINEAR, symbol, side=side, quantity=quantity)
 
-    def _spot(self, base: str, quantity: Decimal) -> object:
+    def _spot(self, base: str, quantity: Decimal, **terms: Any) -> object:
+        """Sell coins, at market and perhaps on credit unless other terms are given."""
+        at_market = {
+            "order_type": OrderType.MARKET,
+            "time_in_force": TimeInForce.IOC,
+            "market_unit": MarketUnit.BASE,
+            "leverage": True,
+        }
+        symbol, terms = f"{base}USDT", terms or at_market
         return self.venue.place(
-            OrderSpec(
-                category=Category.SPOT,
-                symbol=f"{base}USDT",
-                side=Side.SELL,
-                quantity=quantity,
-                order_type=OrderType.MARKET,
-                time_in_force=TimeInForce.IOC,
-                market_unit=MarketUnit.BASE,
-                leverage=True,
-            )
+            OrderSpec(category=Category.SPOT, symbol=symbol, side=Side.SELL, quantity=quantity, **terms)
         )
 
     def _lock(self, base: str, quantity: Decimal) -> object:
         """An order that rests far above the market."""
-        last = self.venue.point(Category.SPOT, f"{base}USDT").last
-        return self.venue.place(
-            OrderSpec(
-                category=Category.SPOT,
-                symbol=f"{base}USDT",
-                side=Side.SELL,
-                quantity=quantity,
-                price=last * D("1.04"),
-            )
+        return self._spot(
+            base, quantity, price=self.venue.point(Category.SPOT, f"{base}USDT").last * D("1.04")
         )
