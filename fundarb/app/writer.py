@@ -41,6 +41,7 @@ from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Gate, GateDesk, GateSlot
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.hedge import Hedger
+from fundarb.engine.held import settlement_of
 from fundarb.engine.kept_pairs import KeptPairs
 from fundarb.engine.legs import Legs
 from fundarb.engine.market import MarketView
@@ -282,7 +283,8 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
         desk.store, desk.writer, desk.clock, desk.rules, desk.market, desk.written, desk.exchange.sure
     )
     slot.put(Gate(gate))
-    collector = Collector(desk.store, desk.exchange, clock=desk.clock, market=desk.exchange)
+    coming = partial(settlement_of, desk)
+    collector = Collector(desk.store, desk.exchange, clock=desk.clock, market=desk.exchange, coming=coming)
     made = _traders(desk, collector)
     reconciler = Reconciler(desk, collector=collector, resolver=made.resolver, hedger=made.hedger)
     decider = Decider(desk, reconciler=reconciler, resolver=made.resolver)

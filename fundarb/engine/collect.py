@@ -27,6 +27,7 @@ from fundarb.engine.booking import book_execution
 from fundarb.engine.coin_prices import learn, wanted
 from fundarb.engine.forced import taken_from, tell_forced, tell_stranger
 from fundarb.engine.funding import MARK_PATIENCE, FundingBook
+from fundarb.engine.held import Coming, nobody_knows
 from fundarb.engine.holes import DEEPEST, holes, judge
 from fundarb.engine.late import book_own
 from fundarb.engine.opening import SOURCES, Opening
@@ -84,16 +85,22 @@ class Collector:
     """Books everything the venue shows. One per writer."""
 
     def __init__(
-        self, store: Store, trading: Trading, *, clock: Clock, market: MarketData | None = None
+        self,
+        store: Store,
+        trading: Trading,
+        *,
+        clock: Clock,
+        market: MarketData | None = None,
+        coming: Coming = nobody_knows,
     ) -> None:
         """``market`` gives the settled rates for the expected funding, without which expectations stay
-        unknown, and the prices of coins.
+        unknown, and the prices of coins; ``coming`` tells when a symbol settles next.
         """
         self._store = store
         self._trading = trading
         self._clock = clock
         self._market = market
-        self._funding = FundingBook(store, market)
+        self._funding = FundingBook(store, market, coming=coming)
         self._parked = Parked(store)
         self._opening = Opening(store, trading, market=market)
 

@@ -3,12 +3,14 @@ be expected.
 
 A payment is booked from the venue's own row and never recomputed; the expectation (our contracts at the
 instant × settled rate × mark) only stands beside it. A settlement at which we held and that the venue
-does not show is pending, never zero. What we held is what the executions say: when one of before a settlement
-becomes known after it, whose the payment was and what was to be expected are judged anew.
+does not show is pending, never zero, from the moment on that the contract's schedule names. What we held is
+what the executions say: when one of before a settlement becomes known after it, whose the payment was and
+what was to be expected are judged anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +27,7 @@ from fundarb.core.postings import settle_coin
 from fundarb.core.records import PositionRecord
 from fundarb.core.resplit import received, resplit, resplit_key
 from fundarb.core.transactions import Share
+from fundarb.engine.held import Coming, nobody_knows
 from fundarb.engine.ports import MarketData
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
@@ -42,10 +45,13 @@ _MARKER: Final = "collect.funding."
 class FundingBook:
     """Expected and received funding of our positions."""
 
-    def __init__(self, store: Store, market: MarketData | None) -> None:
-        """Without a market no rate is known, so nothing can be expected."""
+    def __init__(self, store: Store, market: MarketData | None, *, coming: Coming = nobody_knows) -> None:
+        """Without a market no rate is known, so nothing can be expected; ``coming`` tells when a symbol
+        settles next.
+        """
         self._store = store
         self._market = market
+        self._coming = coming
 
     # ------------------------------------------------------------------------------------- received
 
@@ -200,14 +206,49 @@ class FundingBook:
         try:
             rates = self._market.settled_funding(position.perp_symbol, since=since, until=end)
         except Unavailable:  # of a market that is gone, say: the expectation waits, nothing else does
+            self._expect_by_schedule(position, end)
             return True
         with self._store.transaction():
             for rate in rates:
                 self._expect_one(position, rate)
+            self._drop_unsettled(rates, unvalued)
             if due:
                 sure = sure or any(rate.time >= hour for rate in rates)
                 self._store.meta.set(key, f"{hour.isoformat()} {(hour if sure else final).isoformat()}")
+        if not sure:
+            self._expect_by_schedule(position, end)
         return True
+
+    def _expect_by_schedule(self, position: PositionRecord, until: datetime) -> None:
+        """Note the newest settlement that has passed by the contract's own schedule: the venue may list it,
+        and pay it, later.
+        """
+        coming = self._coming(position.perp_symbol)
+        if coming is None:
+            return
+        passed = coming.last(until)
+        at, held = self._instant(position, passed), contracts_at(self._store, position, at=passed)
+        log = self._store.ledger.log
+        if held and log.settlement(position.position_id, at) is None:
+            log.put_settlement(
+                Settlement(
+                    position_id=position.position_id,
+                    symbol=position.perp_symbol,
+                    settled_at=at,
+                    contracts=held,
+                )
+            )
+
+    def _drop_unsettled(self, rates: Iterable[SettledFunding], unvalued: Iterable[Settlement]) -> None:
+        """A contract whose period was changed did not settle when its old schedule said: of that instant no
+        rate is listed, but later ones are.
+        """
+        times = [rate.time for rate in rates]
+        for item in unvalued:
+            settled = any(abs(time - item.settled_at) <= _NEAR for time in times)
+            later = any(time > item.settled_at for time in times)
+            if item.rate is None and item.received is None and later and not settled:
+                self._store.ledger.log.drop_settlement(item.position_id, item.settled_at)
 
     def _marker(self, key: str, born: datetime) -> tuple[datetime, datetime]:
         """The hour up to which rates were asked for, and the one up to which they are surely complete."""

@@ -5,10 +5,10 @@ have no ticker.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from fundarb.engine.desk import Desk
 from fundarb.errors import Unavailable
@@ -25,6 +25,21 @@ class NextSettlement:
     at: datetime
     interval: timedelta
 
+    def last(self, now: datetime) -> datetime:
+        """The newest settlement that has passed; where the ticker is old, on by its period."""
+        if self.at > now:
+            return self.at - self.interval
+        return self.at + (now - self.at) // self.interval * self.interval
+
+
+Coming: TypeAlias = Callable[[str], NextSettlement | None]
+"""Tells when a symbol settles next, None where nobody knows."""
+
+
+def nobody_knows(symbol: str) -> NextSettlement | None:  # noqa: ARG001 - the interface gives it
+    """Of no symbol."""
+    return None
+
 
 def held_settlements(desk: Desk) -> Mapping[str, NextSettlement]:
     """By perp symbol, from the newest snapshot of any age; nothing is asked of the venue unless none was ever
@@ -32,17 +47,26 @@ def held_settlements(desk: Desk) -> Mapping[str, NextSettlement]:
 
     A symbol without a running funding period, or a market that cannot be read, is simply missing.
     """
-    held = desk.store.positions.active()
-    if not held:
+    held = {position.perp_symbol for position in desk.store.positions.active()}
+    return _coming(desk, held)
+
+
+def settlement_of(desk: Desk, symbol: str) -> NextSettlement | None:
+    """The same of one symbol, held or not."""
+    return _coming(desk, {symbol}).get(symbol)
+
+
+def _coming(desk: Desk, symbols: Collection[str]) -> Mapping[str, NextSettlement]:
+    if not symbols:
         return {}
     try:
-        snapshot = desk.market.at_most(_ANY_AGE)
+        quotes = desk.market.at_most(_ANY_AGE).perp
     except Unavailable:
         return {}
     return {
-        position.perp_symbol: NextSettlement(quote.funding.next_time, quote.funding.interval)
-        for position in held
-        if (quote := snapshot.perp.get(position.perp_symbol)) is not None and quote.funding is not None
+        symbol: NextSettlement(quote.funding.next_time, quote.funding.interval)
+        for symbol in symbols
+        if (quote := quotes.get(symbol)) is not None and quote.funding is not None
     }
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from fundarb.clock import Clock
 from fundarb.core.forecast import RateHistory
 from fundarb.core.market import FundingRate, SettledFunding
+from fundarb.engine.held import NextSettlement
 from fundarb.engine.ports import MarketData
 from fundarb.errors import Unavailable
 
@@ -70,7 +71,7 @@ class FundingShelf:
         most.
         """
         now = self._clock.now()
-        latest = period.next_time if period.next_time <= now else period.next_time - period.interval
+        latest = NextSettlement(period.next_time, period.interval).last(now)
         missing = not row.rates or row.rates[-1].time < latest
         return missing and now - row.read >= _LEAST_AGE
 

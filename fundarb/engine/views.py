@@ -25,6 +25,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.collect import read_until
 from fundarb.engine.entry_basis import entry_basis
 from fundarb.engine.equity_points import sum_pnl
+from fundarb.engine.held import NextSettlement
 from fundarb.engine.opening import SOURCES
 from fundarb.engine.outlook import bare_prices
 from fundarb.engine.ports import MarketData, Trading
@@ -272,8 +273,7 @@ def _last_settlement(quote: PerpQuote | None, *, now: datetime) -> datetime:
     """
     if quote is None or quote.funding is None:
         return floor_hour(now)
-    coming = quote.funding.next_time
-    return coming if coming <= now else coming - quote.funding.interval
+    return NextSettlement(quote.funding.next_time, quote.funding.interval).last(now)
 
 
 def _read_until(store: Store) -> datetime | None:
