@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from fundarb.engine import audit_ledger as ledger
 from fundarb.engine import audit_money as money
 from fundarb.engine import audit_orders as orders
 from fundarb.engine.audit_book import BookRules
@@ -103,7 +104,7 @@ _CHECKS: tuple[tuple[str, str, Callable[[Facts], Iterator[str]]], ...] = (
     ("8", "caps hold for what adds exposure", orders.caps_hold),
     ("10", "no opens under a block", orders.no_opens_under_blocks),
     ("11", "strangers are left alone", money.strangers_untouched),
-    ("12", "the ledger ties out", money.ledger_ties),
+    ("12", "the ledger ties out", ledger.ledger_ties),
     ("liveness", "nothing is stuck in silence", money.nothing_is_stuck),
 )
 

@@ -1,27 +1,22 @@
-"""The invariants about what is held: neutral legs, reductions that reduce, strangers left alone, a ledger
-that ties out, and nothing stuck in silence.
+"""The invariants about what is held: neutral legs, reductions that reduce, strangers left alone, and nothing
+stuck in silence.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
-from fundarb.core.account import Wallet
-from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, plain
-from fundarb.core.orders import ExecKind, Execution, Leg, Side
-from fundarb.core.postings import holding_key
+from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
-from fundarb.engine import equity_points
 from fundarb.engine.audit_book import UNKNOWN_LOT, too_long
 from fundarb.engine.audit_facts import Facts
 from fundarb.engine.beside import Beside
-from fundarb.store.database import Store
 
 _REDUCING = frozenset({"trim", "unwind", "exit"})
 _DOUBT = timedelta(seconds=60)
@@ -134,79 +129,6 @@ def strangers_untouched(facts: Facts) -> Iterator[str]:
         position = next(one for one in facts.positions if one.position_id == intent.position_id)
         if intent.symbol not in {position.spot_symbol, position.perp_symbol}:
             yield f"{link} trades {intent.symbol}, which is not its position's"
-
-
-def ledger_ties(facts: Facts) -> Iterator[str]:
-    """12: journals sum to zero, every fact is posted once, the chain of balances has no hole, the equity
-    identity and the wallet hold.
-    """
-    store = facts.store
-    for key in store.ledger.read.unbalanced():
-        yield f"the journal {key} does not sum to zero"
-    for place in store.ledger.read.drifted():
-        yield f"the running total of {place} is not the sum of its entries"
-    yield from _holdings(facts)
-    for rows in facts.executions.values():
-        yield from _booked(store, [row for row in rows if row.kind.trades])
-    for gap in store.ledger.chain_breaks():
-        yield f"{gap.coin}: the balance after {gap.key} is {plain(gap.found)}, {plain(gap.expected)} follows"
-    count = Decimal(max(store.ledger.count(), 1))
-    tolerance = facts.rules.per_posting * count
-    yield from _identity(store, tolerance)
-    if facts.truth is not None:
-        yield from _wallet(store, facts.truth.wallet, tolerance=tolerance)
-
-
-def _booked(store: Store, rows: Sequence[Execution]) -> Iterator[str]:
-    """Each execution of a position is in the ledger, with the fee that it says."""
-    journals = {journal.key: journal for journal in store.ledger.read.of_keys(row.key for row in rows)}
-    for row in rows:
-        name = f"execution {row.exec_id} of {row.link_id or 'the venue'}"
-        if row.key not in journals:
-            yield f"{name} is not in the ledger"
-            continue
-        entries = journals[row.key].entries
-        fee = sum((item.amount for item in entries if item.account is Account.FEES), ZERO)
-        if fee != row.fee:
-            yield f"{name} has a fee of {plain(row.fee)}, the ledger {plain(fee)}"
-
-
-def _holdings(facts: Facts) -> Iterator[str]:
-    """What the ledger keeps under each position, and averages its cost over, is what the position holds."""
-    kept = facts.store.ledger.read.holdings()
-    for position in facts.positions:
-        held = {Leg.SPOT: position.spot_owned, Leg.PERP: -position.contracts}
-        for leg, quantity in held.items():
-            key = holding_key(position, leg)
-            found = kept[key].quantity if key in kept else ZERO
-            if found != quantity:
-                yield f"{key.owner}: the ledger keeps {plain(found)} {key.asset}, it holds {plain(quantity)}"
-
-
-def _identity(store: Store, tolerance: Decimal) -> Iterator[str]:
-    """Between the opening and the newest point that tied; and a later one that did not, unless what was
-    missing has been booked since.
-    """
-    start, last = equity_points.opening(store), equity_points.newest(store)
-    if start is None or last is None:
-        return
-    still_open = not last.tied and store.ledger.read.last_id() == last.booked_until
-    end = last if still_open else equity_points.newest(store, tied_only=True)
-    if end is not None:
-        gap = equity_points.tie_out(store, start, end=end).unexplained
-        if abs(gap) > tolerance:
-            yield f"{plain(gap)} USDT of the equity of {end.at:%Y-%m-%d %H:%M} are not explained"
-
-
-def _wallet(store: Store, wallet: Wallet, *, tolerance: Decimal) -> Iterator[str]:
-    owned = store.ledger.balances()
-    for coin in sorted({*owned, *wallet.coins}):
-        gap = wallet.owned(coin) - owned.get(coin, ZERO)
-        if abs(gap) > tolerance:
-            yield (
-                f"the wallet holds {plain(gap)} {coin} more than the ledger: "
-                "`fundarb reconcile` reads what was not read yet"
-            )
 
 
 def nothing_is_stuck(facts: Facts) -> Iterator[str]:

@@ -284,6 +284,25 @@ def test_12_a_holding_that_is_not_the_positions(living: Living, asset: str) -> N
     assert f"the ledger keeps 1 {asset}" in broken(living)["12"]
 
 
+@pytest.mark.parametrize(
+    ("asset", "says"), [("BTC", "BTC: the wallet's book value is"), ("BTCUSDT", "at a cost")]
+)
+def test_12_a_cost_that_no_trade_explains(living: Living, asset: str, says: str) -> None:
+    """The cost that results are reckoned with is not what was paid: of contracts, and of coins."""
+    sql(living, f"UPDATE ledger_holdings SET cost = '7' WHERE owner LIKE 'p-%' AND asset = '{asset}'")
+    assert says in broken(living)["12"]
+
+
+def test_12_a_settlement_that_received_what_is_not_booked(living: Living) -> None:
+    """What a settlement is said to have received, and what the ledger holds of it, differ."""
+    sql(
+        living,
+        "INSERT INTO ledger_settlements (position_id, symbol, settled_at, contracts, received, source_id) "
+        "SELECT position_id, perp_symbol, 0, '-1', '3.5', '' FROM positions LIMIT 1",
+    )
+    assert "-3.5 of funding is booked that no settlement received" in broken(living)["12"]
+
+
 def test_12_a_wallet_that_holds_more(living: Living) -> None:
     """A coin in the wallet that no fact explains."""
     wallet = living.exchange.wallet()

@@ -14,7 +14,7 @@ from fundarb.core.market import Category
 from fundarb.core.orders import Leg, Side
 from fundarb.core.pnl import Coverage
 from fundarb.engine import equity_points
-from fundarb.engine.audit_money import _identity
+from fundarb.engine.audit_ledger import _identity
 from fundarb.engine.collect import Collector
 from fundarb.engine.compare import Choice
 from fundarb.engine.equity import EquityPoint
