@@ -9,6 +9,7 @@ venue reported.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -265,16 +266,34 @@ def chained(
 ) -> tuple[tuple[Transaction, ...], tuple[ChainBreak, ...]]:
     """One coin's rows in the order of their chain, and every break in it.
 
-    ``balance[i] = balance[i−1] + change[i]``; ``start`` is the balance before the first row, None if unknown.
-    Rows must be sorted by time; those of one instant are unordered at the venue and are put in the order in
-    which they fit.
+    ``balance[i] = balance[i−1] + change[i]``; ``start`` is the balance before the first row, None if unknown:
+    then the one from which most follows. Rows must be sorted by time; those of one instant are unordered at
+    the venue and are put in the order in which they fit.
     """
+    if start is not None or not rows:
+        return _chained(rows, start or ZERO)
+    found = [_chained(rows, begin) for begin in _starts([row for row in rows if row.time == rows[0].time])]
+    return min(found, key=lambda one: len(one[1]))
+
+
+def _starts(group: Sequence[Transaction]) -> list[Decimal]:
+    """The balances from which the rows of one instant may begin: those that more rows leave than reach; where
+    they come back to where they began, each of them.
+    """
+    left = Counter(row.balance - row.change for row in group)
+    more = left - Counter(row.balance for row in group)
+    return list(more or left)
+
+
+def _chained(
+    rows: Sequence[Transaction], balance: Decimal
+) -> tuple[tuple[Transaction, ...], tuple[ChainBreak, ...]]:
+    """The same from a balance that is known."""
     ordered: list[Transaction] = []
     breaks: list[ChainBreak] = []
-    balance = start
     for _, group in groupby(rows, key=lambda row: row.time):
         for row in _trail(list(group), balance):
-            expected = row.balance if balance is None else balance + row.change
+            expected = balance + row.change
             if row.balance != expected:
                 before = ordered[-1].time if ordered else None
                 breaks.append(
@@ -292,7 +311,7 @@ def chained(
     return tuple(ordered), tuple(breaks)
 
 
-def _trail(group: list[Transaction], balance: Decimal | None) -> list[Transaction]:
+def _trail(group: list[Transaction], balance: Decimal) -> list[Transaction]:
     """The rows of one instant in an order in which each continues the one before, as far as there is one.
 
     A row is an edge from the balance before it to the balance after it; the order wanted is an Eulerian trail
@@ -304,12 +323,6 @@ def _trail(group: list[Transaction], balance: Decimal | None) -> list[Transactio
     edges: dict[Decimal, list[Transaction]] = {}
     for row in reversed(group):
         edges.setdefault(row.balance - row.change, []).append(row)
-    if balance is None:
-        reached = {row.balance for row in group}
-        balance = next(
-            (before for before in reversed(edges) if before not in reached),
-            group[0].balance - group[0].change,
-        )
     trail: list[Transaction] = []
     stack: list[tuple[Decimal, Transaction | None]] = [(balance, None)]
     while stack:

@@ -8,7 +8,7 @@ beside us before, whoever put it there and whenever: neither our clock nor the a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -31,10 +31,13 @@ class Beside:
         """Kept in its small texts."""
         self._store = store
 
-    def note(self, positions: Iterable[PositionReport], *, at: datetime | None) -> None:
+    def note(
+        self, positions: Iterable[PositionReport], *, at: datetime | None, unclear: Collection[str] = ()
+    ) -> None:
         """Note what complete position reports, read after the fills, hold beside us; written only where what
         was noted does not say the same, or is old. ``at`` is until when the fills were read. Nothing is noted
-        with an order in doubt.
+        with an order in doubt, and nothing new of symbols whose size is ``unclear``: a report that lags shows
+        our own contracts of before, which are nobody's.
         """
         if at is None or self._store.intents.open():
             return
@@ -43,6 +46,7 @@ class Beside:
             symbol = position.perp_symbol
             found[symbol] = found.get(symbol, ZERO) + position.contracts
         since, kept = self._read() or (at - 2 * _KEPT, {})
+        found |= {symbol: self.expected(symbol, since) for symbol in unclear}
         same = all(self.expected(symbol, since) == found.get(symbol, ZERO) for symbol in {*found, *kept})
         if same and at - since < _KEPT:
             return

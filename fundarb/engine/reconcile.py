@@ -145,7 +145,8 @@ class Reconciler:
         mismatches = self._compare(facts, self.repairer.explain(facts), policy=policy)
         repaired = self._as_now((*safe.repaired, *repaired))
         result = self._result(facts, mismatches, resolved=safe.resolved, repaired=repaired)
-        self._beside.note(facts.positions, at=read_until(self._desk.store, "linear"))
+        unclear = {item.symbol for item in result.mismatches if item.kind == "perp_size"}
+        self._beside.note(facts.positions, at=read_until(self._desk.store, "linear"), unclear=unclear)
         self._act(result)
         return result
 

@@ -184,6 +184,16 @@ def test_unknown_start_is_taken_from_the_first_row() -> None:
     assert ([item.id for item in ordered], breaks) == (["0", "1", "2"], ())
 
 
+@given(histories, st.randoms(use_true_random=False))
+def test_an_unknown_start_breaks_no_whole_chain(history: list[tuple[int, int]], dice: random.Random) -> None:
+    """What is proved from any instant on, whose rows may come back to where they began, has no break."""
+    rows = chain([change for change, _ in history], [gap for _, gap in history])
+    dice.shuffle(rows)
+    rows.sort(key=lambda item: item.time)
+    for since in {item.time for item in rows}:
+        assert chained([item for item in rows if item.time >= since], None)[1] == ()
+
+
 def test_rows_that_fit_nowhere_are_kept() -> None:
     """Rows of one instant that no trail reaches follow at the end, as a break, and are not lost."""
     rows = chain([5, -3], [0, 0])

@@ -16,7 +16,7 @@ from fundarb.engine.orders import OrderDesk
 from fundarb.exchange.inprocess import Loss
 from tests.engine.lagging import Past
 from tests.engine.test_faults import consistent
-from tests.engine.test_resolve import alerts, top_up
+from tests.engine.test_resolve import alerts, in_doubt, top_up
 from tests.engine.test_trade import closed, opened
 from tests.engine.world import World
 
@@ -132,3 +132,21 @@ def test_an_acknowledged_order_that_is_forgotten_traded_nothing(
     world.clock.sleep(timedelta(hours=25))
     (found,) = world.writer.reconciler.run().resolved
     assert (found.state, found.filled) == (IntentState.DONE, D(0))
+
+
+def test_a_size_of_the_past_is_nobodys_contracts(world: World, past: Past) -> None:
+    """A comparison right after a partial close sees the size of before it, which no trade explains: that is
+    not taken for what stands beside us, so an order whose request is lost then is proved absent in time.
+    """
+    opened(world)
+    world.clock.sleep(LONG)
+    closed(world, "0.5")
+    past.lag(timedelta(seconds=20))
+    assert "perp_size" in {item.kind for item in world.writer.reconciler.run(patience=timedelta()).loud}
+    past.lag(timedelta())
+    world.exchange.lose(Loss.REQUEST)
+    link = in_doubt(world, world.writer.store.positions.active()[0])
+    world.clock.sleep(LONG)
+    world.writer.reconciler.run()
+    assert world.writer.store.intents.get(link).state is IntentState.ABSENT
+    consistent(world)
