@@ -14,6 +14,7 @@ from fundarb.core.money import ZERO, plain
 from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState, PositionState
+from fundarb.engine.alerts import NAKED, was_told
 from fundarb.engine.audit_book import UNKNOWN_LOT, too_long
 from fundarb.engine.audit_facts import Facts
 from fundarb.engine.beside import Beside
@@ -145,10 +146,14 @@ def nothing_is_stuck(facts: Facts) -> Iterator[str]:
             continue
         if one.fields["old"] == "REPAIRING":  # the same incident, after an attempt to end it
             continue
-        if now - one.at > facts.rules.t_hedge + facts.rules.t_recover and not facts.was_told(
-            position, since=one.at
-        ):
+        late = now - one.at > facts.rules.t_hedge + facts.rules.t_recover
+        if late and not (facts.was_told(position, since=one.at) or _stands(facts, position)):
             yield f"{position.position_id} is EXPOSED since {one.at:%Y-%m-%d %H:%M} without an alert"
+
+
+def _stands(facts: Facts, position: PositionRecord) -> bool:
+    """Whether an incident of before, told once, is still open: what comes back within it is no news."""
+    return any(was_told(facts.store, code, subject=position.position_id) for code in NAKED)
 
 
 def _named(facts: Facts, intent: IntentRecord) -> bool:

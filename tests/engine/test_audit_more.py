@@ -309,3 +309,24 @@ def test_stuck_naked_without_an_alert(noted: World) -> None:
     sql(noted, "DROP TRIGGER IF EXISTS events_fixed")
     sql(noted, "DELETE FROM events WHERE kind IN ('alert_raised', 'block_set')")
     assert "is EXPOSED since" in broken(noted)["liveness"]
+
+
+def test_naked_again_within_an_incident_that_was_told(noted: World) -> None:
+    """A doubt comes and goes while a position is naked: the alert of before stands, and is not given again;
+    once that incident is over an exposure is a new one.
+    """
+    noted.venue.world.adl("BTCUSDT", D("0.5"))
+    noted.writer.collector.collect()
+    from fundarb.engine.alerts import NAKED, alert_once, alert_over
+    from fundarb.engine.lifecycle import settle
+
+    store, name = noted.writer.store, noted.writer.store.positions.all()[0].position_id
+    alert_once(store, "unhedged", subject=name, message="?")
+    noted.clock.sleep(20 * SECOND)
+    settle(noted.writer.desk, name)
+    sql(noted, "DROP TRIGGER IF EXISTS events_fixed")
+    sql(noted, "DELETE FROM events WHERE kind IN ('block_set', 'forced_execution')")
+    noted.clock.sleep(300 * SECOND)
+    assert "liveness" not in broken(noted)
+    alert_over(store, NAKED, subject=name)
+    assert "is EXPOSED since" in broken(noted)["liveness"]
