@@ -5,13 +5,15 @@ Knows columns and widths, nothing of what stands in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -19,8 +21,6 @@ R = TypeVar("R")
 Cell = str | Text
 _GAP = 2
 """Between two columns."""
-_PART = 200
-"""Rows that are drawn at once: what it takes to draw a table grows faster than its rows do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,11 @@ def _width(column: Column[R], rows: Iterable[R]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fitted(Generic[R]):
-    """A table whose columns are chosen. Drawn part by part, each as wide as the whole; one that does not fit
-    however few columns it has is drawn at once, and cut.
+    """A table whose columns are chosen, with their widths; one that does not fit however few columns it has
+    is cut at the screen's edge.
+
+    Lines are written as they come: rich's own table weighs every cell against all others anew, which takes
+    longer than to read some thousand rows.
     """
 
     columns: Sequence[tuple[Column[R], int]]
@@ -71,22 +74,46 @@ class Fitted(Generic[R]):
     fits: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One part after the other, the first with the header, the last with the totals."""
-        step = _PART if self.fits else len(self.rows) or 1
-        for start in range(0, len(self.rows) or 1, step):
-            part = self.rows[start : start + step]
-            ends = start + step >= len(self.rows)
-            yield self._part(part, first=not start, last=self.last if ends else None)
+        """The header, the rows, and the totals."""
+        if not self.fits:
+            yield self._cut()
+            return
+        bold = console.get_style("bold")
+        headers = [column.header.splitlines() for column, _ in self.columns]
+        for back in range(max(map(len, headers)), 0, -1):
+            yield from self._line(
+                [one[-back] if back <= len(one) else "" for one in headers], console, style=bold
+            )
+        for row in self.rows:
+            yield from self._line([column.show(row) for column, _ in self.columns], console)
+        if self.last is not None:
+            yield from self._line([column.show(self.last) for column, _ in self.columns], console, style=bold)
 
-    def _part(self, rows: Sequence[R], *, first: bool, last: R | None) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold", show_header=first)
-        for column, width in self.columns:
-            justify: JustifyMethod = "left" if column.name else "right"
-            least = width if self.fits else None
-            table.add_column(column.header, justify=justify, no_wrap=True, min_width=least)
-        for row in rows:
+    def _line(
+        self, cells: Sequence[Cell], console: Console, *, style: Style | None = None
+    ) -> Iterator[Segment]:
+        text = ""  # as long as nothing in it has a style of its own
+        for place, (cell, (column, width)) in enumerate(zip(cells, self.columns, strict=True)):
+            length = cell_len(cell) if isinstance(cell, str) else cell.cell_len
+            free, gap = " " * (width - length), " " * (_GAP if place else 0)
+            text += gap if column.name else gap + free
+            if isinstance(cell, str):
+                text += cell
+            else:
+                yield Segment(text, style)
+                yield from Segment.apply_style(cell.render(console, end=""), style)
+                text = ""
+            text += free if column.name else ""
+        yield Segment(text, style)
+        yield Segment.line()
+
+    def _cut(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column, _ in self.columns:
+            table.add_column(column.header, justify="left" if column.name else "right", no_wrap=True)
+        for row in self.rows:
             table.add_row(*(column.show(row) for column, _ in self.columns))
-        if last is not None:
+        if self.last is not None:
             table.add_section()
-            table.add_row(*(column.show(last) for column, _ in self.columns), style="bold")
+            table.add_row(*(column.show(self.last) for column, _ in self.columns), style="bold")
         return table
