@@ -118,6 +118,7 @@ def test_doctor_finds_a_healthy_venue_in_order(shell: Shell, serve: Serve) -> No
 
 def test_doctor_finds_nothing_to_mend_after_a_first_scan(shell: Shell, serve: Serve) -> None:
     """What a scan leaves on a new machine is as private as doctor wants it."""
+    shell.clock = SystemClock()
     place = serve()
     assert shell(*place.words, "scan").exit_code == 0
     assert set(levels(shell.json(*place.words, "doctor")).values()) == {"ok"}
