@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.bench_cli import PROGRAM, once
 from benchmarks.books import HOUR, START, D, fills, plan, settlement
 from benchmarks.table import Row
 from benchmarks.year import lived as a_year
@@ -24,6 +26,8 @@ from fundarb.core.orders import Execution, Leg
 from fundarb.core.records import PositionRecord
 from fundarb.core.states import PositionTrigger
 from fundarb.core.transactions import Share
+from fundarb.engine import equity_points
+from fundarb.engine.equity import EquityPoint, book_value
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import By, ReportQuery
 from fundarb.store.database import Store
@@ -34,6 +38,11 @@ FILLS = 8
 _TOGETHER = 5
 """So many positions' facts in one transaction: about as many as the collector books in one."""
 SINGLE = 300
+HOURLY = 100 * 24
+MINUTES = timedelta(minutes=55)
+SPAN = {"since": START + 2400 * HOUR, "until": START + 6000 * HOUR}
+"""The middle of the history: its edges cut days and positions."""
+EVERYTHING = ReportQuery()
 LISTS = ("funding", "trades", "tax", "ledger", "equity")
 LOOK = """
 import sys
@@ -57,7 +66,12 @@ def run() -> Sequence[Row]:
         postings, spent = lived(large, POSITIONS, settlements=SETTLEMENTS)
         facts = POSITIONS * (SETTLEMENTS + FILLS)
         alone, fsync = one_by_one(Path(folder) / "single.sqlite3"), fsync_cost(Path(folder))
-        times = {by: looked(str(large), by) for by in (By.POSITION, By.DAY)}
+        times = {
+            (by, what): looked(str(large), ReportQuery(by=by, **edges))
+            for what, edges in (("", {}), (" --since --until", SPAN))
+            for by in (By.POSITION, By.DAY)
+        }
+        whole = {form: commanded(large, form) for form in ("table", "json")}
         lists = {kind: alone_with(large, kind) for kind in LISTS}
         memory = [alone_with(path)[1] for path in (small, large)]
         grown = [size for _, size in a_year(Path(folder) / "year.sqlite3", days=365)]
@@ -81,13 +95,22 @@ def run() -> Sequence[Row]:
         ),
         *(
             Row(
-                name=f"report pnl --by {by.value}",
+                name=f"report pnl --by {by.value}{what}",
                 figure=spent * 1e3,
                 unit="ms",
                 target=500,
-                note=f"{postings:,} ledger rows",
+                note=f"{postings:,} ledger rows, points of the equity curve as a daemon keeps them",
             )
-            for by, spent in times.items()
+            for (by, what), spent in times.items()
+        ),
+        *(
+            Row(
+                name=f"fundarb report pnl --format {form}",
+                figure=spent,
+                unit="s",
+                note="the command: a fresh process, the same ledger, a venue that does not answer at once",
+            )
+            for form, spent in whole.items()
         ),
         *(
             Row(
@@ -137,6 +160,7 @@ def lived(path: Path, positions: int, *, settlements: int) -> tuple[int, float]:
                 for number, position in held.items():
                     _post(store, position, number=number, rows=rows[number])
             spent += time.perf_counter() - begun
+            _measure(store, numbers)
         store.meta.set("ledger.opened", START.isoformat())
         for source in ("spot", "linear", "transactions"):
             store.meta.set(f"collect.{source}", (START + 20_000 * HOUR).isoformat())
@@ -161,6 +185,22 @@ def _post(store: Store, position: PositionRecord, *, number: int, rows: Sequence
     share = Share(position, D("-0.02"))
     for row in rows:
         store.ledger.post_transaction(row, share=share)
+
+
+def _measure(store: Store, numbers: range) -> None:
+    """The points of the equity curve while these positions came and went, as many as a daemon keeps: one a
+    day, and of the last hundred days one an hour.
+    """
+    hours = range(8 * numbers.start, 8 * numbers.stop)
+    each = 1 if 8 * POSITIONS - hours.start <= HOURLY else 24
+    equity, last = book_value(store.ledger.read.sums()), store.ledger.read.last_id()
+    with store.transaction():
+        for hour in hours:
+            if hour % each == 0:
+                point = EquityPoint(
+                    at=START + hour * HOUR + MINUTES, equity=equity, unrealised=D(0), booked_until=last
+                )
+                equity_points.keep(store, point)
 
 
 def _leg(fill: Execution) -> Leg:
@@ -195,16 +235,25 @@ def fsync_cost(folder: Path) -> float:
 # ------------------------------------------------------------------------------------------------- looking
 
 
-def looked(path: str, by: By = By.POSITION) -> float:
+def looked(path: str, query: ReportQuery = EVERYTHING) -> float:
     """Seconds for one P&L, in the middle of three."""
     clock = VirtualClock(START + 20_000 * HOUR)
     found = []
     with Store.open(url_of(Path(path)), clock=clock, readonly=True) as store:
         for _ in range(3):
             begun = time.perf_counter()
-            Reporter(store, clock).pnl(ReportQuery(by=by))
+            Reporter(store, clock).pnl(query)
             found.append(time.perf_counter() - begun)
     return statistics.median(found)
+
+
+def commanded(path: Path, form: str) -> float:
+    """Seconds for the command in a process of its own, in the middle of three; nobody serves its venue."""
+    words = ["--venue", "sandbox", "--venue-url", "http://127.0.0.1:9", "--db", url_of(path)]
+    command = [sys.executable, "-c", PROGRAM, *words, "report", "pnl", "--format", form]
+    with tempfile.TemporaryDirectory() as home:
+        environ = {**os.environ, "FUNDARB_HOME": home}
+        return statistics.median(once(command, environ) for _ in range(3))
 
 
 def listed(path: str, kind: str) -> float:

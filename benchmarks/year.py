@@ -216,6 +216,7 @@ class Year:
                 profit=D("3.6867389269"),
                 funding=D("4.33385287"),
                 fees=D(0),
+                coverage="complete",
                 positions_open=HELD,
                 control="RUNNING",
             )

@@ -204,3 +204,9 @@ def small_market(**changes: Any) -> Market:
         replace(coin, **changes[coin.name]) if coin.name in changes else coin for coin in demo_market.COINS
     )
     return Market(changed, SystemClock().now())
+
+
+def known(value: Decimal | None) -> Decimal:
+    """A figure that must be known here."""
+    assert value is not None
+    return value

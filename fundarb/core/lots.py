@@ -25,13 +25,20 @@ class LotMethod(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Lot:
     """Coins of one purchase: when (None: of several, or unknown), how many, at what cost in quote. ``short``:
-    they went before they came, so what they cost is not known (yet).
+    they went before they came, so what they cost is not known (yet). ``unknown``: nobody knows what they were
+    worth when they came, and the cost says nothing.
     """
 
     acquired: datetime | None
     quantity: Decimal
     cost: Decimal
     short: bool = False
+    unknown: bool = False
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """The cost, None where nobody knows it."""
+        return None if self.unknown else self.cost
 
 
 class Lots:
@@ -59,7 +66,12 @@ class Lots:
             lot = replace(lot, quantity=rest, cost=cash(lot.cost * rest / lot.quantity))
         if self._method is LotMethod.AVERAGE and self._lots:
             known = self._lots.pop()
-            lot = Lot(None, known.quantity + lot.quantity, known.cost + lot.cost)
+            lot = Lot(
+                None,
+                known.quantity + lot.quantity,
+                known.cost + lot.cost,
+                unknown=known.unknown or lot.unknown,
+            )
         self._lots.append(lot)
 
     def dispose(self, quantity: Decimal) -> tuple[Lot, ...]:
@@ -73,7 +85,7 @@ class Lots:
                 part = lot
             else:
                 part = replace(lot, quantity=quantity, cost=cash(lot.cost * quantity / lot.quantity))
-                left = Lot(lot.acquired, lot.quantity - quantity, lot.cost - part.cost)
+                left = replace(lot, quantity=lot.quantity - quantity, cost=lot.cost - part.cost)
                 self._lots.appendleft(left)
             taken.append(part)
             quantity -= part.quantity

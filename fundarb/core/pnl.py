@@ -42,7 +42,9 @@ class Valuation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeeTotal:
-    """Fees in the coin they were charged in, and their value in quote at the fills; + = expense."""
+    """Fees in the coin they were charged in, and their value in quote at the fills; + = expense. What stands
+    in suspense is told in the same way, + = came.
+    """
 
     amount: Decimal
     value: Decimal
@@ -70,8 +72,13 @@ class Pnl:
     interest: Decimal = ZERO
     slippage: Decimal = ZERO
     dust: Decimal = ZERO
-    suspense: Decimal = ZERO
+    suspense_by_coin: Mapping[str, FeeTotal] = field(default_factory=dict)
     fees_by_coin: Mapping[str, FeeTotal] = field(default_factory=dict)
+
+    @property
+    def suspense(self) -> Decimal:
+        """What nobody has explained, in quote, + = came; coins and money that went for each other cancel."""
+        return sum((item.value for item in self.suspense_by_coin.values()), ZERO)
 
     @property
     def fees(self) -> Decimal:
@@ -105,11 +112,6 @@ def together(parts: Sequence[Pnl]) -> Pnl:
     """The result of all: what adding one to the other gives, in one go."""
     if len(parts) == 1:
         return parts[0]
-    fees: dict[str, FeeTotal] = {}
-    for part in parts:
-        for coin, fee in part.fees_by_coin.items():
-            known = fees.get(coin)
-            fees[coin] = fee if known is None else known + fee
     return Pnl(
         realised=sum([part.realised for part in parts], ZERO),
         unrealised=sum([part.unrealised for part in parts], ZERO),
@@ -117,9 +119,19 @@ def together(parts: Sequence[Pnl]) -> Pnl:
         interest=sum([part.interest for part in parts], ZERO),
         slippage=sum([part.slippage for part in parts], ZERO),
         dust=sum([part.dust for part in parts], ZERO),
-        suspense=sum([part.suspense for part in parts], ZERO),
-        fees_by_coin=fees,
+        suspense_by_coin=_by_coin([part.suspense_by_coin for part in parts]),
+        fees_by_coin=_by_coin([part.fees_by_coin for part in parts]),
     )
+
+
+def _by_coin(parts: Iterable[Mapping[str, FeeTotal]]) -> dict[str, FeeTotal]:
+    """The sum of all by coin, in the order of coins, in whatever order they were read."""
+    found: dict[str, FeeTotal] = {}
+    for part in parts:
+        for coin, item in part.items():
+            known = found.get(coin)
+            found[coin] = item if known is None else known + item
+    return dict(sorted(found.items())) if len(found) > 1 else found
 
 
 def of_account(account: Account, coin: str, *, amount: Decimal, value: Decimal) -> Pnl:
@@ -130,7 +142,7 @@ def of_account(account: Account, coin: str, *, amount: Decimal, value: Decimal) 
         realised=-value if account is Account.REALISED else ZERO,
         funding=-value if account is Account.FUNDING else ZERO,
         interest=value if account is Account.INTEREST else ZERO,
-        suspense=-value if account is Account.SUSPENSE else ZERO,
+        suspense_by_coin={coin: FeeTotal(-amount, -value)} if account is Account.SUSPENSE else {},
         # the quote side of a dust move is the coins' cost; their own side repeats it as −
         dust=value if account is Account.DUST and coin in QUOTE_COINS else ZERO,
         fees_by_coin={coin: FeeTotal(amount, value)} if account is Account.FEES else {},

@@ -28,6 +28,9 @@ from fundarb.core.money import ZERO, cash
 from fundarb.core.orders import Execution, Leg, Side
 from fundarb.core.records import PositionRecord
 
+REVERSAL_PREFIX = "reversal:"
+"""Keys of journals that take another one back."""
+
 
 def settle_coin(symbol: str) -> str:
     """The coin in which a linear contract settles, by the form of its name: ``…PERP`` in USDC, the others in
@@ -236,4 +239,4 @@ def reversal_journal(journal: Journal, before: Mapping[HoldingKey, Holding]) -> 
             key = HoldingKey(POOL, entry.coin)
             held = draft.after.get(key) or before.get(key) or Holding()
             draft.after[key] = Holding(held.quantity - entry.amount, held.cost - entry.value)
-    return draft.booked(replace(journal, key=f"reversal:{journal.key}", entries=tuple(draft.entries)))
+    return draft.booked(replace(journal, key=REVERSAL_PREFIX + journal.key, entries=tuple(draft.entries)))

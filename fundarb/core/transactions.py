@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from fundarb.core.account import Transaction
 from fundarb.core.ledger import QUOTE_COINS, Account, Booked, Draft, Holding, HoldingKey, Journal
-from fundarb.core.money import cash
+from fundarb.core.money import ZERO, cash
 from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
 from fundarb.core.records import PositionRecord
@@ -25,6 +25,8 @@ MATCHED_KINDS = frozenset({"TRADE", "LIQUIDATION", "ADL", "DELIVERY"})
 SETTLEMENT = "SETTLEMENT"
 MATCH_PREFIX = "match:"
 """Keys of journals that book the difference between a trade row and its execution."""
+AGAIN = ":again"
+"""Ends the key of a row that is booked anew, after what was booked of it before was taken back."""
 
 _ACCOUNT_OF_KIND: Mapping[str, Account] = {
     "INTEREST": Account.INTEREST,
@@ -141,11 +143,14 @@ def match_journal(
     *,
     posted: Decimal,
     entry: HoldingKey | None = None,
-    beside: bool = False,
+    paid: Decimal | None = None,
+    price: Decimal | None = None,
 ) -> Booked:
     """A trade row against what its execution did to this coin's wallet: the difference (a rounding) goes to
-    suspense. Where strangers hold the contract beside us (``beside``) the venue realises our fill against the
-    average of both, and theirs against it as well: the difference is the account's own result.
+    suspense. Where strangers hold the contract beside us the venue realises our fill against the average of
+    both, and theirs against it as well: the difference is the account's own result. ``paid`` (None: nobody
+    is beside us) is what ours paid of the row's fee: the rest is of a part that was a stranger's, and the
+    account's. ``price`` is the coin's in quote.
 
     ``entry`` is the short whose average was not the venue's when a fill was booked that became known after a
     later one: then the difference is realised with the fill, and the entry of what is left moves by as much.
@@ -153,8 +158,10 @@ def match_journal(
     difference = row.change - posted
     if entry is None:
         draft, owner = Draft(before), None
-        account = Account.REALISED if beside else Account.SUSPENSE
-        draft.exchange(account, row.coin, amount=difference, price=price_of(row))
+        theirs = ZERO if paid is None else row.fee - paid
+        account = Account.SUSPENSE if paid is None else Account.REALISED
+        draft.exchange(account, row.coin, amount=difference + theirs, price=price)
+        draft.exchange(Account.FEES, row.coin, amount=-theirs, price=price)
     else:
         owner = entry.owner
         draft, held = Draft(before, owner, Leg.PERP), before[entry]
@@ -165,18 +172,23 @@ def match_journal(
 
 
 def foreign_trade_journal(
-    row: Transaction, before: Mapping[HoldingKey, Holding], *, price: Decimal | None = None
+    row: Transaction,
+    before: Mapping[HoldingKey, Holding],
+    *,
+    price: Decimal | None = None,
+    again: bool = False,
 ) -> Booked:
     """A trade row of somebody else on this account: an exchange of coins in and out of the pool, its result
     and its fee the account's own, of no position. Nothing came from outside. ``price`` is the coin's price in
-    quote, for what comes in and for the fee.
+    quote, for what comes in and for the fee; ``again``: what was booked of the row before was taken back.
     """
     draft = Draft(before)
     flow = row.cash_flow + row.funding
     draft.exchange(Account.REALISED, row.coin, amount=flow, price=price)
     draft.exchange(Account.FEES, row.coin, amount=-row.fee, price=price)
     draft.exchange(Account.SUSPENSE, row.coin, amount=row.change - (flow - row.fee), price=price)
-    return _of_row(draft, row, position_id=None)
+    booked = _of_row(draft, row, position_id=None)
+    return replace(booked, journal=replace(booked.journal, key=row.key + AGAIN)) if again else booked
 
 
 def _of_row(draft: Draft, row: Transaction, *, position_id: str | None) -> Booked:
@@ -191,6 +203,11 @@ def _of_row(draft: Draft, row: Transaction, *, position_id: str | None) -> Booke
             leg=Leg.PERP if position_id else None,
         )
     )
+
+
+def execution_key(row: Transaction) -> str:
+    """The key of the execution that a trade row repeats."""
+    return f"exec:{row.category}:{row.symbol}:{row.trade_id}"
 
 
 def price_of(row: Transaction) -> Decimal | None:

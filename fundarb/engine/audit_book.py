@@ -42,7 +42,7 @@ class BookRules:
     """What a book is judged by: ratios as fractions, amounts in quote. ``t_hedge`` is how long a known
     shortfall may be naked, ``t_recover`` how long a leg whose order is in doubt;
     ``per_posting`` the rounding that one posting may leave, ``lease`` how long a request may be admitted
-    after its signature.
+    after its signature. ``past`` are the rules of before, oldest first, each with when it came into force.
     """
 
     drift_limit: Decimal
@@ -51,6 +51,11 @@ class BookRules:
     t_recover: timedelta
     per_posting: Decimal = Decimal("1e-8")
     lease: timedelta = timedelta(seconds=2)
+    past: tuple[tuple[datetime, BookRules], ...] = ()
+
+    def at(self, instant: datetime) -> BookRules:
+        """The rules of that time; these where nobody had noted any yet."""
+        return next((rules for since, rules in reversed(self.past) if since <= instant), self)
 
     def neutral(self, position: PositionRecord, pair: Pair | None) -> bool:
         """Whether a position is within the drift limit or one lot of its pair (``one_lot``)."""
@@ -136,11 +141,12 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The worst moments of a book: quote value naked at once and since when, and every stretch above one lot
-    that has ended; ``taken`` names the first fact that took more than was held.
+    """The worst moments of a book: quote value naked at once, what was ``allowed`` then, and when; and every
+    stretch above one lot that has ended; ``taken`` names the first fact that took more than was held.
     """
 
     naked: Decimal
+    allowed: Decimal
     naked_at: datetime | None
     stretches: tuple[Stretch, ...]
     taken: str
@@ -150,23 +156,26 @@ class Walk:
 
 def walk(position: PositionRecord, facts: Iterable[Move], *, rules: BookRules, pair: Pair | None) -> Walk:
     """Replay a position's moves, which come in order; ``pair`` says what one lot is."""
-    owned = short = naked = price = ZERO
-    naked_at = since = None
-    stretches, taken = [], ""
+    owned = short = price = delta = ZERO
+    worst: tuple[Decimal, Decimal, datetime] | None = None
+    since, stretches, taken = None, [], ""
     for move in facts:
         owned, short, price = owned + move.coins, short + move.contracts, move.price or price
         if min(owned, short) < ZERO and not taken:
             taken = move.name
-        delta = abs(owned - short * position.multiplier)
-        if delta * price > naked:
-            naked, naked_at = delta * price, move.at
+        then, before, delta = rules.at(move.at), delta, abs(owned - short * position.multiplier)
+        naked = delta * price
+        over = naked - then.largest_naked
+        if delta > before and (worst is None or over > worst[0] - worst[1]):
+            worst = (naked, then.largest_naked, move.at)
         size = max(owned, short * position.multiplier)
-        if delta > rules.drift_limit * size and price and delta > one_lot(pair, price):
+        if delta > then.drift_limit * size and price and delta > one_lot(pair, price):
             since = since or move.at
         elif since is not None:
             stretches.append(Stretch(since, move.at))
             since = None
-    return Walk(naked, naked_at, tuple(stretches), taken, owned, short)
+    naked, allowed, at = worst or (ZERO, ZERO, None)
+    return Walk(naked, allowed, at, tuple(stretches), taken, owned, short)
 
 
 def too_long(
@@ -176,9 +185,10 @@ def too_long(
     an order was in doubt meanwhile, ``t_recover`` in all. ``doubts`` are only asked for if it matters.
     """
     for stretch in stretches:
-        if stretch.lasted > rules.t_hedge:
-            allowed = rules.t_hedge + _covered(stretch, doubts())
-            if stretch.lasted > max(min(allowed, rules.t_recover), rules.t_hedge):
+        then = rules.at(stretch.began)
+        if stretch.lasted > then.t_hedge:
+            allowed = then.t_hedge + _covered(stretch, doubts())
+            if stretch.lasted > max(min(allowed, then.t_recover), then.t_hedge):
                 yield stretch
 
 

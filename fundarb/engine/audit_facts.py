@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.market import Pair
+from fundarb.core.money import ONE, dec
 from fundarb.core.orders import Execution, OrderReport, Purpose
 from fundarb.core.records import IntentRecord, PositionRecord
 from fundarb.core.states import IntentState
@@ -84,7 +85,7 @@ class Facts:
             executions={
                 item.position_id: store.executions.of_position(item.position_id) for item in positions
             },
-            rules=rules,
+            rules=replace(rules, past=tuple(_noted(store, rules))),
             truth=truth,
         )
 
@@ -171,3 +172,26 @@ class Facts:
         coins = intent.quantity * (1 if intent.leg.value == "spot" else position.multiplier)
         missing = -delta if intent.leg.value == "spot" else delta
         return 0 < coins <= 2 * missing
+
+
+def _noted(store: Store, rules: BookRules) -> Iterator[tuple[datetime, BookRules]]:
+    """The rules that writers have noted, oldest first; what an older note lacks is taken from ``rules``."""
+    for event in store.events.after(0, _ALL, kind="limits_in_force"):
+        fields = json.loads(event.payload)
+        yield (
+            event.at,
+            replace(
+                rules,
+                largest_naked=dec(fields["max_clip"]) * (ONE + dec(fields["collar"])),
+                drift_limit=dec(fields.get("drift_limit", rules.drift_limit)),
+                lease=_duration(fields, "recv_window", otherwise=rules.lease),
+                t_hedge=_duration(fields, "t_hedge", otherwise=rules.t_hedge),
+                t_recover=_duration(fields, "t_recover", otherwise=rules.t_recover),
+            ),
+        )
+
+
+def _duration(fields: Mapping[str, Any], name: str, *, otherwise: timedelta) -> timedelta:
+    """Seconds as an event tells them."""
+    found = fields.get(name)
+    return otherwise if found is None else int(dec(found) * 1_000_000) * timedelta(microseconds=1)

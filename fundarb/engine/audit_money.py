@@ -29,7 +29,7 @@ def neutral(facts: Facts) -> Iterator[str]:
     for position in facts.positions:
         found = facts.walks[position.position_id]
         at = found.naked_at
-        if found.naked > facts.rules.largest_naked and not (at and facts.was_told(position, since=at)):
+        if found.naked > found.allowed and not (at and facts.was_told(position, since=at)):
             yield f"{position.position_id}: {found.naked:.2f} USDT were naked at once"
         for stretch in too_long(found.stretches, partial(facts.doubts, position), rules=facts.rules):
             if not facts.was_told(position, since=stretch.began):

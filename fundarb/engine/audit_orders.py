@@ -125,7 +125,8 @@ def _proved(facts: Facts, intent: IntentRecord, *, proof: Told | None) -> Iterat
     if proof is None or proof.fields["state"] != IntentState.ABSENT:
         yield f"{intent.link_id} is ABSENT and nothing says how that was proved"
         return
-    least = facts.rules.lease + (MISS_SPAN if proof.fields["how"] == "proved absent" else timedelta())
+    lease = facts.rules.at(intent.signed_at).lease
+    least = lease + (MISS_SPAN if proof.fields["how"] == "proved absent" else timedelta())
     took = proof.at - intent.signed_at
     if took < least:
         yield f"{intent.link_id} was called ABSENT {took.total_seconds():.1f} s after it was signed"

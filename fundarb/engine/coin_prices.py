@@ -11,11 +11,10 @@ from decimal import Decimal
 
 from fundarb.core.account import Transaction, Wallet
 from fundarb.core.ledger import QUOTE_COINS
-from fundarb.core.money import ONE, derived
 from fundarb.core.orders import Execution
 from fundarb.core.postings import third_coin
 from fundarb.core.transactions import MATCHED_KINDS, price_of
-from fundarb.engine.equity import Prices
+from fundarb.engine.equity import Prices, wallet_prices
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
@@ -59,16 +58,3 @@ def prices_now(coins: Collection[str], *, wallet: Wallet, market: MarketData | N
         with suppress(Unavailable):
             found |= Prices.of(market.snapshot()).coins
     return {coin: price for coin, price in found.items() if coin in coins and coin not in QUOTE_COINS}
-
-
-def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
-    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those without a
-    value left out. It says dollars; what USDT is worth in them it says of the wallet's own.
-    """
-    quote = wallet.coins.get("USDT")
-    dollars = quote.usd_value / quote.equity if quote and quote.usd_value and quote.equity >= ONE else ONE
-    return {
-        coin: derived(balance.usd_value / balance.equity / dollars)
-        for coin, balance in wallet.coins.items()
-        if coin not in QUOTE_COINS and balance.usd_value and balance.equity
-    }

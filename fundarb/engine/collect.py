@@ -21,7 +21,7 @@ from fundarb.core.market import Category
 from fundarb.core.money import CASH_STEP
 from fundarb.core.orders import ExecKind, Execution, Leg
 from fundarb.core.shares import shared_out
-from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of
+from fundarb.core.transactions import MATCHED_KINDS, SETTLEMENT, account_of, execution_key
 from fundarb.crash import Point
 from fundarb.engine.booking import book_execution
 from fundarb.engine.coin_prices import learn, wanted
@@ -133,7 +133,7 @@ class Collector:
         learn(self._store, coins, trading=self._trading, market=self._market, at=until)
         tally = _Tally()
         self._book_executions(executions, tally)
-        self._parked.drop_found()
+        self._parked.take_back_found()
         self._book_rows((*self._store.ledger.log.waiting(), *rows), until, tally=tally)
         breaks = self._prove_chain(rows, since, until=until)
         previous = self.cursor("transactions")
@@ -273,7 +273,7 @@ class Collector:
         the order traded, and no stranger's.
         """
         ledger = self._store.ledger
-        key = f"exec:{row.category}:{row.symbol}:{row.trade_id}"
+        key = execution_key(row)
         if self._store.executions.known([key]):
             owner, _ = self._store.executions.owner(key)
             difference = ledger.match_trade(row, key if owner is not None else None)

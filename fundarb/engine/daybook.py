@@ -1,25 +1,24 @@
 """Today, as far as our own books know it: equity at its start, profit and fees since, without asking the
-venue.
+venue. It is of the same facts and edges as the reports.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
-from fundarb.core.money import ZERO
-from fundarb.engine import equity_points
+from fundarb.core.pnl import together
+from fundarb.engine import equity_points as curve
+from fundarb.engine.report_rows import ReportQuery
+from fundarb.engine.report_span import find_span
 from fundarb.store.database import Store
-
-_LOOK_BACK = timedelta(hours=3)
-"""The last snapshot of yesterday stands for midnight if it is not older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
-    """Amounts in quote. ``profit`` is the change of equity without deposits and withdrawals; ``fees`` + =
-    expense, ``funding`` + = received.
+    """Amounts in quote. ``profit`` is the change of equity without deposits and withdrawals, what nobody has
+    explained yet included; ``fees`` + = expense, ``funding`` + = received.
     """
 
     since: datetime
@@ -34,8 +33,7 @@ def today(store: Store) -> Today | None:
     """Today (UTC) from the equity snapshots and what was booked between them; None before two snapshots tell
     anything.
     """
-    start = midnight(store.clock.now())
-    return between(store, start, until=store.clock.now() + timedelta(seconds=1))
+    return since(store, midnight(store.clock.now()))
 
 
 def midnight(now: datetime) -> datetime:
@@ -43,21 +41,28 @@ def midnight(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def between(store: Store, start: datetime, *, until: datetime) -> Today | None:
-    """The time from ``start`` to ``until`` in the same terms; None without two points."""
-    points = equity_points.points(store, since=start - _LOOK_BACK, until=until)
-    before = [point for point in points if point.at <= start]
-    before = [point for point in before if point.tied] or before
-    points = (before[-1], *(point for point in points if point.at > start)) if before else points
-    if len(points) < 2:
-        return None
-    first, last = points[0], points[-1]
-    tie = equity_points.tie_out(store, first, end=last)
+def since(store: Store, start: datetime) -> Today | None:
+    """The time from ``start`` to now in the same terms; None without two points. It begins with the opening
+    of the books where these are younger, and where no point stands at ``start`` with the last one before it,
+    carried there by what was booked; where that is a day old or more, with the first one since, for what
+    prices did in days that nobody saw is neither this day's loss nor its gain.
+    """
+    with store.reading():
+        positions = {one.position_id: one for one in store.positions.all(since=start)}
+        query = ReportQuery(since=start)
+        span = find_span(store, query, now=store.clock.now(), measured=None, positions=positions)
+        if span.begin is None or span.finish is None or span.start == span.end:
+            return None
+        if not span.begin.near:
+            first = next(iter(curve.points(store, since=start, tied_only=True)), None)
+            return None if first is None or first.at == start else since(store, first.at)
+        sums = store.ledger.read.of_span(since=start, booked_after=store.ledger.opening_id)
+    result = together(tuple(curve.sum_pnl(sums).values()))
     return Today(
         since=start,
-        equity_start=first.equity,
-        equity_now=last.equity,
-        profit=last.equity - first.equity - tie.external,
-        fees=tie.fees or ZERO,
-        funding=tie.funding,
+        equity_start=span.begin.equity,
+        equity_now=span.finish.equity,
+        profit=span.finish.equity - span.begin.equity - curve.external(sums),
+        fees=result.fees,
+        funding=result.funding,
     )

@@ -1,5 +1,5 @@
-"""The account's worth at an instant: every coin of the wallet at its spot mid, every perp at its mark, in
-quote.
+"""The account's worth at an instant: every coin of the wallet at its spot mid (without one at the venue's own
+word), every perp at its mark, in quote.
 
 The venue's wallet and the ledger's are valued at the very same prices, so that what remains between them
 (``gap``) is a missing fact and never a difference of prices. Points are kept and found again in
@@ -16,7 +16,7 @@ from decimal import Decimal
 from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.ledger import DUST, POOL, QUOTE_COINS, Account, Holding, HoldingKey
 from fundarb.core.market import MarketSnapshot
-from fundarb.core.money import ZERO
+from fundarb.core.money import ONE, ZERO, derived
 from fundarb.core.postings import settle_coin
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
@@ -35,7 +35,8 @@ class EquityPoint:
     is provisional and nothing is reckoned from it.
 
     ``venue_equity`` is the venue's own figure (USD, its own index prices) for comparison; ``unpriced`` names
-    what has no price now: coins of the pool at book value, ours without a gain. ``unknown`` are the positions
+    what has no price of within a day: coins of the pool at the last one, or at book value if there never was
+    one, ours without a gain. ``unknown`` are the positions
     of ours whose result cannot be told for that reason; a point with one is provisional as well. ``prices``
     are those of coins that belong to no position.
     """
@@ -90,6 +91,19 @@ class Prices:
         return cls(coins, {symbol: row.mark for symbol, row in snapshot.perp.items()})
 
 
+def wallet_prices(wallet: Wallet) -> dict[str, Decimal]:
+    """What the venue says one unit of each coin is worth, for coins that are no quote coins; those without a
+    value left out. It says dollars; what USDT is worth in them it says of the wallet's own.
+    """
+    quote = wallet.coins.get("USDT")
+    dollars = quote.usd_value / quote.equity if quote and quote.usd_value and quote.equity >= ONE else ONE
+    return {
+        coin: derived(balance.usd_value / balance.equity / dollars)
+        for coin, balance in wallet.coins.items()
+        if coin not in QUOTE_COINS and balance.usd_value and balance.equity
+    }
+
+
 def measure(store: Store, market: MarketData, *, trading: Trading, at: datetime) -> EquityPoint:
     """Read market and account and value them; ``Unavailable`` if either cannot be read."""
     prices = Prices.of(market.snapshot())
@@ -106,14 +120,17 @@ def value(
     holdings, owned, booked_until = read.holdings(), store.ledger.balances(), read.last_id()
     perps = _perps(store, holdings, prices=prices, reports=reports)
     equity, worth = perps.venue, perps.ledger
+    known = wallet_prices(wallet) | dict(prices.coins)
     unpriced, off = [], {}
     for coin in sorted({*owned, *wallet.coins}):
         there, here = wallet.owned(coin), owned.get(coin, ZERO)
-        price = prices.coins.get(coin) or store.ledger.price(coin)
+        price = known.get(coin) or store.ledger.price_near(coin, at)
+        if price is None and (there or here):
+            unpriced.append(coin)
+            price = store.ledger.price(coin)
         if there != here:
             off[coin] = (there - here, price or ZERO)
         if price is None:
-            unpriced.append(coin)
             cost = sum((held.cost for key, held in holdings.items() if key.asset == coin), ZERO)
             equity, worth = equity + cost, worth + cost
             continue
@@ -133,7 +150,7 @@ def value(
         venue_equity=wallet.total_equity,
         unpriced=tuple(sorted({*unpriced, *(key.asset for key in unmarked)})),
         unknown=unknown,
-        prices={key.asset: prices.coins[key.asset] for key in holdings if _priced_pool(key, prices)},
+        prices={key.asset: known[key.asset] for key in holdings if key.owner == POOL and key.asset in known},
     )
 
 
@@ -158,11 +175,6 @@ def _pending(store: Store, off: Mapping[str, tuple[Decimal, Decimal]], *, perps:
         if more in {coming, payments, coming + payments}:
             found += more * price
     return found
-
-
-def _priced_pool(key: HoldingKey, prices: Prices) -> bool:
-    """Whether this is a coin of no position whose price is known."""
-    return key.owner == POOL and key.asset in prices.coins
 
 
 def _unmarked(holdings: Mapping[HoldingKey, Holding], prices: Prices) -> set[HoldingKey]:

@@ -21,6 +21,7 @@ from fundarb.engine.equity import EquityPoint, book_value, measure
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.store.database import Store
 from fundarb.store.fields import readable
+from fundarb.store.ledger_days import DaySum
 from fundarb.store.ledger_sums import Sum
 from fundarb.store.snapshots import Snapshot
 
@@ -179,11 +180,15 @@ def opening(store: Store) -> EquityPoint | None:
     if at is None:
         return None
     number, gain = store.ledger.opening_id, store.ledger.opening_gain
+    sums, unpriced = store.ledger.read.sums(booked_until=number), store.ledger.opening_unpriced
+    if unpriced is None:
+        unpriced = frozenset(item.coin for item in sums if item.amount and not item.value)
     return EquityPoint(
         at=at,
-        equity=book_value(store.ledger.read.sums(booked_until=number)) + gain,
+        equity=book_value(sums) + gain,
         unrealised=gain,
         booked_until=number,
+        unpriced=tuple(sorted(unpriced)),
     )
 
 
@@ -205,7 +210,7 @@ def tie_out(store: Store, start: EquityPoint, *, end: EquityPoint) -> TieOut:
     )
 
 
-def external(sums: Iterable[Sum]) -> Decimal:
+def external(sums: Iterable[Sum | DaySum]) -> Decimal:
     """Deposits less withdrawals, in quote."""
     return -sum((item.value for item in sums if item.account in _OUTSIDE), ZERO)
 

@@ -39,6 +39,10 @@ _NEAR: Final = timedelta(minutes=2)
 _LOOK_BACK: Final = timedelta(days=7)
 MARK_PATIENCE: Final = timedelta(days=1)
 """How long the executions are read back to a payment whose settlement's mark they have not shown."""
+RATE_PATIENCE: Final = timedelta(days=1)
+"""How long a settlement that only the schedule names is waited for: the log has been read all that time, and
+what it pays later is booked all the same.
+"""
 _MARKER: Final = "collect.funding."
 
 
@@ -204,14 +208,16 @@ class FundingBook:
             return False
         since = max(min((final, *unrated)) - _NEAR, until - _LOOK_BACK)
         try:
-            rates = self._market.settled_funding(position.perp_symbol, since=since, until=end)
+            # beyond the end of a position, too: the rates after it show at which instants there was none
+            rates = self._market.settled_funding(position.perp_symbol, since=since, until=until)
         except Unavailable:  # of a market that is gone, say: the expectation waits, nothing else does
             self._expect_by_schedule(position, end)
+            self._drop_unsettled((), unvalued, until=until)
             return True
         with self._store.transaction():
             for rate in rates:
                 self._expect_one(position, rate)
-            self._drop_unsettled(rates, unvalued)
+            self._drop_unsettled(rates, unvalued, until=until)
             if due:
                 sure = sure or any(rate.time >= hour for rate in rates)
                 self._store.meta.set(key, f"{hour.isoformat()} {(hour if sure else final).isoformat()}")
@@ -227,6 +233,8 @@ class FundingBook:
         if coming is None:
             return
         passed = coming.last(until)
+        if passed < self._store.clock.now() - RATE_PATIENCE:
+            return
         at, held = self._instant(position, passed), contracts_at(self._store, position, at=passed)
         log = self._store.ledger.log
         if held and log.settlement(position.position_id, at) is None:
@@ -239,15 +247,17 @@ class FundingBook:
                 )
             )
 
-    def _drop_unsettled(self, rates: Iterable[SettledFunding], unvalued: Iterable[Settlement]) -> None:
+    def _drop_unsettled(
+        self, rates: Iterable[SettledFunding], unvalued: Iterable[Settlement], *, until: datetime
+    ) -> None:
         """A contract whose period was changed did not settle when its old schedule said: of that instant no
-        rate is listed, but later ones are.
+        rate is listed, but later ones are, or nobody has listed or paid anything for too long.
         """
         times = [rate.time for rate in rates]
         for item in unvalued:
             settled = any(abs(time - item.settled_at) <= _NEAR for time in times)
-            later = any(time > item.settled_at for time in times)
-            if item.rate is None and item.received is None and later and not settled:
+            past = any(time > item.settled_at for time in times) or item.settled_at < until - RATE_PATIENCE
+            if item.rate is None and item.received is None and past and not settled:
                 self._store.ledger.log.drop_settlement(item.position_id, item.settled_at)
 
     def _marker(self, key: str, born: datetime) -> tuple[datetime, datetime]:

@@ -5,7 +5,6 @@ copies made, settled rates read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,9 +17,12 @@ from fundarb.core.states import PositionState
 from fundarb.engine import equity, equity_points
 from fundarb.engine.account_view import coins_there, sizes_agree
 from fundarb.engine.clocks import look_at_clock
-from fundarb.engine.daybook import between, midnight
+from fundarb.engine.daybook import midnight
 from fundarb.engine.jobs import JobParts, JobReport
+from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import By, ReportQuery
 from fundarb.engine.safety import AT_ONCE
+from fundarb.engine.shut_out import passing_over
 from fundarb.errors import ConfigError, StateUnavailable, Unavailable
 from fundarb.store.backup import backup, rotate
 
@@ -34,13 +36,16 @@ _HISTORY = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayClosed(Event):
-    """The daily summary; amounts in quote, ``profit`` without deposits and withdrawals."""
+    """The daily summary: what ``report pnl`` says of that day. Amounts in quote, ``profit`` without deposits
+    and withdrawals; None where it is not known (yet). ``coverage`` tells whether all that was due is in it.
+    """
 
     day: str
-    equity: Decimal
-    profit: Decimal
-    funding: Decimal
-    fees: Decimal
+    equity: Decimal | None
+    profit: Decimal | None
+    funding: Decimal | None
+    fees: Decimal | None
+    coverage: str
     positions_open: int
     control: str
 
@@ -84,7 +89,7 @@ class Reconcile:
         naked was hedged all the same, and nothing else is decided.
         """
         wallet = None
-        with suppress(Unavailable):  # the walk itself says what cannot be read
+        with passing_over(self._parts.desk):  # the walk itself says what cannot be read
             if self._unchanged():
                 return JobReport(message="wallet and sizes are unchanged")
             wallet = self._parts.account.wallet()
@@ -150,29 +155,36 @@ class Digest:
     """``digest``: yesterday in one event, which goes to people."""
 
     def __init__(self, parts: JobParts) -> None:
-        """From the desk's store alone."""
+        """From the desk's store, after a last look at what the venue shows of the day."""
         self._parts = parts
+        self._collect = CollectFunding(parts)
 
-    def run(self, arguments: Mapping[str, object]) -> JobReport:  # noqa: ARG002 - the interface gives it
-        """Sum up the last full day (UTC)."""
+    def run(self, arguments: Mapping[str, object]) -> JobReport:
+        """Sum up the last full day (UTC); where the venue cannot be read, as far as it is known."""
+        with passing_over(self._parts.desk):
+            self._collect.run(arguments)
         store = self._parts.desk.store
         now = store.clock.now()
-        start = midnight(now) - _DAY
-        day = between(store, start, until=midnight(now))
-        if day is None:
+        end = midnight(now)
+        query = ReportQuery(by=By.DAY, since=end - _DAY, until=end)
+        day = Reporter(store, store.clock).pnl(query)
+        equity_then, total = day.tie_out.equity_end, day.total
+        if not day.rows and equity_then is None:
             return JobReport(result="nothing", message="no equity is known for yesterday")
         event = DayClosed(
-            day=start.date().isoformat(),
-            equity=day.equity_now,
-            profit=day.profit,
-            funding=day.funding,
-            fees=day.fees,
+            day=(end - _DAY).date().isoformat(),
+            equity=equity_then,
+            profit=total.net,
+            funding=total.funding,
+            fees=total.fees,
+            coverage=total.coverage,
             positions_open=len(store.positions.active()),
             control=store.blocks.control(now),
         )
         store.events.record(event)
-        gain = fixed(day.profit, 2, sign=True)
-        return JobReport(message=f"{event.day}: {gain} USDT, equity {day.equity_now:.2f} USDT")
+        gain = "result not known" if total.net is None else f"{fixed(total.net, 2, sign=True)} USDT"
+        worth = "not known" if equity_then is None else f"{equity_then:.2f} USDT"
+        return JobReport(message=f"{event.day}: {gain}, equity {worth}")
 
 
 class Backup:

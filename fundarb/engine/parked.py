@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from fundarb.core.account import Transaction
+from fundarb.core.transactions import execution_key
 from fundarb.store.database import Store
 from fundarb.store.ledger_tables import RowState
 
@@ -29,13 +30,24 @@ class Parked:
         """A row goes to suspense."""
         self._write({**self._read(), row.key: row.time})
 
-    def drop_found(self) -> None:
-        """Forget the rows whose execution has turned up: booking it took them out of suspense."""
-        parked = self._read()
-        states = self._store.ledger.log.states(parked)
+    def take_back_found(self) -> None:
+        """Take out of suspense the rows whose execution has turned up, and forget them: they wait to be
+        matched. Those of an execution of ours were taken back when it was booked.
+        """
+        parked, log = self._read(), self._store.ledger.log
+        if not parked:
+            return
+        states = log.states(parked)
         left = {key: time for key, time in parked.items() if states.get(key) is RowState.POSTED}
-        if left != parked:
-            self._write(left)
+        found = {key: row for key in left if (row := log.row(key)) is not None}
+        known = self._store.executions.known(map(execution_key, found.values()))
+        with self._store.transaction():
+            for key, row in found.items():
+                if execution_key(row) in known:
+                    self._store.ledger.take_back(row)
+                    del left[key]
+            if left != parked:
+                self._write(left)
 
     def _read(self) -> dict[str, datetime]:
         lines = (line.rsplit(" ", 1) for line in (self._store.meta.get(_KEY) or "").splitlines())

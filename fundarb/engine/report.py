@@ -8,7 +8,6 @@ are cut to 12 places.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -25,7 +24,17 @@ from fundarb.engine.listings import FundingReport, LedgerReport, TradeRow
 from fundarb.engine.ports import MarketData, Trading
 from fundarb.engine.report_coverage import Coverages
 from fundarb.engine.report_equity import EquityReport
-from fundarb.engine.report_groups import judges, mark_measured, periods, row, suspended, unmeasured, whole
+from fundarb.engine.report_groups import (
+    aged,
+    judges,
+    partly,
+    periods,
+    row,
+    suspended,
+    unexplained,
+    unmeasured,
+    whole,
+)
 from fundarb.engine.report_rows import (
     ACCOUNT_ROW,
     By,
@@ -40,6 +49,7 @@ from fundarb.engine.report_tax import TaxReport
 from fundarb.engine.report_time import Capitals
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
+from fundarb.store.ledger_days import DaySum
 from fundarb.store.ledger_sums import Sum
 
 METHOD: Final = "average cost per position; USDC taken one for one with USDT"
@@ -78,20 +88,17 @@ class Reporter:
     def pnl(self, query: ReportQuery) -> PnlReport:
         """The result by ``query.by``, its total, and the identity over the very same facts."""
         now = self._clock.now()
+        query = query.by_now(now)
         measured, warnings = self._measured(query.until, now)
         with self._store.reading():
             positions = self._positions(query)
             span = find_span(
                 self._store, query, now=now, measured=measured, positions=positions, warnings=warnings
             )
-            sums = self._sums(query)
-            if query.by in {By.POSITION, By.SYMBOL}:
-                groups = self._by_position(query, span, positions=positions, sums=sums)
-                if query.by is By.SYMBOL:
-                    groups = by_symbol(groups)
-            else:
-                groups = self._by_time(query, span, positions=positions)
             coverages = Coverages(self._store, span.stop, since=query.since)
+            groups, carried = self._grouped(query, span, positions=positions)
+            if ACCOUNT_ROW not in groups and self._unsure(query, coverages):
+                groups[ACCOUNT_ROW] = Group(EMPTY, [])
             rows = tuple(
                 row(key, group, coverages=judges(coverages, key, by=query.by))
                 for key, group in groups.items()
@@ -99,7 +106,11 @@ class Reporter:
             summed = whole(groups)
             summed.valued = span.complete
             total = row("total", summed, coverages=coverages)
-            tied = tie_out(span, total=summed.pnl, sums=sums)
+            tied = tie_out(span, total=summed.pnl, external=carried)
+        open_questions = (*unexplained(tied), *span.at_cost)
+        if open_questions:
+            total = partly(total)
+            rows = tuple(partly(one) if one.key == ACCOUNT_ROW else one for one in rows)
         return PnlReport(
             rows=rows,
             total=total,
@@ -107,15 +118,17 @@ class Reporter:
             coverage=coverages.of_sources(),
             by=query.by,
             valuation=Valuation.MARK,
-            valued_at=span.end.at if span.end is not None else None,
+            valued_at=span.end.at if span.end is not None and span.end.at <= span.stop else None,
             live=span.live,
             method=METHOD,
             warnings=(
                 *span.warnings,
                 *span.said,
+                *open_questions,
                 *coverages.unread(),
                 *suspended(summed),
-                *unmeasured(groups),
+                *unmeasured(groups, summed),
+                *aged(groups),
                 *coverages.warnings(summed.positions),
             ),
         )
@@ -165,18 +178,28 @@ class Reporter:
         found = self._store.positions.all(since=query.since, until=query.until)
         return {position.position_id: position for position in found}
 
-    def _sums(self, query: ReportQuery) -> tuple[Sum, ...]:
-        """What was booked of the span, what the opening brought left out."""
-        ledger = self._store.ledger
-        if query.since is not None or query.until is not None:
-            return ledger.read.sums(since=query.since, until=query.until, booked_after=ledger.opening_id)
-        brought = ledger.read.sums(booked_until=ledger.opening_id) if ledger.opening_id else ()
-        return (
-            *ledger.read.sums(),
-            *(replace(item, amount=-item.amount, value=-item.value) for item in brought),
-        )
-
     # ---------------------------------------------------------------------------------------- groups
+
+    def _grouped(
+        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
+    ) -> tuple[dict[str, Group], Decimal]:
+        """What was booked of the span by what the rows stand for, what the opening brought left out; and the
+        deposits less the withdrawals among it.
+        """
+        ledger = self._store.ledger
+        since, until, number = query.since, query.until, ledger.opening_id
+        if query.by not in {By.POSITION, By.SYMBOL}:
+            days = ledger.read.by_day(since=since, until=until, booked_after=number)
+            return self._by_time(query, span, positions=positions, days=days), curve.external(days)
+        sums = ledger.read.of_span(since=since, until=until, booked_after=number)
+        groups = self._by_position(query, span, positions=positions, sums=sums)
+        return by_symbol(groups) if query.by is By.SYMBOL else groups, curve.external(sums)
+
+    @staticmethod
+    def _unsure(query: ReportQuery, coverages: Coverages) -> bool:
+        """Whether something of the account alone has no known worth: it has a row, if without a figure."""
+        by_owner = query.by in {By.POSITION, By.SYMBOL}
+        return by_owner and bool(coverages.unvalued((), whole=True))
 
     def _by_position(
         self,
@@ -222,7 +245,12 @@ class Reporter:
             group.time.absorb(found)
 
     def _by_time(
-        self, query: ReportQuery, span: Span, *, positions: Mapping[str, PositionRecord]
+        self,
+        query: ReportQuery,
+        span: Span,
+        *,
+        positions: Mapping[str, PositionRecord],
+        days: Iterable[DaySum],
     ) -> dict[str, Group]:
         """Results by the day or month (UTC) of the fact; unrealised by what changed from its begin to its
         end.
@@ -230,7 +258,7 @@ class Reporter:
         results: dict[str, list[Pnl]] = {}
         ours: dict[str, list[Pnl]] = {}
         parts = by_period(self._store, span, positions=positions)
-        for key, result, own in (*self._booked_by_time(query), *_changes(parts)):
+        for key, result, own in (*self._booked_by_time(query, days), *_changes(parts)):
             results.setdefault(key, []).append(result)
             if own is not EMPTY:
                 ours.setdefault(key, []).append(own)
@@ -246,16 +274,18 @@ class Reporter:
             if group is not None and begin <= end:
                 group.positions.append(position)
                 self._stretch(group, position, capitals=capitals, since=begin, until=end)
-        mark_measured(groups, {key for key, part in parts.items() if not part.complete})
+        for key, part in parts.items():
+            if key in groups:
+                groups[key].valued = part.complete
+                groups[key].priced_at = part.priced_at
         return groups
 
-    def _booked_by_time(self, query: ReportQuery) -> Iterator[tuple[str, Pnl, Pnl]]:
+    def _booked_by_time(self, query: ReportQuery, days: Iterable[DaySum]) -> Iterator[tuple[str, Pnl, Pnl]]:
         """What was booked by the period of the fact, and the positions' part of it."""
-        read = self._store.ledger.read
-        booked_after = self._store.ledger.opening_id
-        for item in read.by_day(since=query.since, until=query.until, booked_after=booked_after):
+        for item in days:
             part = of_account(item.account, item.coin, amount=item.amount, value=item.value)
             yield period(item.day, query.by), part, part if item.ours else EMPTY
+        read = self._store.ledger.read
         for at, cost in read.slippage_by_day(since=query.since, until=query.until):
             part = Pnl(slippage=cost)
             yield period(at, query.by), part, part

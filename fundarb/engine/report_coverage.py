@@ -120,6 +120,8 @@ class Coverages:
         """Funding and interest fall due on full hours only: until the first of them nothing can be
         missing.
         """
+        if self._opened is not None and self._until < self._opened:
+            return Coverage.MISSING  # nothing is known of the time before the books
         due = floor_hour(min(ended or self._until, self._until))
         since = begun if self._since is None else max(begun, self._since)
         if due <= begun or due < since:
@@ -159,8 +161,8 @@ class Coverages:
 
     def of_sources(self) -> dict[str, Coverage]:
         """Until when each source has been read, against the last full hour."""
-        due = floor_hour(self._until)
-        return {name: _of(cursor, due) for name, cursor in self._cursors.items()}
+        due, before = floor_hour(self._until), self._opened is not None and self._until < self._opened
+        return {name: _of(None if before else cursor, due) for name, cursor in self._cursors.items()}
 
 
 def _of(cursor: datetime | None, due: datetime) -> Coverage:

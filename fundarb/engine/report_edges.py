@@ -10,9 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from fundarb.core.ledger import DUST, Account
 from fundarb.core.money import ZERO
@@ -21,6 +21,10 @@ from fundarb.engine.equity import EquityPoint, book_value
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import Sum
 
+_NEAR: Final = timedelta(days=1)
+"""A point that is older says nothing about the prices at an edge: a day without one has not been measured."""
+_HOURS: Final = timedelta(hours=3)
+"""A daemon's points are minutes apart, and the last one of each day and hour is kept."""
 _Owned: TypeAlias = dict[str | None, Decimal]
 """Amounts in quote by the position that they belong to, None: to none."""
 
@@ -35,7 +39,9 @@ class Edge:
     position: what was realised of them in between is not unrealised as well. ``traded`` are the positions
     still held that traded in between and that no later point has seen, each with when it first did: what is
     unrealised of them is not known. ``booked`` is what the facts in between changed the books by; left out
-    between two parts of a span, whose equity nobody asks for.
+    between two parts of a span, whose equity nobody asks for. Where the point is not ``near``, a day or more
+    before the instant, what prices did until then is not known; where it is ``aged``, hours before it, the
+    time up to which they count is told.
     """
 
     point: EquityPoint
@@ -43,6 +49,8 @@ class Edge:
     shifts: Mapping[str, Decimal] = field(default_factory=dict)
     account: Decimal = ZERO
     traded: Mapping[str, datetime] = field(default_factory=dict)
+    near: bool = True
+    aged: bool = False
 
     @property
     def equity(self) -> Decimal:
@@ -113,6 +121,8 @@ def outer(
         shifts=found.shifts,
         account=found.account,
         traded=traded,
+        near=_is_near(store, point, cut=cut),
+        aged=_is_aged(store, point, cut=cut),
     )
 
 
@@ -152,8 +162,27 @@ def inner(
         # else what trades while no point stands is held then, or closed: it need not be looked for
         traded, stands = _open(traded, cut, closings=closings), point
         moved = _moved(point, cut=cut, more=after, less=before, closings=closings)
-        edges.append(Edge(point=point, shifts=moved.shifts, account=moved.account, traded=traded))
+        edges.append(
+            Edge(
+                point=point,
+                shifts=moved.shifts,
+                account=moved.account,
+                traded=traded,
+                near=_is_near(store, point, cut=cut),
+                aged=_is_aged(store, point, cut=cut),
+            )
+        )
     return tuple(edges)
+
+
+def _is_near(store: Store, point: EquityPoint, *, cut: datetime | None) -> bool:
+    """Whether a point is of the day before an instant; up to now the last one is as near as can be."""
+    return cut is None or cut - point.at < _NEAR or cut >= store.clock.now()
+
+
+def _is_aged(store: Store, point: EquityPoint, *, cut: datetime | None) -> bool:
+    """Whether a point is hours older than an instant of the past."""
+    return cut is not None and cut - point.at > _HOURS and cut < store.clock.now()
 
 
 class _Moved(NamedTuple):

@@ -8,9 +8,9 @@ the command line.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Final
@@ -19,51 +19,24 @@ from fundarb.core import returns
 from fundarb.core.ledger import Account
 from fundarb.core.money import ONE, ZERO, years
 from fundarb.core.pnl import max_drawdown
-from fundarb.core.records import PositionRecord
 from fundarb.engine import equity_points as curve
 from fundarb.engine.equity import EquityPoint
+from fundarb.engine.report_days import DailyReturn, EquityRow, daily_returns, grown, with_midnights
 from fundarb.engine.report_rows import ReportQuery
+from fundarb.engine.report_span import said_at_cost
 from fundarb.engine.report_time import SHORTEST, Capitals, Stretch
 from fundarb.store.database import Store
 from fundarb.store.unvalued import Unvalued
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
+_MOVED: Final = frozenset({Account.EXTERNAL, Account.SUSPENSE})
 _FIGURE: Final = Decimal("1e-6")
-_DAY: Final = timedelta(days=1)
 
 
 METHOD: Final = (
     "time-weighted: gain ÷ (equity before + deposits − withdrawals) between points, chained; yearly is simple"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EquityRow:
-    """One point of the curve, in quote. ``result`` is the equity less all deposits and withdrawals since the
-    first one, ``index`` what one unit of money became since then (time-weighted, see ``core.returns``).
-    ``provisional``: ledger and wallet did not agree at that moment; ``pending`` is what was known to be on
-    its way. ``index`` is None for such a point, and from where a return cannot be measured on.
-    """
-
-    time: datetime
-    equity: Decimal
-    result: Decimal
-    provisional: bool
-    pending: Decimal
-    index: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DailyReturn:
-    """What one full day (UTC) brought: ``result`` in quote, ``rate`` as a fraction, time-weighted. Both are
-    None where the day was not measured: no point at its end or at that of the day before; ``rate`` also where
-    there was nothing to gain it with.
-    """
-
-    day: str
-    result: Decimal | None
-    rate: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +82,10 @@ def equity(
     one; ``warnings`` say why there is none.
     """
     found = _found(store, query, live=live)
-    guessed = _guessed(store, found)
+    guessed = (*_guessed(store, found), *_lost(store, found))
     rows = _indexed(_rows(store, found), guessed)
     firm = [row for row in rows if not row.provisional]
-    daily = daily_returns(firm, guessed)
+    daily = daily_returns(with_midnights(store, found, rows=rows), guessed)
     rates = [day.rate for day in daily if day.rate is not None]
     ratio = returns.sharpe(rates)
     measured = _measured(rows, firm, guessed=guessed)
@@ -131,20 +104,34 @@ def equity(
         days=(years(rows[-1].time - rows[0].time if rows else timedelta()) * 365).quantize(_DAYS),
         full_days=len(rates),
         provisional=len(rows) - len(firm),
-        notes=(_of_sharpe(ratio, len(rates)), *measured.notes),
+        notes=(_of_sharpe(ratio, len(rates)), *measured.notes, *_at_cost(store, found)),
         warnings=warnings,
     )
+
+
+def _at_cost(store: Store, found: Sequence[EquityPoint]) -> tuple[str, ...]:
+    """Which coins of the account never had a price, in words."""
+    coins = {coin for point in found if not point.unknown for coin in point.unpriced}
+    named = [coin for coin in coins if store.ledger.price(coin) is None]
+    return (said_at_cost(named),) if named else ()
 
 
 def _found(store: Store, query: ReportQuery, *, live: EquityPoint | None) -> list[EquityPoint]:
     """The points of the span, oldest first."""
     begun = curve.opening(store)
-    found = list(curve.points(store, since=query.since, until=query.until))
-    if begun is not None and (query.since is None or begun.at >= query.since):
-        found.insert(0, begun)
-    if live is not None and (query.until is None or live.at < query.until):
-        found.append(live)
-    return found
+    kept = curve.points(store, since=query.since, until=query.until)
+    return [
+        *(point for point in (begun,) if point is not None and _inside(point, query)),
+        *kept,
+        *(point for point in (live,) if point is not None and _inside(point, query)),
+    ]
+
+
+def _inside(point: EquityPoint, query: ReportQuery) -> bool:
+    """Whether a point is of the span."""
+    return (query.since is None or point.at >= query.since) and (
+        query.until is None or point.at < query.until
+    )
 
 
 def _of_sharpe(ratio: returns.Sharpe | None, days: int) -> str:
@@ -158,18 +145,27 @@ def _of_sharpe(ratio: returns.Sharpe | None, days: int) -> str:
 
 
 def _guessed(store: Store, found: Sequence[EquityPoint]) -> tuple[Unvalued, ...]:
-    """What was carried in or out between the points and nobody knows the worth of."""
+    """What came or went between the points, from outside or nobody knows why, at an unknown worth."""
     if not found:
         return ()
     first, last = found[0].at, found[-1].at
-    carried = (item for item in store.ledger.unvalued.all() if item.account is Account.EXTERNAL)
-    return tuple(item for item in carried if first < item.until and item.since <= last)
+    moved = (item for item in store.ledger.unvalued.all() if item.account in _MOVED)
+    return tuple(item for item in moved if first < item.until and item.since <= last)
+
+
+def _lost(store: Store, found: Sequence[EquityPoint]) -> Iterator[Unvalued]:
+    """The times between firm points of which one has no price of a coin that has one at other times."""
+    firm = [point for point in found if point.tied]
+    for number, point in enumerate(firm):
+        end = firm[min(number + 1, len(firm) - 1)].at
+        for coin in point.unpriced:
+            if store.ledger.price(coin) is not None:
+                yield Unvalued(Account.EXTERNAL, coin, None, point.at, end)
 
 
 def _of_worth(item: Unvalued) -> str:
     """Why no return is known."""
-    when = f"{item.since:%Y-%m-%d %H:%M} UTC"
-    return f"returns: {item.coin} was carried in or out at {when}, and what it was worth is not known"
+    return f"returns: what {item.coin} was worth at {item.since:%Y-%m-%d %H:%M} UTC is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +192,8 @@ def _measured(
         notes.append(f"returns: measured {first.time:%Y-%m-%d %H:%M} → {last.time:%Y-%m-%d %H:%M} UTC")
     total, annual = None if last.index is None else last.index - ONE, None
     if total is None:
-        notes += [_of_worth(item) for item in guessed] or [
+        first_of = {item.coin: item for item in reversed(guessed)}
+        notes += [_of_worth(first_of[coin]) for coin in sorted(first_of)] or [
             "returns: the equity was not above zero all the time, there is no return on nothing"
         ]
     elif last.time - first.time < SHORTEST:
@@ -246,68 +243,11 @@ def _indexed(rows: Sequence[EquityRow], guessed: Sequence[Unvalued]) -> tuple[Eq
         if before is None:
             index = ONE
         elif index is not None:
-            factor = _grown(before, row, guessed=guessed)
+            factor = grown(before, row, guessed=guessed)
             index = None if factor is None else index * factor
         before = row
         found.append(replace(row, index=index))
     return tuple(found)
-
-
-def _grown(before: EquityRow, after: EquityRow, *, guessed: Sequence[Unvalued]) -> Decimal | None:
-    """By which factor money grew between two points that follow one another; None where it is not known what
-    came or went in between.
-    """
-    if any(before.time < item.until and item.since <= after.time for item in guessed):
-        return None
-    gain = after.result - before.result
-    flow = after.equity - before.equity - gain
-    return returns.growth(before.equity, flow=flow, gain=gain)
-
-
-def daily_returns(rows: Sequence[EquityRow], guessed: Sequence[Unvalued] = ()) -> tuple[DailyReturn, ...]:
-    """The time-weighted return of each full day (UTC), oldest first: from one day's last point to the next
-    one's, the points in between chained. A point at midnight is the last of the day that it ends. The first
-    day and the one in progress are left out. ``guessed`` is what came or went at an unknown worth.
-    """
-    last = {_day_of(row.time): number for number, row in enumerate(rows)}
-    if not last:
-        return ()
-    first, end = min(last), max(last)
-    if rows[-1].time < datetime.combine(end + _DAY, time(), UTC):
-        end -= _DAY
-    days = (first + _DAY * number for number in range(1, (end - first).days + 1))
-    return tuple(
-        _daily(day, rows, begin=last.get(day - _DAY), end=last.get(day), guessed=guessed) for day in days
-    )
-
-
-def _day_of(at: datetime) -> date:
-    """The day (UTC) that a point measures: at midnight the one before."""
-    return (at.astimezone(UTC) - timedelta.resolution).date()
-
-
-def _daily(
-    day: date,
-    rows: Sequence[EquityRow],
-    *,
-    begin: int | None,
-    end: int | None,
-    guessed: Sequence[Unvalued],
-) -> DailyReturn:
-    """One day from the numbers of its points; None where there is none."""
-    if begin is None or end is None:
-        return DailyReturn(day=day.isoformat(), result=None, rate=None)
-    points = rows[begin : end + 1]
-    grown: Decimal | None = ONE
-    for one, two in pairwise(points):
-        factor = _grown(one, two, guessed=guessed)
-        grown = None if grown is None or factor is None else grown * factor
-    idle = not any(point.equity for point in points)
-    return DailyReturn(
-        day=day.isoformat(),
-        result=points[-1].result - points[0].result,
-        rate=None if grown is None or idle else grown - ONE,
-    )
 
 
 def _exposure(
@@ -325,19 +265,4 @@ def _exposure(
     length = years(until - since)
     area = sum((one.equity * years(two.time - one.time) for one, two in pairwise(firm)), ZERO)
     exposed = whole.notional_years / area if area > ZERO else None
-    return exposed, years(_held(positions, since, until=until)) / length
-
-
-def _held(positions: Mapping[str, PositionRecord], since: datetime, *, until: datetime) -> timedelta:
-    """How long anything was held between two instants; overlaps count once."""
-    spans = sorted(
-        (max(item.opened_at, since), min(item.closed_at or until, until))
-        for item in positions.values()
-        if item.opened_at is not None
-    )
-    total, covered = timedelta(), since
-    for begin, end in spans:
-        if end > covered:
-            total += end - max(begin, covered)
-            covered = end
-    return total
+    return exposed, years(whole.length) / length

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from fundarb.core.ledger import Account
 from fundarb.core.money import ZERO, cash, plain, years
-from fundarb.core.pnl import Coverage, together, worst
+from fundarb.core.pnl import Coverage, FeeTotal, together, worst
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_coverage import Coverages
-from fundarb.engine.report_rows import By, Group, PnlRow, ReportQuery, bounds, period
+from fundarb.engine.report_rows import By, Group, PnlRow, ReportQuery, TieOutRow, bounds, period
 from fundarb.engine.report_time import NOT_KNOWN
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
+_MOVED: Final = frozenset({Account.EXTERNAL, Account.SUSPENSE})
 _ROUNDINGS: Final = Decimal("0.001")
 """In quote; a trade may leave 1e-8 in suspense, so this is what a hundred thousand of them come to."""
 
@@ -60,33 +61,54 @@ def _judge(key: str, group: Group, *, coverages: Coverages) -> _Judged:
     return _Judged(coverage=coverage, read=read, unpaid=unpaid, guessed=guessed, waits=waits)
 
 
-def _unexplained(group: Group) -> bool:
-    """Whether something stands in suspense beside roundings."""
-    return abs(group.pnl.suspense) > _ROUNDINGS
+def _unexplained(group: Group) -> dict[str, FeeTotal]:
+    """What stands in suspense beside roundings, by coin: a purchase that nobody has explained is worth
+    nothing in sum.
+    """
+    return {coin: item for coin, item in group.pnl.suspense_by_coin.items() if abs(item.value) > _ROUNDINGS}
 
 
 def suspended(total: Group) -> tuple[str, ...]:
     """What stands in suspense, in words."""
-    if not _unexplained(total):
+    found = ", ".join(f"{plain(item.amount)} {coin}" for coin, item in _unexplained(total).items())
+    if not found:
         return ()
     text = (
-        f"{plain(total.pnl.suspense)} USDT stands in suspense and is in no result: nobody has said what it "
-        "was, see the account suspense in `fundarb report ledger`"
+        f"in suspense and in no result: {found}; nobody has said what it was, see the account suspense in "
+        "`fundarb report ledger`"
     )
     return (text,)
+
+
+def unexplained(tied: TieOutRow) -> tuple[str, ...]:
+    """What the venue's wallet shows and the books do not explain, in words."""
+    missing = (tied.unexplained or ZERO) + (tied.pending or ZERO)
+    if not missing:
+        return ()
+    more = "more" if missing > ZERO else "less"
+    text = (
+        f"the venue holds {plain(abs(missing))} USDT {more} than the books: a source has not shown it all, "
+        "`fundarb reconcile` looks for it"
+    )
+    return (text,)
+
+
+def partly(row: PnlRow) -> PnlRow:
+    """The row of the account, or a total, to which something may belong that is in no book."""
+    return replace(row, coverage=Coverage.PARTIAL) if row.coverage is Coverage.COMPLETE else row
 
 
 def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     """A group as a row."""
     pnl, judged = group.pnl, _judge(key, group, coverages=coverages)
     whole = group.valued and not (judged.unpaid or judged.guessed)
-    # a yield of some of the funding over all of the time, or of many days' prices on one, would be none
-    yields = whole and judged.read is Coverage.COMPLETE and not group.spread
+    # a yield of some of the funding over all of the time would be none
+    yields = whole and judged.read is Coverage.COMPLETE
     reason = group.time.no_yield() if yields else NOT_KNOWN
     rates = _Rates() if reason else _rates(group)
     bases = {position.base for position in group.positions}
-    # what coins gained that were carried in or out at an unknown worth, nobody can say either
-    carried = Account.EXTERNAL in judged.guessed
+    # what coins gained that came or went at an unknown worth, nobody can say either
+    carried = not _MOVED.isdisjoint(judged.guessed)
     realised = None if carried or Account.REALISED in judged.guessed else pnl.realised
     return PnlRow(
         key=key,
@@ -147,17 +169,6 @@ def _ratio(value: Decimal) -> Decimal:
     return value.quantize(_RATIO)
 
 
-def mark_measured(groups: Mapping[str, Group], unmeasured: Collection[str]) -> None:
-    """Say of each period, oldest first, whether its prices were measured, and whether those of unmeasured
-    ones before it are in it.
-    """
-    waiting = False
-    for key, group in groups.items():
-        group.valued = key not in unmeasured
-        group.spread = waiting and group.valued
-        waiting = not group.valued
-
-
 def _is_period(key: str) -> bool:
     """Whether a row is of a day or month: ``2026-11-22`` or ``2026-11``."""
     return key[:4].isdecimal() and key[4:5] == "-"
@@ -168,14 +179,23 @@ def judges(coverages: Coverages, key: str, *, by: By) -> Coverages:
     return coverages.within(*bounds(key)) if by in {By.DAY, By.MONTH} else coverages
 
 
-def unmeasured(groups: Mapping[str, Group]) -> tuple[str, ...]:
-    """Which days or months have no point of the equity curve, and where their result stands."""
+def unmeasured(groups: Mapping[str, Group], total: Group) -> tuple[str, ...]:
+    """Which days or months begin or end where no point of the equity curve is near, or have none."""
     names = [key for key, group in groups.items() if not group.valued and _is_period(key)]
     if not names:
         return ()
-    later = [key for key, group in groups.items() if group.spread]
-    where = f"; what their prices brought is in {', '.join(later)}" if later else ""
+    where = ", only the total has it" if total.valued else ""
     return (f"prices of {', '.join(names)} were not measured: unrealised is not known{where}",)
+
+
+def aged(groups: Mapping[str, Group]) -> tuple[str, ...]:
+    """Which days or months end, as far as prices go, hours before their end: the rest is the next one's."""
+    names = [
+        f"{key} ({group.priced_at:%Y-%m-%d %H:%M})"
+        for key, group in groups.items()
+        if group.valued and group.priced_at is not None
+    ]
+    return (f"prices of these end at their last point: {', '.join(names)}",) if names else ()
 
 
 def whole(groups: Mapping[str, Group]) -> Group:

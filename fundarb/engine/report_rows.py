@@ -7,7 +7,7 @@ Values only; who fills them is ``report`` and ``listings``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -42,6 +42,12 @@ class ReportQuery:
     by: By = By.POSITION
     since: datetime | None = None
     until: datetime | None = None
+
+    def by_now(self, now: datetime) -> ReportQuery:
+        """The same without the future, in which nothing has happened."""
+        since = None if self.since is None else min(self.since, now)
+        until = None if self.until is None or self.until > now else self.until
+        return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +146,8 @@ class Group:
     time: Stretch = field(default_factory=Stretch)
     valued: bool = True
     """Whether what is unrealised of it is known."""
-    spread: bool = False
-    """Whether what is unrealised of it is of the unmeasured days before as well."""
+    priced_at: datetime | None = None
+    """The point of hours before its end that its prices are of; None where one is closer."""
 
 
 _DAY: Final = timedelta(days=1)

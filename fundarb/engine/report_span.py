@@ -23,15 +23,16 @@ from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report_edges import Closings, Edge, inner, outer
 from fundarb.engine.report_rows import ReportQuery, TieOutRow, bounds, period
 from fundarb.store.database import Store
-from fundarb.store.ledger_sums import Sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """The two edges between which unrealised results count; ``stop`` is when the span ends at the latest.
 
-    ``held`` are the positions open at ``stop``; ``pool``: whether the account has coins or contracts of its
-    own that prices move. Of both nothing can be told where one point stands for both ends (``still``).
+    ``before`` and ``held`` are the positions open where it begins and at ``stop``; ``pool``: whether the
+    account has coins or contracts of its own that prices move. Of both nothing can be told where one point
+    stands for both ends (``still``), nor at an end that no point is near. ``lost`` are coins of the account
+    that had a price once, or got one later, and none at one of the two points.
     """
 
     query: ReportQuery
@@ -39,7 +40,9 @@ class Span:
     finish: Edge | None
     stop: datetime
     live: bool = False
+    before: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     pool: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -82,26 +85,47 @@ class Span:
     def unknown(self) -> frozenset[str]:
         """The positions whose unrealised result cannot be told at one end."""
         traded = frozenset(self.finish.traded if self.finish is not None else ())
-        return self.unpriced | traded | (self.held if self.still else frozenset())
+        return self.unpriced | traded | self.unseen | (self.held if self.still else frozenset())
+
+    @property
+    def far(self) -> tuple[datetime, ...]:
+        """The ends that no point is near."""
+        ends = ((self.begin, self.query.since), (self.finish, self.stop))
+        return tuple(at for edge, at in ends if edge is not None and at is not None and not edge.near)
+
+    @property
+    def aged(self) -> tuple[tuple[Edge, datetime], ...]:
+        """The ends at which something is valued by a point of hours before."""
+        ends = (
+            (self.begin, self.query.since, self.before),
+            (self.finish, self.query.until, self.held),
+        )
+        return tuple(
+            (edge, at)
+            for edge, at, there in ends
+            if edge is not None and at is not None and edge.near and edge.aged and (there or self.pool)
+        )
+
+    @property
+    def priced_at(self) -> datetime | None:
+        """The point of hours before its end by which what is held there is valued, None if one is closer."""
+        return next((edge.point.at for edge, _ in self.aged if edge is self.finish), None)
+
+    @property
+    def unseen(self) -> frozenset[str]:
+        """The positions that were open at such an end."""
+        begun = self.before if self.begin is not None and not self.begin.near else frozenset()
+        return begun | (self.held if self.finish is not None and not self.finish.near else frozenset())
 
     @property
     def account_unknown(self) -> bool:
         """Whether what the account's own coins and contracts gained cannot be told."""
-        return bool(self.unpriced) or (self.still and self.pool)
+        return bool(self.unpriced or self.lost) or (self.pool and (self.still or bool(self.far)))
 
     @property
     def complete(self) -> bool:
         """Whether all that is unrealised can be told."""
         return not (self.unknown or self.account_unknown)
-
-    @property
-    def unknown_since(self) -> datetime | None:
-        """From when on what is unrealised is not known; None: it is."""
-        if self.finish is None or self.complete:
-            return None
-        if self.still:
-            return self.since
-        return self.finish.point.at if self.unpriced else min(self.finish.traded.values())
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -112,6 +136,9 @@ class Span:
             "is not known, nor the equity"
             for point in (points if self.unpriced else ())
         )
+        if self.lost:
+            text = f"no price of {', '.join(sorted(self.lost))}: what it gained is not known, nor the equity"
+            said = (*said, text)
         traded = frozenset(self.finish.traded) if self.finish is not None else frozenset()
         if self.still and (self.account_unknown or self.held - traded) and self.since is not None:
             text = (
@@ -119,6 +146,9 @@ class Span:
                 f"{self.stop:%Y-%m-%d %H:%M}: what prices did is not known, nor the equity"
             )
             said = (*said, text)
+        elif self.unseen or (self.far and self.pool):
+            said = (*said, *(_of_end(at) for at in self.far))
+        said = (*said, *(_of_age(edge.point.at, at) for edge, at in self.aged))
         if self.finish is None or not traded:
             return said
         last, names = self.finish.point.at, ", ".join(sorted(traded))
@@ -127,6 +157,13 @@ class Span:
             "what is unrealised of it is not known, nor the equity"
         )
         return (*said, text)
+
+    @property
+    def at_cost(self) -> tuple[str, ...]:
+        """Which coins of the account never had a price, in words: what they gained is in no figure."""
+        points = (point for point in (self.start, self.end) if point is not None)
+        named = {coin for point in points for coin in point.unpriced} - self.lost
+        return (said_at_cost(named),) if named and not self.unpriced else ()
 
     @property
     def changed(self) -> frozenset[str]:
@@ -179,8 +216,10 @@ def find_span(
         finish=finish,
         stop=stop,
         live=measured is not None,
-        held=frozenset(name for name, position in positions.items() if _open(position, stop)),
-        pool=_has_coins(store) or _has_others(end),
+        before=_held(positions, query.since) if query.since is not None else frozenset(),
+        held=_held(positions, stop),
+        lost=_lost(store, start, end),
+        pool=_has_coins(store) or _has_others(start) or _has_others(end),
         warnings=warnings,
     )
 
@@ -205,7 +244,8 @@ def by_period(store: Store, span: Span, *, positions: Mapping[str, PositionRecor
     for name, one in positions.items():
         for number in _over(cuts, one.opened_at, until=one.closed_at):
             held[number].add(name)
-    found, begin, since, coins = {}, span.begin, span.query.since, _has_coins(store)
+    found, begin, since, before = {}, span.begin, span.query.since, span.before
+    coins = _has_coins(store)
     edges = (*zip(inside, cuts, held, strict=True), (span.finish, span.stop, span.held))
     for name, (edge, cut, there) in zip(names, edges, strict=True):
         found[name] = Span(
@@ -213,10 +253,12 @@ def by_period(store: Store, span: Span, *, positions: Mapping[str, PositionRecor
             begin=begin,
             finish=edge,
             stop=cut,
+            before=before,
             held=frozenset(there),
-            pool=coins or _has_others(edge.point),
+            lost=_lost(store, begin.point, edge.point),
+            pool=coins or _has_others(begin.point) or _has_others(edge.point),
         )
-        begin, since = edge, cut
+        begin, since, before = edge, cut, frozenset(there)
     return found
 
 
@@ -234,6 +276,30 @@ def _over(cuts: Sequence[datetime], since: datetime | None, *, until: datetime |
     if since is None:
         return range(0)
     return range(bisect_right(cuts, since), len(cuts) if until is None else bisect_right(cuts, until))
+
+
+def said_at_cost(coins: Iterable[str]) -> str:
+    """That these coins never had a price, in words."""
+    names = ", ".join(sorted(coins))
+    return f"nobody ever said what {names} is worth: carried at cost, and what it gained is in no figure"
+
+
+def _held(positions: Mapping[str, PositionRecord], at: datetime) -> frozenset[str]:
+    """The positions that were open at an instant."""
+    return frozenset(name for name, position in positions.items() if _open(position, at))
+
+
+def _of_age(point: datetime, at: datetime) -> str:
+    """From when the prices at an end are, in words."""
+    return f"prices at {at:%Y-%m-%d %H:%M} are those of {point:%Y-%m-%d %H:%M}, the last point before it"
+
+
+def _of_end(at: datetime) -> str:
+    """That no point is near, in words."""
+    return (
+        f"no point of the equity curve within a day before {at:%Y-%m-%d %H:%M}: what was unrealised then is "
+        "not known, nor the equity"
+    )
 
 
 def _open(position: PositionRecord, at: datetime) -> bool:
@@ -255,15 +321,22 @@ def _has_others(point: EquityPoint | None) -> bool:
     return point is not None and point.others_unrealised != ZERO
 
 
+def _lost(store: Store, *points: EquityPoint | None) -> frozenset[str]:
+    """The coins without a price at one of these points; those that never had any are carried at cost."""
+    named = {coin for point in points if point is not None for coin in point.unpriced}
+    return frozenset(coin for coin in named if store.ledger.price(coin) is not None)
+
+
 def _seen(store: Store, measured: EquityPoint | None) -> Callable[[datetime], bool]:
     """Tells whether a point after an instant has seen what was traded before it."""
     later = store.snapshots.last(curve.TIED_KIND)
     return lambda cut: measured is not None or (later is not None and later.at > cut)
 
 
-def tie_out(span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:
-    """The identity over the span; ``total`` is the result of all rows, ``sums`` what they were made of. None
-    where there are no two points: a point carried forward by the books agrees with them whatever they say.
+def tie_out(span: Span, *, total: Pnl, external: Decimal) -> TieOutRow:
+    """The identity over the span; ``total`` is the result of all rows, ``external`` what was carried in
+    meanwhile less what was carried out. None where there are no two points: a point carried forward by the
+    books agrees with them whatever they say.
     """
     if span.begin is None or span.finish is None or span.start == span.end or not span.complete:
         return TieOutRow(equity_start=None, equity_end=None, explained=None, unexplained=None)
@@ -275,7 +348,7 @@ def tie_out(span: Span, *, total: Pnl, sums: Iterable[Sum]) -> TieOutRow:
         funding=total.funding,
         fees=total.fees,
         interest=total.interest,
-        external=curve.external(sums),
+        external=external,
         unrealised_change=total.unrealised,
         suspense=total.suspense,
         pending=end.pending - start.pending,

@@ -7,28 +7,29 @@ they do to cost or proceeds differs between countries. Field names are the JSON 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.lots import Lot, LotMethod, Lots
 from fundarb.core.money import CASH_STEP, ZERO, cash
 from fundarb.core.pnl import Coverage
+from fundarb.core.postings import REVERSAL_PREFIX
 from fundarb.engine.report_rows import ReportQuery
+from fundarb.engine.tax_facts import Fact, facts_of, split
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import TaxEntry
+from fundarb.store.unvalued import Unvalued
 
 _WORDS: Final = {Account.FUNDING: "funding", Account.INTEREST: "interest", Account.FEES: "fee"}
 _OPENING: Final = "OPENING"
 _ELSEWHERE: Final = (_OPENING, "TRANSFER_IN")
 """Facts by which coins come that their owner had before: when he got them the books do not know."""
-_PAIRED: Final = ("TRADE", "CONVERT", "CURRENCY", "SPOT_REPAYMENT", "LIQUIDATION")
 _EXCHANGES: Final = ("CONVERT", "CURRENCY", "SPOT_REPAYMENT")
-_BACK: Final = "reversal:"
 METHOD: Final = (
     "lots of the whole account; fees are rows of their own; USDC taken one for one with USDT; "
     "coins owned before the books or brought from elsewhere have no date, and as cost what they were worth "
@@ -46,9 +47,10 @@ class TaxRow:
     knows why).
 
     ``gain`` = proceeds − cost for a disposal, else the amount received (+) or paid (−). Both are None, never
-    zero, where no other row says what the coins brought; the gain also for coins that went before they
-    came. ``acquired`` is None for averaged lots and for coins that came before the books or from elsewhere,
-    whose cost is their worth when they came. ``expense`` + = paid.
+    zero, where no other row says what the coins brought; the gain also for coins that went before they came,
+    and with ``cost`` for those whose worth nobody knew when they came. ``acquired`` is None for averaged lots
+    and for coins that came before the books or from elsewhere, whose cost is their worth when they came.
+    ``expense`` + = paid; None, with the gain, where nobody knows what the coins that paid were worth.
     """
 
     time: datetime
@@ -57,23 +59,24 @@ class TaxRow:
     quantity: Decimal
     acquired: datetime | None
     proceeds: Decimal | None
-    cost: Decimal
+    cost: Decimal | None
     gain: Decimal | None
-    expense: Decimal
+    expense: Decimal | None
     position_id: str | None
     source_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxLot:
-    """Coins still held at the end of the span, at cost. ``outside``: carried out of the account, and still
-    their owner's as far as the books know; coins that come back are lots of their own.
+    """Coins still held at the end of the span, at cost; None where that is not known. ``outside``: carried
+    out of the account, and still their owner's as far as the books know; coins that come back are lots of
+    their own.
     """
 
     asset: str
     acquired: datetime | None
     quantity: Decimal
-    cost: Decimal
+    cost: Decimal | None
     outside: bool = False
 
 
@@ -81,7 +84,8 @@ class TaxLot:
 class TaxReport:
     """``report tax``. ``gains`` is the sum of all known gains less expenses under each method: the difference
     between them is in ``held``, never lost, as long as none is unknown. ``unknown`` counts the rows whose
-    gain is in no sum because it is not known; ``coverage`` is then ``partial``.
+    gain is in no sum because it is not known; ``coverage`` is then ``partial``, and also where the cost of
+    what is held is not known.
     """
 
     rows: tuple[TaxRow, ...]
@@ -97,43 +101,89 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
     """The span's disposals and payments, by the lots of everything before it."""
     with store.reading():
         entries = store.ledger.read.tax_entries(until=query.until)
+        found = tax_of(entries, query, method=method, guessed=_Worths(store).guessed)
         guessed = any(
             (query.until is None or item.since < query.until)
             and (query.since is None or item.until >= query.since)
             for item in store.ledger.unvalued.all()
-            if item.account is not Account.EXTERNAL  # carried out unsold: no worth is asked for
+            if item.account is not Account.EXTERNAL or _came(item, entries)
         )
-    found = tax_of(entries, query, method=method)
     return replace(found, coverage=Coverage.PARTIAL) if guessed else found
 
 
-def tax_of(entries: Sequence[TaxEntry], query: ReportQuery, *, method: LotMethod) -> TaxReport:
-    """The same of entries in the order of time, from the first one of the books to the end of the span."""
-    made = {each: _Return(each) for each in LotMethod}
+def _came(item: Unvalued, entries: Iterable[TaxEntry]) -> bool:
+    """Whether any of these coins came in at the time: what is carried out unsold, no worth is asked for."""
+    return any(
+        entry.account is Account.WALLET and entry.coin == item.coin and item.since <= entry.at <= item.until
+        for entry in entries
+        if entry.amount > ZERO
+    )
+
+
+class _Worths:
+    """Whose value nobody knows, of the entries of one database."""
+
+    def __init__(self, store: Store) -> None:
+        """Reads what was booked without a worth."""
+        self._unvalued = store.ledger.unvalued.all()
+        self._opening = store.ledger.opening_unpriced
+        self._near = store.ledger.price_near
+
+    def guessed(self, item: TaxEntry) -> bool:
+        """Whether an entry's value is nothing for want of a price, or made of a price of another time."""
+        if item.fact == _OPENING:
+            return _worthless(item) if self._opening is None else item.coin in self._opening
+        named = any(
+            (known.account, known.coin, known.position_id) == (item.account, item.coin, item.position_id)
+            and known.since <= item.at <= known.until
+            for known in self._unvalued
+        )
+        return named and (_worthless(item) or self._near(item.coin, item.at) is None)
+
+
+def _worthless(item: TaxEntry) -> bool:
+    return not item.value
+
+
+def tax_of(
+    entries: Sequence[TaxEntry],
+    query: ReportQuery,
+    *,
+    method: LotMethod,
+    guessed: Callable[[TaxEntry], bool] = _worthless,
+) -> TaxReport:
+    """The same of entries in the order of time, from the first one of the books to the end of the span;
+    ``guessed`` tells whether nobody knows what an entry is worth.
+    """
+    made = {each: _Return(each, guessed) for each in LotMethod}
     for _, moment in groupby(_standing(entries), key=lambda item: item.at):
-        facts = [(fact, fact.shares()) for fact in _facts(list(moment))]
+        facts = [(fact, fact.shares()) for fact in facts_of(list(moment))]
         for each in made.values():
             each.book(facts)
     rows = {each: [row for row in found.rows if _inside(row, query)] for each, found in made.items()}
     unknown = sum(row.gain is None for row in rows[method])
+    held = tuple(made[method].held())
+    open_costs = unknown or any(lot.cost is None for lot in held)
     return TaxReport(
         rows=tuple(rows[method]),
-        held=tuple(made[method].held()),
+        held=held,
         lots=method,
         gains={
-            each.value: sum(((row.gain or ZERO) - row.expense for row in found), ZERO)
+            each.value: sum(((row.gain or ZERO) - (row.expense or ZERO) for row in found), ZERO)
             for each, found in rows.items()
         },
         unknown=unknown,
-        coverage=Coverage.PARTIAL if unknown else Coverage.COMPLETE,
+        coverage=Coverage.PARTIAL if open_costs else Coverage.COMPLETE,
         method=METHOD,
     )
 
 
 def _standing(entries: Sequence[TaxEntry]) -> Iterator[TaxEntry]:
     """The entries that stand: what was booked and taken back again is no fact."""
-    back = {item.key.removeprefix(_BACK) for item in entries if item.key.startswith(_BACK)}
-    return (item for item in entries if item.key.removeprefix(_BACK) not in back)
+    back = {
+        item.key.removeprefix(REVERSAL_PREFIX) for item in entries if item.key.startswith(REVERSAL_PREFIX)
+    }
+    return (item for item in entries if item.key.removeprefix(REVERSAL_PREFIX) not in back)
 
 
 def _inside(row: TaxRow, query: ReportQuery) -> bool:
@@ -143,8 +193,9 @@ def _inside(row: TaxRow, query: ReportQuery) -> bool:
 class _Return:
     """All rows under one method."""
 
-    def __init__(self, method: LotMethod) -> None:
+    def __init__(self, method: LotMethod, guessed: Callable[[TaxEntry], bool]) -> None:
         self._method = method
+        self._guessed = guessed
         self._lots: dict[str, Lots] = {}
         self._outside: list[TaxLot] = []
         self._debts: dict[str, Lots] = {}
@@ -154,10 +205,10 @@ class _Return:
         """What is left, in the account and then outside."""
         for asset, lots in sorted(self._lots.items()):
             for lot in lots.held:
-                yield TaxLot(asset=asset, acquired=lot.acquired, quantity=lot.quantity, cost=lot.cost)
+                yield TaxLot(asset=asset, acquired=lot.acquired, quantity=lot.quantity, cost=lot.known_cost)
         yield from self._outside
 
-    def book(self, moment: Iterable[tuple[_Fact, Mapping[int, Decimal]]]) -> None:
+    def book(self, moment: Iterable[tuple[Fact, Mapping[int, Decimal]]]) -> None:
         """The facts of the next instant, each with its ``shares``. Their order is nobody's: what comes at an
         instant can go at it.
         """
@@ -170,7 +221,7 @@ class _Return:
                     elif not came:
                         self._money(item, fact)
 
-    def _money(self, item: TaxEntry, fact: _Fact) -> None:
+    def _money(self, item: TaxEntry, fact: Fact) -> None:
         """What is no movement of coins."""
         if item.account in _WORDS or (fact.moved_cash(item) and not fact.coins):
             self._payment(item, fact)
@@ -185,9 +236,11 @@ class _Return:
         against = None if counter is None else counter.account
         if item.amount > ZERO:
             came = None if against is Account.EXTERNAL and item.fact.startswith(_ELSEWHERE) else item.at
-            lots.acquire(Lot(came, item.amount, item.value if share is None else share))
+            cost = item.value if share is None else share
+            unknown = share is None and self._guessed(counter or item)
+            lots.acquire(Lot(came, item.amount, cost, unknown=unknown))
             if against is Account.LOAN:
-                self._debt(item.coin).acquire(Lot(None, item.amount, item.value))
+                self._debt(item.coin).acquire(Lot(None, item.amount, item.value, unknown=unknown))
             return
         sold = lots.dispose(-item.amount)
         if against is Account.EXTERNAL and item.fact == _OPENING:  # lent, and gone before the books
@@ -197,7 +250,8 @@ class _Return:
         elif against is Account.LOAN:
             self._disposed(item, sold, kind="loan", proceeds=self._repaid(item))
         elif counter is not None and against in _WORDS:
-            self._disposed(item, sold, kind=_WORDS[counter.account], proceeds=counter.value)
+            worth = None if self._guessed(counter) else counter.value
+            self._disposed(item, sold, kind=_WORDS[counter.account], proceeds=worth)
         else:
             kind = "suspense" if against is Account.SUSPENSE else "sale"
             self._disposed(item, sold, kind=kind, proceeds=share)
@@ -213,10 +267,10 @@ class _Return:
         debt, quantity = self._debt(item.coin), -item.amount
         owed = sum((lot.quantity for lot in debt.held), ZERO)
         ended = min(owed, quantity)
-        worth = sum((lot.cost for lot in debt.dispose(ended)), ZERO)
-        if ended and not worth:
+        parts = debt.dispose(ended)
+        if any(part.unknown for part in parts):
             return None
-        return worth + cash(-item.value * (quantity - ended) / quantity)
+        return sum((part.cost for part in parts), ZERO) + cash(-item.value * (quantity - ended) / quantity)
 
     def _carried(self, item: TaxEntry, lots: Iterable[Lot]) -> None:
         """Coins that leave the account with their dates and costs, unsold."""
@@ -226,17 +280,18 @@ class _Return:
                     asset=item.coin,
                     acquired=lot.acquired,
                     quantity=lot.quantity,
-                    cost=lot.cost,
+                    cost=lot.known_cost,
                     outside=True,
                 )
             )
-            self._parted(item, lot, kind="transfer", proceeds=lot.cost)
+            self._parted(item, lot, kind="transfer", proceeds=lot.known_cost)
+            self.rows[-1] = replace(self.rows[-1], gain=self.rows[-1].gain if lot.short else ZERO)
 
     def _disposed(self, item: TaxEntry, sold: Iterable[Lot], *, kind: str, proceeds: Decimal | None) -> None:
         """A row for each lot; proceeds by quantity."""
         parts = list(sold)
         shares: Sequence[Decimal | None] = (
-            [None] * len(parts) if proceeds is None else _split(proceeds, [lot.quantity for lot in parts])
+            [None] * len(parts) if proceeds is None else split(proceeds, [lot.quantity for lot in parts])
         )
         for lot, share in zip(parts, shares, strict=True):
             self._parted(item, lot, kind=kind, proceeds=share)
@@ -249,8 +304,8 @@ class _Return:
                 quantity=lot.quantity,
                 acquired=lot.acquired,
                 proceeds=proceeds,
-                cost=lot.cost,
-                gain=None if proceeds is None or lot.short else proceeds - lot.cost,
+                cost=lot.known_cost,
+                gain=None if proceeds is None or lot.short or lot.unknown else proceeds - lot.cost,
             )
         )
 
@@ -260,10 +315,12 @@ class _Return:
             row = replace(_row(item, "suspense", gain=None), quantity=abs(item.amount))
             self.rows.append(replace(row, proceeds=None, cost=max(item.amount, ZERO)))
 
-    def _payment(self, item: TaxEntry, fact: _Fact) -> None:
+    def _payment(self, item: TaxEntry, fact: Fact) -> None:
         """A payment, a result of a contract, or an expense."""
         kind = _WORDS.get(item.account)
-        if item.account is Account.FEES:
+        if kind is not None and self._guessed(item):
+            self.rows.append(replace(_row(item, kind, gain=None), expense=None))
+        elif item.account is Account.FEES:
             self.rows.append(_row(item, "fee", expense=item.value))
         elif kind is not None:
             self.rows.append(_row(item, kind, gain=-item.value))
@@ -288,94 +345,3 @@ def _row(item: TaxEntry, kind: str, *, gain: Decimal | None = ZERO, expense: Dec
         position_id=item.position_id,
         source_id=item.key,
     )
-
-
-class _Fact:
-    """The entries of one fact, each side of its exchange of coins, if it is one."""
-
-    def __init__(self, entries: Sequence[TaxEntry]) -> None:
-        """``counters`` says against what each movement of a wallet was booked, by the identity of its
-        entry: a journal has it right behind, and an amount alone would take a fee for a loss that is as
-        large. A spot trade of ours has none, its costs being left out.
-        """
-        self.entries = entries
-        self.counters = {
-            id(item): other
-            for item, other in pairwise(entries)
-            if item.account is Account.WALLET
-            and other.account is not Account.WALLET
-            and (other.key, other.coin, other.amount) == (item.key, item.coin, -item.amount)
-        }
-        swapped = [item for item in entries if item.account is Account.WALLET and self._swaps(item)]
-        self.coins = [item for item in swapped if item.coin not in QUOTE_COINS]
-        self._money = [item for item in swapped if item.coin in QUOTE_COINS]
-
-    def moved_cash(self, item: TaxEntry) -> bool:
-        """Whether this is a result that a wallet was changed by: what is realised without it is only told
-        apart between positions.
-        """
-        return item.account is Account.REALISED and any(item is other for other in self.counters.values())
-
-    def _swaps(self, item: TaxEntry) -> bool:
-        counter = self.counters.get(id(item))
-        return counter is None or counter.account is Account.REALISED
-
-    @property
-    def complete(self) -> bool:
-        """Whether there are two sides."""
-        sides = {item.amount > ZERO for item in (*self.coins, *self._money)}
-        return len(sides) == 2
-
-    def shares(self) -> dict[int, Decimal]:
-        """What the coins cost or brought, by the identity of their entries; left out where it is not known:
-        the other side is missing or has no worth, or coins of several kinds went for one sum.
-        """
-        found: dict[int, Decimal] = {}
-        for sign in (1, -1) if self.coins else ():
-            side = [item for item in self.coins if item.amount * sign > ZERO]
-            others = [item for item in self.coins if item.amount * sign < ZERO]
-            worth = self._worth(others, sign=sign)
-            if not side or worth is None or len({item.coin for item in side}) > 1:
-                continue
-            parts = _split(worth, [abs(item.amount) for item in side])
-            found.update((id(item), part) for item, part in zip(side, parts, strict=True))
-        return found
-
-    def _worth(self, others: Sequence[TaxEntry], *, sign: int) -> Decimal | None:
-        """What stands on the other side of coins that came (+1: what they cost) or went (−1: what they
-        brought).
-        """
-        money = -sign * sum((item.amount for item in self._money), ZERO)
-        if sign > 0 and others:
-            return None  # coins for coins: they came at their price
-        if not self.complete or money < ZERO or any(not item.value for item in others):
-            return None
-        return money + sum((item.value for item in others), ZERO)
-
-
-def _facts(moment: Sequence[TaxEntry]) -> list[_Fact]:
-    """What belongs together of one instant: a journal's entries, and the rows that the log has of one
-    exchange of coins. Those have their trade in common, else their number, else nothing but the instant, the
-    kind and the symbol.
-    """
-    found: dict[str, list[TaxEntry]] = {}
-    for item in moment:
-        found.setdefault(_name(item, moment), []).append(item)
-    return [_Fact(entries) for entries in found.values()]
-
-
-def _name(item: TaxEntry, moment: Sequence[TaxEntry]) -> str:
-    if not (item.key.startswith("tx:") and item.fact.startswith(_PAIRED)):
-        return item.key
-    _, number, kind, _, trade, _ = item.key.split(":", 5)
-    if trade:
-        return f"{kind}:{trade}"
-    mates = {other.key for other in moment if other.key.startswith(f"tx:{number}:{kind}:")}
-    return f"{kind}:{number}" if len(mates) > 1 else f"{kind}::{item.symbol}"
-
-
-def _split(total: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
-    """A sum in proportion to the weights; the last takes the rest."""
-    whole = sum(weights, ZERO)
-    parts = [cash(total * weight / whole) for weight in weights[:-1]]
-    return [*parts, total - sum(parts, ZERO)]

@@ -38,8 +38,18 @@ def sentence(event: Event) -> str:
 
 
 def _day(fields: Mapping[str, object]) -> str:
+    part = "" if fields["coverage"] == "complete" else f"; {fields['coverage']}: not all of it is known"
     return (
-        f"{fields['day']}: result {fields['profit']} USDT "
-        f"(funding {fields['funding']}, fees {fields['fees']}), "
-        f"equity {fields['equity']} USDT, {fields['positions_open']} positions open, {fields['control']}"
+        f"{fields['day']}: result {_usdt(fields['profit'])} "
+        f"(funding {_known(fields['funding'])}, fees {_known(fields['fees'])}), "
+        f"equity {_usdt(fields['equity'])}, {fields['positions_open']} positions open, "
+        f"{fields['control']}{part}"
     )
+
+
+def _known(amount: object) -> str:
+    return "not known" if amount is None else str(amount)
+
+
+def _usdt(amount: object) -> str:
+    return _known(amount) if amount is None else f"{amount} USDT"

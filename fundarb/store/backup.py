@@ -17,10 +17,18 @@ from typing import Final
 
 from fundarb.clock import Clock
 from fundarb.errors import ConfigError, Problem, StateUnavailable
-from fundarb.store.files import broken, damaged, faults
+from fundarb.store.files import broken, faults
 from fundarb.store.ports import Place
 from fundarb.store.session import Session
-from fundarb.store.sqlite import APPLICATION_ID, BUSY_TIMEOUT, FAILURES, file_uri, said, translated
+from fundarb.store.sqlite import (
+    APPLICATION_ID,
+    BUSY_TIMEOUT,
+    FAILURES,
+    disk_full,
+    file_uri,
+    said,
+    translated,
+)
 
 KEEP: Final = 14
 COPY_MARK: Final = "copy.name"
@@ -30,8 +38,8 @@ def backup(session: Session, target: Path) -> Path:
     """Copy an open database to ``target`` (a file, or a folder in which a name with the time is chosen); the
     file.
 
-    ``ConfigError`` if the target exists or cannot be written, ``StateUnavailable`` if the copy fails or does
-    not verify.
+    ``ConfigError`` if the target exists or its disk does not take it, ``StateUnavailable`` if the database
+    cannot be read or is damaged.
     """
     if target.is_dir():
         target = stamped(target / session.place.label, "backup", at=session.clock.now())
@@ -41,7 +49,7 @@ def backup(session: Session, target: Path) -> Path:
 def made(place: Place, target: Path, *, clock: Clock) -> Path:
     """Copy the database of a place to a file that does not exist, fsync, verify."""
     return _verified(
-        target, lambda partial: place.copy_to(partial, name=target.name, clock=clock), source=place.file
+        target, lambda partial: place.copy_to(partial, name=title(target), clock=clock), source=place.file
     )
 
 
@@ -53,11 +61,13 @@ def stamped(path: Path, word: str, *, at: datetime) -> Path:
 
 def copy_verified(source: Path, target: Path) -> Path:
     """Copy a database file to another one that does not exist, fsync, verify."""
-    return _verified(target, lambda partial: copy(source, partial, name=target.name), source=source)
+    return _verified(target, lambda partial: copy(source, partial, name=title(target)), source=source)
 
 
 def _verified(target: Path, fill: Callable[[Path], None], *, source: Path | None) -> Path:
-    """Fill, fsync, verify, rename, fsync the folder. A copy that is not sound is told of its ``source``."""
+    """Fill, fsync, verify, rename, fsync the folder. What goes wrong is told of the ``source`` or of the
+    copy's place, whichever it is of: the two may lie on different disks.
+    """
     if target.exists():
         raise ConfigError(Problem(str(target), "the file exists already", "name another one"))
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
@@ -65,25 +75,46 @@ def _verified(target: Path, fill: Callable[[Path], None], *, source: Path | None
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise ConfigError(
-            Problem(str(target), f"cannot write there: {error.strerror}", "choose another folder")
-        ) from error
+        raise _no_place(target, str(error.strerror)) from error
     try:
         with translated(source or target):
             fill(partial)
-        _sync(partial)
+        sync(partial)
         if what := _damage(partial):
             if source is not None and (cause := _damage(source)):
                 raise broken(source, cause)
-            raise damaged(target, what)
+            raise _no_place(target, f"the copy came out damaged: {what}")
         verify(partial)
         partial.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
-        raise StateUnavailable(f"the copy {target} could not be written: {error.strerror}") from error
+        raise _no_place(target, str(error.strerror)) from error
+    except StateUnavailable as error:
+        if why := _fault_of_the_copy(error, partial, source=source):
+            raise _no_place(target, why) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _no_place(target: Path, why: str) -> ConfigError:
+    return ConfigError(
+        Problem(str(target), f"cannot write there: {why}", "make room there, or choose another folder")
+    )
+
+
+def _fault_of_the_copy(error: StateUnavailable, partial: Path, *, source: Path | None) -> str:
+    """What the engine said about the copy's own disk; empty where it is the source that fails."""
+    cause = error.__cause__
+    if not isinstance(cause, FAILURES) or (source is not None and _damage(source)):
+        return ""
+    return "no space is left" if "disk is full" in str(error) or disk_full(partial) else said(cause)
+
+
+def title(path: Path) -> str:
+    """The name of a file as a text that a database takes: bytes that are no text by their numbers."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def copy(source: Path, target: Path, *, name: str) -> None:
@@ -100,19 +131,28 @@ def copy(source: Path, target: Path, *, name: str) -> None:
 
 def verify(path: Path) -> int:
     """Check every page and every reference of a copy; its schema version. ``ConfigError`` if it cannot be
-    trusted.
+    read or trusted.
     """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        message = f"the backup cannot be read: {error.strerror}"
+        raise ConfigError(Problem(str(path), message, "look at its permissions")) from error
     if what := _damage(path):
-        raise damaged(path, what)
+        raise _damaged(path, what)
     try:
         with closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
             application = int(connection.execute("PRAGMA application_id").fetchone()[0])
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     except FAILURES as error:
-        raise damaged(path, said(error)) from error
+        raise _damaged(path, said(error)) from error
     if application != APPLICATION_ID:
         raise ConfigError(Problem(str(path), "is not a fundarb database", "name another file"))
     return version
+
+
+def _damaged(path: Path, what: str) -> ConfigError:
+    return ConfigError(Problem(str(path), f"the backup is damaged: {what}", "name another one"))
 
 
 def _damage(path: Path) -> str:
@@ -147,9 +187,12 @@ def newest(folder: Path, name: str) -> Path | None:
     return copies[-1] if copies else None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; ``OSError`` names it."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(file)

@@ -10,7 +10,7 @@ from typing import Final
 from fundarb.clock import Clock
 from fundarb.errors import ConfigError, Problem
 from fundarb.store import files
-from fundarb.store.backup import copy, stamped
+from fundarb.store.backup import copy, stamped, sync
 from fundarb.store.flock import FileLock, held, holder, lock_path
 from fundarb.store.migrate import migrate
 from fundarb.store.migrations import SCHEMA_VERSION
@@ -112,6 +112,7 @@ class FilePlace:
         former = _set_aside(self.path, at)
         lock_path(fresh).unlink(missing_ok=True)
         fresh.rename(self.path)
+        sync(self.path.parent)
         return former
 
     def search(self, needles: Iterable[bytes]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fundarb.errors import ConfigError, Problem, StateUnavailable
+from fundarb.errors import ConfigError, FundarbError, Problem, StateUnavailable
 from fundarb.store.flock import held, holder, lock_path
 from fundarb.store.process import how_to_end
 from fundarb.store.sqlite import (
@@ -142,15 +142,27 @@ def require_not_lost(path: Path) -> None:
 
 def create_empty(path: Path) -> None:
     """An empty file only its owner can read, in a folder (made if missing) only its owner can enter."""
+    make_folder(path)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        if disk_full(path):
-            raise StateUnavailable(f"database {path} cannot be made: {disk_full(path)}") from error
-        verb = "write to" if path.is_file() else "create"
-        message = f"cannot {verb} {path}: {error.strerror}"
-        raise ConfigError(Problem("--db", message, "choose a folder this user may write to")) from error
+        raise _unwritable(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """The folder in which a database file is to lie; only its owner can enter it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> FundarbError:
+    if full := disk_full(path):
+        return StateUnavailable(f"database {path} cannot be made: {full}")
+    verb = "write to" if path.is_file() else "create"
+    message = f"cannot {verb} {path}: {error.strerror}"
+    return ConfigError(Problem("--db", message, "choose a folder this user may write to"))
 
 
 def tighten(path: Path) -> None:
@@ -243,11 +255,11 @@ def damaged(path: Path, what: str) -> ConfigError:
     return ConfigError(Problem("--db", f"the database {path} is damaged: {what}", _REMEDY))
 
 
-def require_version(path: Path, found: int, *, known: int, readonly: bool) -> None:
-    """Refuse a newer schema, and to a reader any other than its own."""
+def require_version(path: Path, found: int, *, known: int, readonly: bool, where: str = "--db") -> None:
+    """Refuse a newer schema, and to a reader any other than its own; ``where`` says what named the file."""
     if found > known:
         message = f"{path} has schema {found}, this program knows {known}: it belongs to a newer fundarb"
-        raise ConfigError(Problem("--db", message, "install that version, or name another file"))
+        raise ConfigError(Problem(where, message, "install that version, or name another file"))
     if readonly and found != known:
         message = f"{path} has schema {found}, this program reads {known}"
         raise ConfigError(

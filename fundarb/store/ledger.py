@@ -7,7 +7,6 @@ it. The transaction log as received is ``Ledger.log``, reading and sums are ``Le
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -42,6 +41,7 @@ from fundarb.core.postings import (
 from fundarb.core.records import PositionRecord
 from fundarb.core.releases import RELEASE_PREFIX, Release, release_journal
 from fundarb.core.transactions import (
+    AGAIN,
     MATCHED_KINDS,
     Share,
     foreign_trade_journal,
@@ -51,6 +51,7 @@ from fundarb.core.transactions import (
 )
 from fundarb.store.ledger_averages import NOT_KNOWN, averaged
 from fundarb.store.ledger_log import TransactionLog
+from fundarb.store.ledger_opening import OpenedBooks
 from fundarb.store.ledger_pad import Batches, Pad
 from fundarb.store.ledger_pen import LedgerPen
 from fundarb.store.ledger_read import LedgerReader
@@ -61,21 +62,17 @@ from fundarb.store.session import Session
 from fundarb.store.unvalued import UnvaluedFacts
 
 _PRICE: Final = "ledger.price."
-_OPENED: Final = "ledger.opened"
-_OPENING: Final = "ledger.opening"
-_OPENING_ID: Final = "ledger.opening_id"
-_OPENING_GAIN: Final = "ledger.opening_gain"
 
 
-class Ledger:
+class Ledger(OpenedBooks):
     """The ledger of one database. Every ``post_…`` is part of the caller's transaction if there is one."""
 
     def __init__(self, session: Session, meta: Meta, *, prices: CoinPrices) -> None:
         """On one session."""
+        super().__init__(meta)
         self._session = session
         self._prices = prices
         self.unvalued = UnvaluedFacts(meta)
-        self._meta = meta
         self._tables = make_ledger_tables(session.database)
         self._batches = Batches(session)
         self.log = TransactionLog(session, self._tables, batches=self._batches)
@@ -149,13 +146,19 @@ class Ledger:
 
     def _reverse_foreign(self, execution: Execution) -> None:
         """Take back what was booked under this execution's id as a stranger's trade, or to suspense for want
-        of an execution; its rows wait to be matched again.
+        of an execution.
         """
         for row in self.log.of_trade(execution.exec_id, RowState.FOREIGN, RowState.POSTED):
-            if row.kind not in MATCHED_KINDS:
-                continue
-            journal = self.read.journal(row.key)
-            if journal is not None and journal.symbol == execution.symbol:
+            if row.kind in MATCHED_KINDS and row.symbol == execution.symbol:
+                self.take_back(row)
+
+    def take_back(self, row: Transaction) -> None:
+        """Take back what was booked of a trade row, as a stranger's or to suspense: it waits to be matched
+        again.
+        """
+        with self._batches.posting():
+            journal = self.read.journal(row.key + AGAIN) or self.read.journal(row.key)
+            if journal is not None:
                 self._write(reversal_journal(journal, self._holdings([HoldingKey(POOL, row.coin)])))
                 self.log.set_state(row.key, RowState.WAITING)
 
@@ -197,7 +200,8 @@ class Ledger:
             before = self._holdings([HoldingKey(POOL, row.coin)])
             if execution_key is None:
                 worth = self._worth(row)
-                booked = foreign_trade_journal(row, before, price=worth.price)
+                again = self.log.state(row.key) is RowState.WAITING and self.posted(row.key)
+                booked = foreign_trade_journal(row, before, price=worth.price, again=again)
                 self._write(booked)
                 self.unvalued.judge(booked.journal, row.coin, worth=worth)
                 self.log.keep(row, RowState.FOREIGN)
@@ -205,10 +209,20 @@ class Ledger:
             reader = self.read if self._pen.held_back(execution_key) else self._reader
             posted = reader.wallet_change(execution_key, row.coin)
             difference = row.change - posted
-            why = averaged(self.read, execution_key) if abs(difference) > CASH_STEP else NOT_KNOWN
+            why = (
+                averaged(self.read, execution_key, coin=row.coin)
+                if abs(difference) > CASH_STEP
+                else NOT_KNOWN
+            )
             if difference:
                 before |= {} if why.entry is None else self._holdings([why.entry])
-                self._write(match_journal(row, before, posted=posted, entry=why.entry, beside=why.beside))
+                worth = self._worth(row)
+                matched = match_journal(
+                    row, before, posted=posted, entry=why.entry, paid=why.paid, price=worth.price
+                )
+                self._write(matched)
+                if why.paid is not None:
+                    self.unvalued.judge(matched.journal, row.coin, worth=worth)
             self.log.keep(row, RowState.MATCHED)
             return difference if why == NOT_KNOWN else ZERO
 
@@ -230,26 +244,6 @@ class Ledger:
         return (pool,) if share is None else (pool, holding_key(share.position, Leg.PERP))
 
     # ------------------------------------------------------------------------------------- opening, dust
-
-    @property
-    def opened_at(self) -> datetime | None:
-        """When the books were opened, None if they are not yet."""
-        text = self._meta.get(_OPENED)
-        return None if text is None else datetime.fromisoformat(text)
-
-    def opening(self) -> dict[str, Decimal]:
-        """The wallet's balance of each coin when the books were opened; empty before."""
-        return {coin: dec(text) for coin, text in json.loads(self._meta.get(_OPENING) or "{}").items()}
-
-    @property
-    def opening_id(self) -> int:
-        """The id of the last journal of the opening, zero if there was none."""
-        return int(self._meta.get(_OPENING_ID) or 0)
-
-    @property
-    def opening_gain(self) -> Decimal:
-        """What contracts had gained that the account held when the books were opened, in quote."""
-        return dec(self._meta.get(_OPENING_GAIN) or "0")
 
     def chain_breaks(
         self, coins: Iterable[str] | None = None, *, since: datetime | None = None
@@ -281,32 +275,32 @@ class Ledger:
         already.
 
         ``prices`` in quote value the coins that are no quote coins; a coin without a price is valued at
-        nothing, and its whole worth later counts as unrealised gain of the pool, not of any position.
+        nothing and noted (``opening_unpriced``): what it gained by a price that comes later nobody knows.
         ``gain`` is what its contracts had gained by then: no result of these books.
         """
         with self._batches.posting():
             if self.opened_at is not None:
                 return False
-            known = self.read.wallet()
-            for coin, balance in sorted(wallet.coins.items()):
-                amount = balance.wallet - known.pop(coin, ZERO)
-                price = (prices or {}).get(coin)
-                self._open(
-                    OpeningBalance(coin=coin, amount=amount, borrowed=balance.spot_borrowed, price=price), at
+            known, found = self.read.wallet(), dict(prices or {})
+            openings = [
+                OpeningBalance(
+                    coin=coin,
+                    amount=balance.wallet - known.pop(coin, ZERO),
+                    borrowed=balance.spot_borrowed,
+                    price=found.get(coin),
                 )
-            for coin, amount in sorted(known.items()):
-                self._open(OpeningBalance(coin=coin, amount=-amount, price=(prices or {}).get(coin)), at)
-            held = {coin: plain(balance.wallet) for coin, balance in sorted(wallet.coins.items())}
-            self._meta.set(_OPENING, json.dumps(held))
-            self._meta.set(_OPENING_ID, str(self.read.last_id()))
-            self._meta.set(_OPENING_GAIN, plain(gain))
-            self._meta.set(_OPENED, at.isoformat())
+                for coin, balance in sorted(wallet.coins.items())
+            ]
+            openings += [
+                OpeningBalance(coin=coin, amount=-amount, price=found.get(coin))
+                for coin, amount in sorted(known.items())
+            ]
+            openings = [item for item in openings if item.amount or item.borrowed]
+            for item in openings:
+                self._write(opening_journal(item, self._holdings([HoldingKey(POOL, item.coin)]), at=at))
+            unpriced = {item.coin for item in openings if item.price is None} - QUOTE_COINS
+            self._note_opening(wallet, at, number=self.read.last_id(), gain=gain, unpriced=unpriced)
         return True
-
-    def _open(self, opening: OpeningBalance, at: datetime) -> None:
-        if opening.amount or opening.borrowed:
-            before = self._holdings([HoldingKey(POOL, opening.coin)])
-            self._write(opening_journal(opening, before, at=at))
 
     def move_dust(self, position: PositionRecord, quantity: Decimal, *, at: datetime) -> None:
         """Give coins of a position to the dust (+), or take some from the dust for it (−); no cash moves, no

@@ -5,38 +5,44 @@ the books what each position traded, in the order in which it became known. Chan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import takewhile
 from typing import Final
 
-from fundarb.core.ledger import HoldingKey, Journal
+from fundarb.core.ledger import Account, HoldingKey, Journal
+from fundarb.core.money import ZERO
 from fundarb.core.orders import Leg
+from fundarb.core.postings import settle_coin
 from fundarb.store.ledger_read import LedgerReader
 
 
 @dataclass(frozen=True, slots=True)
 class Averaged:
-    """What the average was made of that the books do not have: strangers' contracts (``beside``), or a fill
-    of ours that became known after a later one of the short ``entry``, still open.
+    """What the average was made of that the books do not have: strangers' contracts, beside which our fill
+    paid so much of its row's fee (``paid``), or a fill of ours that became known after a later one of the
+    short ``entry``, still open.
     """
 
-    beside: bool = False
+    paid: Decimal | None = None
     entry: HoldingKey | None = None
 
 
 NOT_KNOWN: Final = Averaged()
 
 
-def averaged(read: LedgerReader, execution_key: str) -> Averaged:
-    """Of a booked execution of ours. What strangers hold beside us is asked first: then our own average is
-    the truth for our position, and is not moved.
+def averaged(read: LedgerReader, execution_key: str, *, coin: str) -> Averaged:
+    """Of a booked execution of ours and its row in a coin. What strangers hold beside us is asked first: then
+    our own average is the truth for our position, and is not moved.
     """
     mine = read.journal(execution_key)
     if mine is None or mine.leg is not Leg.PERP or mine.position_id is None:
         return NOT_KNOWN
     if read.strangers_beside(mine.position_id, mine.symbol, until=mine.at) is not None:
-        return Averaged(beside=True)
-    key = HoldingKey(mine.position_id, mine.symbol)
-    return Averaged(entry=key) if _late(read, mine) and read.holding(key).quantity else NOT_KNOWN
+        fees = (item for item in mine.entries if item.account is Account.FEES and item.coin == coin)
+        return Averaged(paid=sum((item.amount for item in fees), ZERO))
+    key, late = HoldingKey(mine.position_id, mine.symbol), _late(read, mine)
+    moves = late and coin == settle_coin(mine.symbol) and read.holding(key).quantity
+    return Averaged(entry=key) if moves else NOT_KNOWN
 
 
 def _late(read: LedgerReader, mine: Journal) -> bool:

@@ -4,7 +4,7 @@ were booked.
 How a result is split between fills depends on the order in which they become known, as average costs do;
 their sum does not. So the hash is made of the facts in the order of their keys, each with those entries that
 are the venue's own (what coins moved, fees, funding, interest, flows from outside), and of the sum of
-everything that the splitting moves around.
+everything that the splitting moves around. What was booked and taken back is no fact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from fundarb.core.ledger import QUOTE_COINS, Account
 from fundarb.core.money import ZERO, plain
-from fundarb.core.transactions import MATCH_PREFIX
+from fundarb.core.postings import REVERSAL_PREFIX
+from fundarb.core.transactions import AGAIN, MATCH_PREFIX
 from fundarb.store.ports import Database
 from fundarb.store.session import Session
 
@@ -45,8 +46,14 @@ def _digest(database: Database) -> str:
     split = ZERO
     parts: list[str] = []
     head: tuple[Any, ...] | None = None
-    for *row, slippage, account, coin, amount, value in database.stream(_FACTS):
-        fact = (*row, slippage or "")
+    back: set[str] = set()
+    for key, *row, slippage, account, coin, amount, value in database.stream(_FACTS):
+        if key.startswith(REVERSAL_PREFIX):  # sorts before the rows of the log
+            back.add(key.removeprefix(REVERSAL_PREFIX))
+            continue
+        if key in back:
+            continue
+        fact = (key.removesuffix(AGAIN), *row, slippage or "")
         if fact != head:
             _put(found, head, parts=parts)
             head, parts = fact, []

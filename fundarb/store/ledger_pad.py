@@ -11,17 +11,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
+from fundarb.core.instants import to_ms
 from fundarb.core.ledger import Account, Booked, Entry, Holding, HoldingKey
 from fundarb.core.orders import Leg
 from fundarb.errors import InvariantBroken
-from fundarb.store.fields import EXACT
+from fundarb.store.ledger_days import DAY_MS, RESULT_ACCOUNTS, DayKey, gather
 from fundarb.store.session import Session
 
 TotalKey = tuple[str, Account, str, Leg | None]
 """Position ("" for none), account, coin and leg."""
-_ADD: Final = EXACT.add
 
 
 class Pad:
@@ -41,6 +41,7 @@ class Pad:
         self.journals: dict[str, Sequence[Any]] = {}
         self.entries: list[tuple[str, Entry]] = []
         self.totals: dict[TotalKey, tuple[Decimal, Decimal]] = {}
+        self.days: dict[DayKey, tuple[Decimal, Decimal]] = {}
         self.changed: set[HoldingKey] = set()
 
     def put(self, booked: Booked, head: Sequence[Any]) -> None:
@@ -49,21 +50,21 @@ class Pad:
         if key in self.journals:
             raise InvariantBroken(f"journal {key} was booked twice")
         self.journals[key] = head
+        day = to_ms(booked.journal.at) // DAY_MS
         for entry in booked.journal.entries:
-            self.entries.append((key, entry))
+            account, coin, owner = entry.account, entry.coin, entry.position_id
             amount, value = entry.amount, entry.value
-            total = (entry.position_id or "", entry.account, entry.coin, entry.leg)
-            held = self.totals.get(total)
-            if held is not None:
-                amount, value = _ADD(held[0], amount), _ADD(held[1], value)
-            self.totals[total] = (amount, value)
+            self.entries.append((key, entry))
+            gather(self.totals, (owner or "", account, coin, entry.leg), amount=amount, value=value)
+            if account in RESULT_ACCOUNTS:
+                gather(self.days, DayKey(day, owner is not None, account, coin), amount=amount, value=value)
         for owned, after in booked.holdings.items():
             self.known[owned] = after
             self.changed.add(owned)
 
     def written(self) -> None:
         """The journals are in the database."""
-        for held in (self.journals, self.entries, self.totals, self.changed):
+        for held in (self.journals, self.entries, self.totals, self.days, self.changed):
             held.clear()
 
 

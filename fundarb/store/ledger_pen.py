@@ -1,8 +1,8 @@
 """The only hand that writes into the ledger: journals with their entries, the holdings and the running totals
 after them.
 
-Owns the tables ``ledger_journals``, ``ledger_entries``, ``ledger_holdings`` and ``ledger_totals``. Knows
-nothing of why something is booked; always part of the caller's transaction.
+Owns the tables ``ledger_journals``, ``ledger_entries``, ``ledger_holdings``, ``ledger_totals`` and
+``ledger_days``. Knows nothing of why something is booked; always part of the caller's transaction.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fundarb.store.session import Session
 _JOURNAL: Final = ("key", "fact", "at", "booked_at", "symbol", "position_id", "leg", "slippage")
 _ENTRY: Final = ("journal_id", "account", "coin", "amount", "value", "position_id", "leg")
 _TOTAL: Final = ("position_id", "account", "coin", "leg")
+_DAY: Final = ("day", "ours", "account", "coin")
 _LAST: Final = "SELECT max(id) FROM ledger_journals"
 _NUMBERS: Final = "SELECT key, id FROM ledger_journals WHERE id > {}"
 
@@ -41,6 +42,13 @@ class LedgerPen:
             tables.totals,
             columns=(*_TOTAL, "amount", "value"),
             keys=_TOTAL,
+            added=("amount", "value"),
+        )
+        self._days = Insert(
+            session,
+            tables.days,
+            columns=(*_DAY, "amount", "value"),
+            keys=_DAY,
             added=("amount", "value"),
         )
         self._numbers = _NUMBERS.format(session.database.param)
@@ -111,6 +119,12 @@ class LedgerPen:
             [
                 (position, str(account), stored(coin), stored(leg) or "", money(amount), money(value))
                 for (position, account, coin, leg), (amount, value) in pad.totals.items()
+            ]
+        )
+        self._days(
+            [
+                (day, int(ours), str(account), stored(coin), money(amount), money(value))
+                for (day, ours, account, coin), (amount, value) in pad.days.items()
             ]
         )
         pad.written()

@@ -9,34 +9,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from fundarb.core.instants import from_ms, to_ms
-from fundarb.core.ledger import QUOTE_COINS, Account
+from fundarb.core.ledger import Account
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO
 from fundarb.core.orders import ExecKind, Leg, Side
 from fundarb.store.fields import Unreadable, readable
-from fundarb.store.session import Session
+from fundarb.store.ledger_days import DAY_MS, RESULTS, LedgerDays, gather
 
-RESULT_ACCOUNTS: Final = (
-    Account.REALISED,
-    Account.FEES,
-    Account.FUNDING,
-    Account.INTEREST,
-    Account.EXTERNAL,
-    Account.LOAN,
-    Account.DUST,
-    Account.SUSPENSE,
-)
-_RESULTS: Final = "entry.account NOT IN ({})".format(
-    ", ".join(f"'{account}'" for account in Account if account not in RESULT_ACCOUNTS)
-)
-"""The two that make none are sooner compared with than the eight that do."""
-_COINS: Final = "FILTER (WHERE entry.coin NOT IN ({}))".format(
-    ", ".join(f"'{coin}'" for coin in sorted(QUOTE_COINS))
-)
-"""The amounts that are not their own value: half of all need not be added up."""
 _TOTALS: Final = "SELECT position_id, account, coin, leg, amount, value FROM ledger_totals AS entry"
 _ACCOUNTS: Final = {account.value: account for account in Account}
 _LEGS: Final = {leg.value: leg for leg in Leg}
@@ -50,7 +33,6 @@ _BESIDE: Final = (
     "SELECT side, quantity, kind FROM executions WHERE position_id IS NULL AND category = ? AND symbol = ? "
     "AND time <= ? AND time >= (SELECT min(time) FROM executions WHERE position_id = ? AND category = ?)"
 )
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +45,6 @@ class Sum:
     account: Account
     coin: str
     leg: Leg | None
-    amount: Decimal
-    value: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaySum:
-    """What one account gathered in one coin on one day (UTC), which begins at ``day``; ``ours``: for
-    positions, else for none.
-    """
-
-    day: datetime
-    ours: bool
-    account: Account
-    coin: str
     amount: Decimal
     value: Decimal
 
@@ -117,12 +85,8 @@ class TaxEntry:
     leg: Leg | None
 
 
-class LedgerSums:
+class LedgerSums(LedgerDays):
     """Sums over the ledger of one database."""
-
-    def __init__(self, session: Session) -> None:
-        """On one session."""
-        self._session = session
 
     def totals(self) -> tuple[Sum, ...]:
         """What the entries of every account add up to, wallets and costs too; from the running totals."""
@@ -156,7 +120,7 @@ class LedgerSums:
         ``since``/``until`` cut by the time of the fact, ``booked_after``/``booked_until`` by journal id.
         """
         if since is None and until is None and not booked_after and booked_until is None:
-            found = self._session.database.rows(f"{_TOTALS} WHERE {_RESULTS}", ())
+            found = self._session.database.rows(f"{_TOTALS} WHERE {RESULTS}", ())
             return tuple(_sum(row) for row in found)
         conditions, values = _booked(booked_after, booked_until)
         timed, times = _timed(since, until)
@@ -164,35 +128,41 @@ class LedgerSums:
         key = "entry.position_id, entry.account, entry.coin, entry.leg"
         sql = (
             f"SELECT {key}, dsum(entry.amount), dsum(entry.value) FROM ledger_entries AS entry {join} "
-            f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key}"
+            f"WHERE {' AND '.join([RESULTS, *conditions, *timed])} GROUP BY {key}"
         )
         return tuple(_sum(row) for row in self._session.database.rows(sql, [*values, *times]))
 
-    def by_day(
+    def of_span(
         self, *, since: datetime | None = None, until: datetime | None = None, booked_after: int = 0
-    ) -> tuple[DaySum, ...]:
-        """Exact sums by the day (UTC) of the fact, account, coin and whether a position's, oldest first."""
-        conditions, values = _booked(booked_after, None)
-        timed, times = _timed(since, until)
-        key = f"journal.at / {_DAY_MS}, entry.position_id IS NOT NULL, entry.account, entry.coin"
-        sql = (
-            f"SELECT {key}, dsum(entry.amount) {_COINS}, dsum(entry.value) FROM ledger_entries AS entry "
-            "JOIN ledger_journals AS journal ON journal.id = entry.journal_id "
-            f"WHERE {' AND '.join([_RESULTS, *conditions, *timed])} GROUP BY {key} ORDER BY 1"
+    ) -> tuple[Sum, ...]:
+        """The same of ``[since, until)``, without what comes to nothing: where more lies inside than outside,
+        the running totals less what lies outside.
+        """
+        if since is not None and until is not None and until <= since:
+            return ()
+        outside = ([] if since is None else [(None, since)]) + ([] if until is None else [(until, None)])
+        all_of_it = self._journals()
+        if 2 * sum(self._journals(*part) for part in outside) > all_of_it:
+            found = self.sums(since=since, until=until, booked_after=booked_after)
+            return tuple(item for item in found if item.amount or item.value)
+        left = {_key(item): (item.amount, item.value) for item in self.sums()}
+        parts = [self.sums(since=one, until=other, booked_after=booked_after) for one, other in outside]
+        parts += [self.sums(booked_until=booked_after)] if booked_after else []
+        for item in chain.from_iterable(parts):
+            amount, value = item.amount.copy_negate(), item.value.copy_negate()
+            gather(left, _key(item), amount=amount, value=value)
+        return tuple(
+            Sum(position_id=name, account=account, coin=coin, leg=leg, amount=amount, value=value)
+            for (name, account, coin, leg), (amount, value) in left.items()
+            if amount or value
         )
-        rows = self._session.database.rows(sql, [*values, *times])
-        with readable("a sum of the ledger"):
-            return tuple(
-                DaySum(
-                    day=from_ms(day * _DAY_MS),
-                    ours=bool(ours),
-                    account=_ACCOUNTS[account],
-                    coin=coin,
-                    amount=Decimal(value if coin in QUOTE_COINS else amount),
-                    value=Decimal(value),
-                )
-                for day, ours, account, coin, amount, value in rows
-            )
+
+    def _journals(self, since: datetime | None = None, until: datetime | None = None) -> int:
+        """How many journals there are of a span."""
+        timed, times = _timed(since, until)
+        where = f"WHERE {' AND '.join(timed)}" if timed else ""
+        sql = f"SELECT count(*) FROM ledger_journals AS journal {where}"
+        return int(self._session.database.row(sql, times)[0])
 
     def slippage(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -204,8 +174,8 @@ class LedgerSums:
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> tuple[tuple[datetime, Decimal], ...]:
         """Slippage in quote by the day (UTC) of the fill, over the fills that a decision stood behind."""
-        found = self._slippage(f"journal.at / {_DAY_MS}", since, until=until)
-        return tuple((from_ms(day * _DAY_MS), total) for day, total in found)
+        found = self._slippage(f"journal.at / {DAY_MS}", since, until=until)
+        return tuple((from_ms(day * DAY_MS), total) for day, total in found)
 
     def _slippage(
         self, key: str, since: datetime | None, *, until: datetime | None
@@ -325,11 +295,12 @@ class LedgerSums:
         )
         found = {_key(item): item for item in (_sum(row) for row in self._session.database.rows(sql, ()))}
         kept = {_key(item): item for item in self.totals()}
-        return tuple(
+        wrong = [
             f"{account} {coin}" + (f" of {position}" if position else "")
             for position, account, coin, _ in sorted({*found, *kept}, key=str)
             if found.get((position, account, coin, _)) != kept.get((position, account, coin, _))
-        )
+        ]
+        return (*wrong, *self.drifted_days())
 
 
 def _key(item: Sum) -> tuple[str | None, Account, str, Leg | None]:

@@ -1,5 +1,5 @@
 """The ledger's tables as peewee models, made anew for each database; keys, indexes and triggers stand in
-migrations 2 and 3.
+migrations 2 to 4.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import peewee
 
 from fundarb.core.ledger import Account
 from fundarb.core.orders import Leg, Side
-from fundarb.store.fields import DecimalText, Instant, Integer, Text, Word
+from fundarb.store.fields import DecimalText, Flag, Instant, Integer, Text, Word
 from fundarb.store.tables import base_model
 
 
@@ -39,6 +39,7 @@ class LedgerTables:
     entries: Any
     holdings: Any
     totals: Any
+    days: Any
     transactions: Any
     settlements: Any
 
@@ -51,6 +52,7 @@ def make_ledger_tables(database: Any) -> LedgerTables:
         entries=_entries(base),
         holdings=_holdings(base),
         totals=_totals(base),
+        days=_days(base),
         transactions=_transactions(base),
         settlements=_settlements(base),
     )
@@ -113,6 +115,25 @@ def _totals(base: Any) -> Any:
             primary_key = peewee.CompositeKey("position_id", "account", "coin", "leg")
 
     return LedgerTotals
+
+
+def _days(base: Any) -> Any:
+    """What the entries of the results' accounts add up to by the day of their fact, the number of days since
+    1970.
+    """
+
+    class LedgerDays(base):
+        day = Integer()
+        ours = Flag()
+        account = Word(Account)
+        coin = Text()
+        amount = DecimalText()
+        value = DecimalText()
+
+        class Meta:
+            primary_key = peewee.CompositeKey("day", "ours", "account", "coin")
+
+    return LedgerDays
 
 
 def _transactions(base: Any) -> Any:

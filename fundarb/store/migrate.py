@@ -19,10 +19,13 @@ from fundarb.store.schema import Migration, Schema
 from fundarb.store.sqlite import APPLICATION_ID, Sqlite, translated
 
 
-def migrate(path: Path, *, clock: Clock, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+def migrate(
+    path: Path, *, clock: Clock, migrations: Sequence[Migration] = MIGRATIONS, keep: bool = True
+) -> int:
     """Apply what is missing; the version afterwards. ``Locked`` if a writer of the older schema is at work.
 
-    A database that already holds something is backed up first, beside itself, as ``NAME.schema-N.TIME``.
+    A database that already holds something is backed up first, beside itself, as ``NAME.schema-N.TIME``,
+    unless it is a copy itself that need not be kept.
     """
     database = Sqlite(path, readonly=False)
     try:
@@ -36,7 +39,8 @@ def migrate(path: Path, *, clock: Clock, migrations: Sequence[Migration] = MIGRA
                 f"{path} must be migrated, but process {pid} of an older fundarb works on it: end it first"
             )
         try:
-            copy_verified(path, stamped(path, f"schema-{version}", at=clock.now()))
+            if keep:
+                copy_verified(path, stamped(path, f"schema-{version}", at=clock.now()))
             return _apply(database, migrations)
         finally:
             lock.release()

@@ -8,7 +8,7 @@ reconcile.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +16,11 @@ from fundarb.clock import Clock
 from fundarb.core.instants import iso
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.errors import ConfigError, FundarbError, Locked, Problem
-from fundarb.store.backup import COPY_MARK, copy_verified, stamped, verify
+from fundarb.store.backup import COPY_MARK, copy_verified, stamped, title, verify
 from fundarb.store.database import Store
-from fundarb.store.files import require_local, require_version, url_of
+from fundarb.store.files import make_folder, require_local, require_version, url_of
 from fundarb.store.identity import differences
+from fundarb.store.migrate import migrate
 from fundarb.store.migrations import SCHEMA_VERSION
 from fundarb.store.place import place_of
 from fundarb.store.ports import Holder
@@ -38,10 +39,10 @@ def restore(
     place = place_of(url)
     if not source.is_file():
         raise ConfigError(Problem(str(source), "there is no such backup", "name an existing file"))
-    require_version(source, verify(source), known=SCHEMA_VERSION, readonly=False)
+    require_version(source, verify(source), known=SCHEMA_VERSION, readonly=False, where="FILE")
     if place.file is not None:
         require_local(place.file)
-        place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(place.file)
     lock = place.lock()
     try:
         if not lock.try_acquire():
@@ -50,18 +51,24 @@ def restore(
         with TemporaryDirectory(prefix="fundarb-") as folder:
             beside = place.file or Path(folder) / place.label
             fresh = copy_verified(source, stamped(beside, "restoring", at=clock.now()))
-            try:
+            with ExitStack() as undo:
+                undo.callback(_remove, fresh)
+                migrate(fresh, clock=clock, keep=False)  # of what the source is kept of already
                 with Store.open(url_of(fresh), clock=clock) as store:
                     if owner is not None:
                         _require_owner(store, owner, uid=_uid_of(url, clock))
-                    store.meta.set(COPY_MARK, source.name)
+                    store.meta.set(COPY_MARK, title(source))
                     adopt_copy(store, tag)
-            except ConfigError:
-                fresh.unlink()
-                raise
+                undo.pop_all()
             return place.put(fresh, clock.now())
     finally:
         lock.release()
+
+
+def _remove(fresh: Path) -> None:
+    """A copy that does not take the database's place, with all that lies beside it."""
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        Path(f"{fresh}{suffix}").unlink(missing_ok=True)
 
 
 def _require_owner(copy: Store, owner: tuple[str, str, str], *, uid: str | None) -> None:

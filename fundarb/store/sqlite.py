@@ -106,7 +106,17 @@ def translated(path: Path) -> Iterator[None]:
     except peewee.IntegrityError:
         raise
     except (peewee.DatabaseError, peewee.InterfaceError, *FAILURES) as error:
-        raise unavailable(error, path) from error
+        failure = _before_rollback(error)
+        if isinstance(failure, StateUnavailable):
+            raise failure from error
+        raise unavailable(failure, path) from error
+
+
+def _before_rollback(error: BaseException) -> BaseException:
+    """What failed first, where the engine rolled back by itself and a library tried to do it again."""
+    while error.__context__ is not None and "cannot rollback" in str(error):
+        error = error.__context__
+    return error
 
 
 def file_uri(path: Path, mode: str) -> str:
@@ -116,7 +126,7 @@ def file_uri(path: Path, mode: str) -> str:
     there is nothing to index, and the file is read as one that does not change.
     """
     still = "&immutable=1" if mode == "ro" and _on_read_only_medium(path) else ""
-    return f"file:{quote(str(path))}?mode={mode}{still}"
+    return f"file:{quote(os.fsencode(path))}?mode={mode}{still}"
 
 
 def _on_read_only_medium(path: Path) -> bool:

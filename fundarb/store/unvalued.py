@@ -1,6 +1,6 @@
 """Facts in coins whose worth nobody could say when they were booked: fees, interest, loans, exchanges,
-deposits and withdrawals that have an amount and no true value. Kept as one text, so that a report says that
-it does not know and never that it was nothing.
+deposits and withdrawals, and what nobody has explained, as far as they have an amount and no true value. Kept
+as one text, so that a report says that it does not know and never that it was nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from fundarb.store.meta import Meta
 from fundarb.store.prices import Worth
 
 _KEY: Final = "ledger.unvalued"
-_JUDGED: Final = frozenset({Account.FEES, Account.INTEREST, Account.LOAN, Account.REALISED, Account.EXTERNAL})
+_JUDGED: Final = frozenset(
+    {
+        Account.FEES,
+        Account.INTEREST,
+        Account.LOAN,
+        Account.REALISED,
+        Account.EXTERNAL,
+        Account.SUSPENSE,
+    }
+)
 _NOBODY: Final = "-"
 
 

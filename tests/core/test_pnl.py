@@ -19,6 +19,7 @@ from fundarb.core.pnl import (
     max_drawdown,
     net_apr,
     of_account,
+    together,
     unrealised,
     worst,
 )
@@ -34,7 +35,9 @@ results = st.builds(
     interest=amounts,
     slippage=amounts,
     dust=amounts,
-    suspense=amounts,
+    suspense_by_coin=st.dictionaries(
+        st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(FeeTotal, amounts, amounts), max_size=3
+    ),
     fees_by_coin=st.dictionaries(
         st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(FeeTotal, amounts, amounts), max_size=3
     ),
@@ -67,7 +70,7 @@ def test_sums_are_sums_of_every_figure(one: Pnl, other: Pnl) -> None:
         (Account.REALISED, "USDT", Pnl(realised=D(-7))),
         (Account.FUNDING, "USDT", Pnl(funding=D(-7))),
         (Account.INTEREST, "USDT", Pnl(interest=D(7))),
-        (Account.SUSPENSE, "USDT", Pnl(suspense=D(-7))),
+        (Account.SUSPENSE, "BTC", Pnl(suspense_by_coin={"BTC": FeeTotal(D(-2), D(-7))})),
         (Account.FEES, "BTC", Pnl(fees_by_coin={"BTC": FeeTotal(D(2), D(7))})),
         (Account.DUST, "USDT", Pnl(dust=D(7))),
         (Account.DUST, "BTC", EMPTY),
@@ -150,3 +153,13 @@ def test_tie_out_is_what_remains() -> None:
 def test_drawdown_is_from_the_peak(curve: tuple[Decimal, ...], fall: Decimal | None) -> None:
     """The largest fall counts from the highest value before it; without a positive equity there is none."""
     assert max_drawdown(curve) == fall
+
+
+def test_fees_stand_in_the_order_of_their_coins() -> None:
+    """Whatever order a database gives them in, two reports of the same books are equal to the letter."""
+    parts = [of_account(Account.FEES, coin, amount=D(1), value=D(1)) for coin in ("USDT", "BTC", "MNT")]
+    assert (
+        list(together(parts).fees_by_coin)
+        == list(together(parts[::-1]).fees_by_coin)
+        == ["BTC", "MNT", "USDT"]
+    )

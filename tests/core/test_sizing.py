@@ -20,6 +20,7 @@ from fundarb.core.sizing import (
     cap_price,
     clip_contracts,
     clip_targets,
+    contracts_covered,
     contracts_target,
     depth_for,
     flat,
@@ -28,7 +29,6 @@ from fundarb.core.sizing import (
     lot,
     min_quantity,
     perp_close_quantity,
-    perp_close_to_match,
     plan_entry,
     spot_buy_quantity,
     spot_is_coarser,
@@ -180,8 +180,6 @@ def test_the_perp_closes_no_more_than_the_venue_shows() -> None:
     assert perp_close_quantity(COIN, held, keep=D(40), venue_size=D(100)) == 60
     assert perp_close_quantity(COIN, held, keep=D(0), venue_size=D("60.5")) == 60
     assert perp_close_quantity(COIN, held, keep=D(120), venue_size=D(100)) == 0
-    assert perp_close_to_match(COIN, Book(D("40.7"), D(100)), venue_size=D(100)) == 60
-    assert perp_close_to_match(COIN, Book(D(0), D(100)), venue_size=D(90)) == 90
 
 
 @pytest.mark.parametrize(("fraction", "kept"), [("0.5", "51"), ("1", "0"), ("0", "101"), ("0.001", "101")])
@@ -440,7 +438,8 @@ def test_an_exit_ends_within_one_lot(
         wanted = spot_sell_quantity(pair_, held, keep=keep, wallet_free=held.spot_owned)
         sold = floor_to(wanted * filled, pair_.spot.qty_step)
         held = Book(held.spot_owned - sold, held.contracts)
-        back = perp_close_to_match(pair_, held, venue_size=held.contracts)
+        covered = contracts_covered(pair_, held.spot_owned)
+        back = perp_close_quantity(pair_, held, keep=covered, venue_size=held.contracts)
         held = Book(held.spot_owned, held.contracts - back)
     assert held.spot_owned >= 0
     assert held.contracts >= 0

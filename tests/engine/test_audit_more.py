@@ -31,21 +31,21 @@ RULES = BookRules(drift_limit=D("0.02"), largest_naked=D("5150"), t_hedge=5 * SE
 def noted(tmp_path: Path) -> Iterator[World]:
     """A writer that has noted its limits, and one open position."""
     made = make_world(tmp_path / "noted.sqlite3")
-    note_limits(made.writer.store, LIMITS)
+    note_limits(made.writer.store, made.rules)
     made.clock.sleep(SECOND)
     opened(made, "5000")
     yield made
     made.close()
 
 
-def looked(world: World) -> Audit:
-    """The audit of the books alone."""
-    return examine(world.writer.store, RULES)
+def looked(world: World, rules: BookRules = RULES) -> Audit:
+    """The audit of the books alone, by the settings of now."""
+    return examine(world.writer.store, rules)
 
 
-def broken(world: World) -> dict[str, str]:
+def broken(world: World, rules: BookRules = RULES) -> dict[str, str]:
     """What does not hold."""
-    return {check.id: check.details for check in looked(world).checks if not check.ok}
+    return {check.id: check.details for check in looked(world, rules).checks if not check.ok}
 
 
 def sql(world: World, text: str) -> None:
@@ -168,7 +168,7 @@ def test_8_an_entry_above_the_cap(noted: World) -> None:
 def test_8_too_many_orders_in_a_minute(noted: World) -> None:
     """A limit of one order a minute was in force, and there were more."""
     store = noted.writer.store
-    note_limits(store, replace(LIMITS, orders_per_minute=1))
+    note_limits(store, replace(noted.rules, limits=replace(LIMITS, orders_per_minute=1)))
     noted.clock.sleep(SECOND)
     noted.writer.trader.open("BTC", D(400), add=True)
     noted.writer.trader.open("BTC", D(400), add=True)
@@ -182,10 +182,42 @@ def test_8_leverage(noted: World) -> None:
 
 
 def test_8_limits_of_another_time_do_not_count(noted: World) -> None:
-    """An order is judged by the caps of its own time: smaller ones of today condemn nothing."""
+    """An order, and what was naked with it, is judged by the caps of its own time: smaller ones of today
+    condemn nothing of before, and larger ones excuse nothing.
+    """
     noted.clock.sleep(SECOND)
-    note_limits(noted.writer.store, replace(LIMITS, max_clip=D(10)))
-    assert broken(noted) == {}
+    tight = replace(noted.rules, limits=replace(LIMITS, max_clip=D(10)))
+    note_limits(noted.writer.store, tight)
+    assert broken(noted, replace(RULES, largest_naked=D(10))) == {}
+    noted.clock.sleep(SECOND)
+    noted.writer.trader.open("BTC", D(400), add=True)
+    noted.clock.sleep(SECOND)
+    note_limits(noted.writer.store, noted.rules)
+    found = broken(noted)
+    assert "above the cap of 10" in found["8"]
+    assert "USDT were naked at once" in found["6"]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_deadlines_are_those_of_their_time(noted: World, wide: bool) -> None:
+    """Ten seconds between two legs are right by a ``t_hedge`` of a minute and wrong by one of five seconds,
+    and a proof of 34 s is right after a lease of two, whatever is in force today.
+    """
+    store, hour = noted.writer.store, timedelta(hours=1)
+    then, now = (60, 5) if wide else (5, 60)
+    note_limits(store, replace(noted.rules, limits=replace(LIMITS, t_hedge=then * SECOND)))
+    noted.clock.sleep(hour)
+    noted.exchange.lose(Loss.REQUEST)
+    noted.writer.trader.open("BTC", D(400), add=True)
+    last = max(orders(noted), key=lambda order: order.seq)
+    sql(noted, f"UPDATE executions SET time = time + 10000 WHERE link_id = '{last.link_id}'")
+    noted.clock.sleep(hour)
+    lease = 20 * SECOND
+    changed = replace(noted.rules, limits=replace(LIMITS, t_hedge=now * SECOND), recv_window=lease)
+    note_limits(store, changed)
+    found = broken(noted, replace(RULES, t_hedge=now * SECOND, lease=lease))
+    assert "4" not in found
+    assert ("6" in found) is not wide
 
 
 def test_8_is_not_judged_where_nobody_noted_limits(world: World) -> None:

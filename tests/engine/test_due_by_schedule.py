@@ -130,6 +130,37 @@ def test_a_schedule_that_had_changed_is_corrected_by_the_rates(world: World, ven
     assert [item.received for item in listed(world).rows] == [D(1)]
 
 
+def test_a_schedule_that_had_changed_is_corrected_after_a_close_too(world: World, venue: Silent) -> None:
+    """The position is closed before a later rate is listed: what never settled is not owed to it for ever."""
+    opened(world)
+    world.clock.sleep(3 * HOUR)
+    wrong = NextSettlement(world.clock.now() + HOUR, HOUR)
+    books = collector(world, venue, coming=lambda _: wrong)
+    books.collect()
+    world.writer.trader.close("BTC", D(1))
+    venue.silent = False
+    world.clock.sleep(6 * HOUR)
+    books.collect()
+    assert (row(world).pending, row(world).net is None) == (0, False)
+
+
+def test_what_no_rate_names_and_no_row_pays_within_a_day_was_none(world: World, venue: Silent) -> None:
+    """Rates that cannot be read at all leave nothing pending for ever that the log has not paid in a day."""
+    opened(world)
+    venue.out_of_reach = True
+    books = collector(world, venue)
+    world.clock.sleep(8 * HOUR + MINUTE)
+    books.collect()
+    assert row(world).pending == 1
+    world.writer.trader.close("BTC", D(1))
+    world.clock.sleep(23 * HOUR)
+    books.collect()
+    assert row(world).pending == 1
+    world.clock.sleep(2 * HOUR)
+    books.collect()
+    assert row(world).pending == 0
+
+
 def test_a_stale_schedule_goes_on_by_its_period() -> None:
     """What was to come when it was written down has passed since, and so have others after it."""
     at = datetime.fromisoformat("2026-11-22T08:00:00+00:00")

@@ -16,12 +16,16 @@ from fundarb.core.account import Transaction
 from fundarb.core.ledger import Account
 from fundarb.core.market import Category
 from fundarb.core.orders import ExecKind, Leg, Purpose, Side
+from fundarb.core.pnl import Coverage
 from fundarb.core.postings import holding_key
 from fundarb.core.records import GLOBAL_SCOPE, BlockKind
 from fundarb.core.states import IntentState
 from fundarb.engine.orders import OrderDesk
+from fundarb.engine.report import Reporter
+from fundarb.engine.report_rows import ReportQuery
 from fundarb.exchange.inprocess import Loss
 from tests.engine.test_faults import consistent
+from tests.engine.test_repairs import tied
 from tests.engine.test_resolve import alerts, top_up
 from tests.engine.test_trade import closed, opened
 from tests.engine.world import World, make_world
@@ -226,3 +230,44 @@ def test_a_forced_fill_that_is_known_after_a_later_one_leaves_nothing_unexplaine
 def _without(read: Callable[..., tuple[Any, ...]], taken: datetime) -> Callable[..., tuple[Any, ...]]:
     """A read that does not show what happened at an instant."""
     return lambda *a, **k: tuple(row for row in read(*a, **k) if row.time != taken)
+
+
+def _up_to(read: Callable[..., tuple[Any, ...]], last: datetime) -> Callable[..., tuple[Any, ...]]:
+    """A read that shows nothing later."""
+    return lambda *a, **k: tuple(row for row in read(*a, **k) if row.time <= last)
+
+
+@pytest.mark.parametrize("category", list(Category))
+def test_a_strangers_trade_whose_execution_comes_late_is_booked_as_if_it_came_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, category: Category
+) -> None:
+    """For 45 minutes the log shows what a hand traded and the executions do not: its rows go to suspense,
+    come back out of it once the executions are listed, and the books are those of a life without the delay.
+    """
+    hashes = []
+    for late in (False, True):
+        world = make_world(tmp_path / f"{late}.sqlite3")
+        opened(world, "5000")
+        world.clock.sleep(MINUTE)
+        world.writer.collector.collect()
+        if late:
+            shown = _up_to(world.exchange.executions, world.clock.now())
+            monkeypatch.setattr(world.exchange, "executions", shown)
+        for number, side in enumerate((Side.BUY, Side.BUY, Side.SELL)):
+            world.feed.prices["BTCUSDT"] = D(50_000 + 1_000 * number)
+            world.clock.sleep(MINUTE)
+            world.venue.world.manual_order(category, "BTCUSDT", side=side, quantity=D("0.02"))
+            world.clock.sleep(14 * MINUTE)
+            world.writer.collector.collect()
+        assert bool(suspense(world)) is late
+        monkeypatch.undo()
+        for _ in range(2):
+            world.writer.collector.collect()
+            assert not suspense(world)
+        tied(world)
+        hashes.append(world.writer.store.ledger.read.digest())
+        told = Reporter(world.writer.store, world.clock).tax(ReportQuery())
+        assert (told.unknown, told.coverage) == (0, Coverage.COMPLETE)
+        assert not world.writer.store.meta.get("collect.parked")
+        world.close()
+    assert hashes[0] == hashes[1]

@@ -77,8 +77,8 @@ def test_what_is_closed_after_the_last_point_of_a_day_counts_once(world: World, 
 
 
 def test_a_day_without_a_point_has_its_closes(world: World) -> None:
-    """Half of a position is closed on a day that no point measured, and the rest on the next: the first of
-    them is not known, the second has what prices did on both, and says so.
+    """Half of a position is closed on a day that no point measured, and the rest on the next: of neither it
+    is known what prices did, what was realised is; the total has all of it, and it is said.
     """
     to(world, 5, 10)
     world.writer.trader.open("PEPE", D(4_000))
@@ -96,11 +96,15 @@ def test_a_day_without_a_point_has_its_closes(world: World) -> None:
     assert (second.unrealised, second.net) == (None, None)
     assert second.realised is not None
     assert second.realised > 15
-    assert third.net is not None
-    assert D(30) < third.net < D(40)
-    (said,) = reporter(world).pnl(ReportQuery(by=By.DAY)).warnings
-    assert "2026-01-06 were not measured" in said
-    assert "in 2026-01-07" in said
+    assert (third.unrealised, third.net) == (None, None)
+    assert third.realised is not None
+    assert third.realised > 15
+    found = reporter(world).pnl(ReportQuery(by=By.DAY))
+    assert found.total.net is not None
+    assert D(30) < found.total.net - first.net < D(40)
+    (said,) = found.warnings
+    assert "prices of 2026-01-06, 2026-01-07 were not measured" in said
+    assert "only the total has it" in said
     require_days_alone(world)
 
 
@@ -142,3 +146,29 @@ def test_what_nobody_has_seen_yet_is_in_no_day(world: World) -> None:
     snapshot(world)
     assert None not in [row.net for row in blind.pnl(ReportQuery(by=By.DAY)).rows]
     require_days_alone(world)
+
+
+def test_a_day_that_ends_early_says_so(world: World) -> None:
+    """The last point of a day stands at one in the morning: its prices end there, and the next day has the
+    rest, which each report that is cut there says.
+    """
+    to(world, 5, 10)
+    world.writer.trader.open("PEPE", D(4_000))
+    to(world, 5, 23)
+    snapshot(world)
+    to(world, 6, 1)
+    snapshot(world)
+    world.feed.prices[CONTRACT] = D("9.9")
+    to(world, 7, 22)
+    snapshot(world)
+    to(world, 8, 1)
+    found = reporter(world).pnl(ReportQuery(by=By.DAY))
+    (said,) = found.warnings
+    assert said == "prices of these end at their last point: 2026-01-06 (2026-01-06 01:00)"
+    cut = datetime(2026, 1, 7, tzinfo=UTC)
+    for query in (ReportQuery(since=cut), ReportQuery(until=cut)):
+        (said,) = reporter(world).pnl(query).warnings
+        assert said == "prices at 2026-01-07 00:00 are those of 2026-01-06 01:00, the last point before it"
+    world.writer.trader.close("PEPE", D(1))
+    to(world, 9, 12)
+    assert not any("2026-01-08" in one for one in reporter(world).pnl(ReportQuery(by=By.DAY)).warnings)

@@ -15,7 +15,8 @@ from fundarb.core import returns
 from fundarb.engine import equity_points
 from fundarb.engine.equity import EquityPoint
 from fundarb.engine.report import Reporter
-from fundarb.engine.report_equity import METHOD, EquityReport, EquityRow, daily_returns, equity
+from fundarb.engine.report_days import EquityRow, daily_returns
+from fundarb.engine.report_equity import METHOD, EquityReport, equity
 from fundarb.engine.report_rows import ReportQuery
 from fundarb.errors import Unavailable
 from tests.engine.month import collect, reporter, snapshot

@@ -5,7 +5,7 @@ known.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -227,7 +227,102 @@ def test_coins_of_the_account_are_not_known_without_a_point(pair: World) -> None
 
 
 def test_before_the_books_nothing_is_compared(pair: World) -> None:
-    """A span that ended before the books were opened has no result and no identity, and no warning."""
-    report = reporter(pair).pnl(ReportQuery(until=pair.venue.started - HOUR))
-    assert (report.rows, report.total.net, report.warnings) == ((), D(0), ())
-    assert report.tie_out.unexplained is None
+    """A span that ended before the books were opened has no row and no identity, and nothing is known of it:
+    null, not zero, and missing; no point of the curve is of it either.
+    """
+    query = ReportQuery(until=pair.venue.started - HOUR)
+    report = reporter(pair).pnl(query)
+    assert (report.rows, report.total.net, report.total.coverage) == ((), None, Coverage.MISSING)
+    assert set(report.coverage.values()) == {Coverage.MISSING}
+    assert (report.tie_out.unexplained, report.valued_at) == (None, None)
+    assert reporter(pair).equity(query).rows == ()
+
+
+@pytest.mark.parametrize("by", GROUPINGS)
+def test_the_end_of_time_is_the_future(pair: World, by: By) -> None:
+    """The last instant that a date can name is no error: a span from there is empty, one up to there has
+    all, and the curve has no row of before it.
+    """
+    opened(pair)
+    pair.clock.sleep(HOUR)
+    last = datetime.max.replace(tzinfo=UTC)
+    empty = reporter(pair).pnl(ReportQuery(by=by, since=last))
+    assert (empty.total.net, empty.tie_out.explained) == (D(0), None)
+    assert reporter(pair).equity(ReportQuery(since=last)).rows == ()
+    whole = reporter(pair).pnl(ReportQuery(by=by))
+    assert reporter(pair).pnl(ReportQuery(by=by, until=last)) == whole
+
+
+def quiet(world: World, days: int) -> None:
+    """Days on which the books are kept and nobody looks at prices, which move."""
+    for _ in range(days):
+        world.clock.sleep(24 * HOUR)
+        world.feed.prices[PRICE] -= D("0.1")
+        collect(world)
+
+
+@pytest.mark.parametrize("by", GROUPINGS)
+def test_prices_of_days_outside_are_in_no_span(pair: World, by: By) -> None:
+    """The last point before a span, or before its end, is more than a day older: what prices did to what was
+    held there is not known, in no row that it concerns, nor in the total; nothing ties out, and it is said.
+    """
+    opened(pair)
+    snapshot(pair)
+    quiet(pair, 3)
+    cut = pair.clock.now()
+    quiet(pair, 1)
+    collect(pair)
+    snapshot(pair)
+    for query in (ReportQuery(by=by, since=cut), ReportQuery(by=by, until=cut)):
+        report = reporter(pair).pnl(query)
+        concerned = report.rows[0] if query.since is not None else report.rows[-1]
+        for row in (concerned, report.total):
+            assert (row.unrealised, row.net, row.net_apr_on_capital) == (None, None, None), query
+            assert row.coverage is Coverage.PARTIAL
+            assert row.funding is not None
+        assert (report.tie_out.equity_start, report.tie_out.unexplained) == (None, None)
+        assert any(f"within a day before {cut:%Y-%m-%d %H:%M}" in said for said in report.warnings), query
+    whole = reporter(pair).pnl(ReportQuery(by=by))
+    assert whole.total.unrealised is not None
+    assert whole.total.unrealised > 150
+    assert whole.tie_out.unexplained == 0
+
+
+def test_what_was_opened_after_the_cut_is_known(pair: World) -> None:
+    """A position opened within the span is valued at nothing where it begins, whatever point stands there;
+    one that was closed before it has nothing in it. Without coins there the account's row is known too.
+    """
+    opened(pair)
+    snapshot(pair)
+    quiet(pair, 1)
+    pair.writer.trader.close("PEPE", D(1))
+    quiet(pair, 2)
+    cut = pair.clock.now()
+    pair.writer.trader.open("BTC", D(2_000))
+    pair.clock.sleep(HOUR)
+    collect(pair)
+    snapshot(pair)
+    report = reporter(pair).pnl(ReportQuery(since=cut))
+    (ours,) = (row for row in report.rows if row.key != ACCOUNT_ROW)
+    assert ours.base == "BTC"
+    assert (ours.net is not None, report.total.net is not None, report.warnings) == (True, True, ())
+    assert report.tie_out.unexplained == 0
+
+
+def test_coins_of_the_account_are_not_known_from_an_old_point(pair: World) -> None:
+    """The same of coins that belong to no position: their row is null, and that of a position opened since
+    is not.
+    """
+    pair.venue.world.transfer("BTC", D(1))
+    collect(pair)
+    snapshot(pair)
+    quiet(pair, 2)
+    cut = pair.clock.now()
+    name = opened(pair)
+    pair.clock.sleep(HOUR)
+    collect(pair)
+    snapshot(pair)
+    report = reporter(pair).pnl(ReportQuery(since=cut))
+    assert row_of(report, ACCOUNT_ROW).net is None
+    assert row_of(report, name).net is not None
+    assert report.total.net is None

@@ -23,6 +23,7 @@ from tests.engine.month import Month, collect, market, reporter
 from tests.engine.test_collect import opened
 from tests.engine.test_converted import Converting
 from tests.engine.world import World, make_world
+from tests.factories import known
 
 D = Decimal
 HOUR = timedelta(hours=1)
@@ -55,7 +56,7 @@ def test_the_export_is_the_books(world: World) -> None:
     worth = sum((held.unrealised(price) for held in ledger.read.holdings().values()), D(0))
     for method in LotMethod:
         found = reporter(world).tax(EVERYTHING, method)
-        left = sum((lot.quantity * price - lot.cost for lot in found.held), D(0))
+        left = sum((lot.quantity * price - known(lot.cost) for lot in found.held), D(0))
         assert found.gains[method.value] + left == booked + worth
         assert sum((lot.quantity for lot in found.held), D(0)) == ledger.balances()["BTC"]
         keys = {item.key for item in ledger.read.journals()}
@@ -73,7 +74,7 @@ def test_a_span_has_its_own_disposals_and_older_lots(world: World) -> None:
     sales = [row for row in found.rows if row.kind == "sale"]
     assert sales[0].acquired is not None
     assert sales[0].acquired < middle
-    assert sum(((row.gain or D(0)) - row.expense for row in found.rows), D(0)) == found.gains["fifo"]
+    assert sum(((row.gain or D(0)) - known(row.expense) for row in found.rows), D(0)) == found.gains["fifo"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -121,7 +122,7 @@ def require_same_result(world: World) -> None:
     for method in LotMethod:
         found = reporter(world).tax(EVERYTHING, method)
         assert (found.unknown, found.coverage) == (0, Coverage.COMPLETE)
-        left = away - sum((lot.cost for lot in found.held), D(0))
+        left = away - sum((known(lot.cost) for lot in found.held), D(0))
         left += sum((lot.quantity * prices[lot.asset] for lot in found.held if not lot.outside), D(0))
         assert found.gains[method.value] + left + contracts + debts == net
 
@@ -195,7 +196,7 @@ def test_interest_in_coins_counts_once(world: World) -> None:
         disposed, paid = paid, disposed
     assert disposed.quantity == D("0.001")
     assert disposed.proceeds == -(paid.gain or D(0)) == D(50)
-    assert found.gains["average"] == before - disposed.cost
+    assert found.gains["average"] == before - known(disposed.cost)
     assert found.coverage is Coverage.COMPLETE
 
 

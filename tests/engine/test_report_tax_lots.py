@@ -23,6 +23,7 @@ from fundarb.engine.report_rows import ReportQuery
 from fundarb.engine.report_tax import TaxReport, tax_of
 from fundarb.store.ledger_sums import TaxEntry
 from tests.core.test_ledger_postings import PERP, POSITION, SPOT, execution, row
+from tests.factories import known
 
 D = Decimal
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -156,8 +157,10 @@ def total(found: TaxReport, books: Books, prices: dict[str, Decimal], *, method:
     """Gains less expenses, and what all lots, contracts and debts would gain; coins carried away at what they
     were worth then.
     """
-    lots = sum((lot.quantity * prices[lot.asset] - lot.cost for lot in found.held if not lot.outside), D(0))
-    away = sum(books.away.values(), D(0)) - sum((lot.cost for lot in found.held if lot.outside), D(0))
+    lots = sum(
+        (lot.quantity * prices[lot.asset] - known(lot.cost) for lot in found.held if not lot.outside), D(0)
+    )
+    away = sum(books.away.values(), D(0)) - sum((known(lot.cost) for lot in found.held if lot.outside), D(0))
     debts = sum((owed.cost - owed.quantity * prices[coin] for coin, owed in books.owed.items()), D(0))
     return found.gains[method.value] + lots + away + debts + books.contracts(prices)
 
@@ -184,7 +187,7 @@ def test_no_method_makes_or_loses_money(
             assert held == sum(
                 (h.quantity for k, h in books.held.items() if k.asset == coin and k != PERP), D(0)
             )
-        unrealised = sum((lot.quantity * last[lot.asset] - lot.cost for lot in found.held), D(0))
+        unrealised = sum((lot.quantity * last[lot.asset] - known(lot.cost) for lot in found.held), D(0))
         made[method] = found.gains[method.value] + unrealised
         assert abs(total(found, books, last, method=method) - books.result(last)) <= D("1e-7")
     assert len(set(made.values())) == 1

@@ -248,3 +248,25 @@ def test_what_the_fee_coin_gained_is_the_accounts_result(tmp_path: Path) -> None
     assert abs(account.realised - spent * D("0.4")) < D("1e-6")
     assert report.tie_out.unexplained == 0
     world.close()
+
+
+def test_what_the_books_do_not_explain_is_not_complete(world: World) -> None:
+    """The wallet has money that the log does not show: total and the account's row are partial, and it is
+    said how much it is; a position's row stays what it is.
+    """
+    world.writer.trader.open("BTC", D(10_000))
+    lived(world, 1)
+    whole = reporter(world).pnl(EVERYTHING)
+    assert (whole.total.coverage, whole.warnings) == (Coverage.COMPLETE, ())
+    world.venue.world.transfer("USDT", D("333.33"))
+    for by in (By.POSITION, By.DAY):
+        report = reporter(world).pnl(ReportQuery(by=by))
+        assert report.tie_out.unexplained == D("333.33")
+        assert (report.total.coverage, report.total.net) == (Coverage.PARTIAL, whole.total.net)
+        (said,) = report.warnings
+        assert "333.33 USDT more" in said
+        assert "reconcile" in said
+    (ours,) = (row for row in reporter(world).pnl(EVERYTHING).rows if row.key != ACCOUNT_ROW)
+    assert ours.coverage is Coverage.COMPLETE
+    world.writer.collector.collect()
+    assert reporter(world).pnl(EVERYTHING).total.coverage is Coverage.COMPLETE

@@ -36,6 +36,7 @@ DAY = DayClosed(
     profit=Decimal("10.5"),
     funding=Decimal(12),
     fees=Decimal("1.5"),
+    coverage="complete",
     positions_open=3,
     control="RUNNING",
 )

@@ -1,5 +1,6 @@
 """A backup is a whole, verified database or nothing; a restore throws nothing away and halts."""
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -12,6 +13,7 @@ from fundarb.core.records import BlockKind
 from fundarb.errors import ConfigError, Locked, StateUnavailable
 from fundarb.store import backup as module
 from fundarb.store import file_place
+from fundarb.store import restore as putting
 from fundarb.store.backup import backup, copy_verified, newest, rotate, verify
 from fundarb.store.blocks import Control
 from fundarb.store.database import Store
@@ -87,6 +89,42 @@ def test_a_copy_that_does_not_verify_is_not_kept(
     assert list(tmp_path.glob("copy.db*")) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("database or disk is full", "no space is left"), ("disk I/O error", "disk I/O error")],
+)
+def test_a_copy_that_its_disk_does_not_take_is_not_blamed_on_the_database(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, told: str
+) -> None:
+    """A full stick is the stick's: it is named, nobody is sent to the database or told to start again, and
+    nothing is left on it.
+    """
+
+    def failing(source: Path, target: Path, *, name: str) -> None:
+        raise sqlite3.OperationalError(words)
+
+    monkeypatch.setattr(file_place, "copy", failing)
+    with pytest.raises(ConfigError) as caught:
+        backup(store, tmp_path / "copy.db")
+    wanted = f"{tmp_path / 'copy.db'}: cannot write there: {told}; make room there, or choose another folder"
+    assert str(caught.value) == wanted
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
+def test_a_full_disk_of_the_database_is_the_database_s(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read is said of the source, though the words are the same."""
+
+    def failing(source: Path, target: Path, *, name: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(file_place, "copy", failing)
+    monkeypatch.setattr(module, "_damage", lambda path: "unreadable" if path == store.path else "")
+    with pytest.raises(StateUnavailable, match=f"database {store.path}: disk I/O error"):
+        backup(store, tmp_path / "copy.db")
+
+
 def test_backups_go_on_while_the_writer_writes(store: Store, tmp_path: Path) -> None:
     """Copies taken during writes are each a consistent state."""
     ready, stop = threading.Event(), threading.Event()
@@ -111,6 +149,16 @@ def test_backups_go_on_while_the_writer_writes(store: Store, tmp_path: Path) -> 
     for copy in copies:
         with opened(copy, readonly=True) as reader:
             assert reader.meta.get("a") == reader.meta.get("b") is not None
+
+
+def test_names_that_are_no_text_are_taken(path: Path) -> None:
+    """A file's name is bytes to the system: databases and copies may have any."""
+    odd = path.with_name(os.fsdecode(b"\xff.db"))
+    copy = lived(odd)
+    restore(copy, url_of(odd), clock=clock(), tag="bbbb")
+    with opened(odd) as store:
+        (block,) = store.blocks.active(clock().now())
+        assert block.reason.startswith("restored from \\udcff.db.backup.")
 
 
 def test_rotation_keeps_the_newest_and_touches_nothing_else(store: Store, tmp_path: Path) -> None:
@@ -142,6 +190,8 @@ def test_what_is_no_backup_does_not_verify(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE x (id INTEGER)")
     with pytest.raises(ConfigError, match="not a fundarb database"):
         verify(other)
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        verify(tmp_path / "none.db")
 
 
 def test_a_reference_to_nothing_does_not_verify(store: Store, tmp_path: Path) -> None:
@@ -230,9 +280,32 @@ def test_a_bad_backup_is_refused_before_anything_moves(path: Path) -> None:
     with closing(sqlite3.connect(newer)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     for source, words in ((path.with_name("none"), "no such backup"), (damaged, "damaged"), (newer, "newer")):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=words) as caught:
             restore(source, url_of(path), clock=clock(), tag="bbbb")
+        assert "--db" not in str(caught.value)  # it is the backup that is wrong
+        assert "-wal" not in str(caught.value)
     assert path.read_bytes() == before
+
+
+def test_a_restore_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No half-made copy beside the database, however it failed, and the database as it was."""
+    copy = lived(path)
+    before = {item.name for item in path.parent.iterdir()}
+
+    def full(store: Store, tag: str) -> bool:
+        raise StateUnavailable("database or disk is full")
+
+    monkeypatch.setattr(putting, "adopt_copy", full)
+    with pytest.raises(StateUnavailable):
+        restore(copy, url_of(path), clock=clock(), tag="bbbb")
+    assert {item.name for item in path.parent.iterdir()} == before | {lock_path(path).name}
+
+
+def test_a_place_that_cannot_be_made_is_named(path: Path) -> None:
+    """A file where the folder should be: a usage error, as for any command that makes a database."""
+    copy = lived(path)
+    with pytest.raises(ConfigError, match=r"cannot create .*choose a folder"):
+        restore(copy, url_of(copy / "deeper" / "fundarb.db"), clock=clock(), tag="bbbb")
 
 
 OWNER = ("bybit", "paper", "default")
@@ -285,6 +358,7 @@ def test_an_older_backup_is_migrated_on_the_way(path: Path) -> None:
     with opened(path) as store:
         assert store.positions.active() == ()
         assert store.blocks.control(clock().now()) is Control.HALTED
+    assert not list(path.parent.glob("*restoring*"))  # the backup itself is copy enough
 
 
 def test_a_backup_put_in_place_by_hand_is_recognised(path: Path) -> None:

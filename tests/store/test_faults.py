@@ -5,6 +5,7 @@ durable.
 # ruff: noqa: PT012 - a block that fails after several statements is what is tested here
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fundarb.core.states import PositionTrigger
 from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
+from fundarb.store.sqlite import Sqlite, unavailable
 from tests.store.make import opened, position, process
 
 
@@ -55,6 +57,20 @@ def test_a_replaced_file_is_noticed(path: Path, victim: str) -> None:
         assert not store.still_there()
         with pytest.raises(StateUnavailable, match="replaced"):
             store.meta.set("a", "2")
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_failed_is_said_and_not_the_rollback_after_it(path: Path, ours: bool) -> None:
+    """The engine rolls back by itself where a disk fails; the library's own attempt at it then fails, too,
+    and is not the news: whether a statement of ours or the library's commit met the disk.
+    """
+    with opened(path) as store:
+        database = store.database
+        assert isinstance(database, Sqlite)
+        with pytest.raises(StateUnavailable, match="disk I/O error; look at the disk"), database.snapshot():
+            database.execute_sql("ROLLBACK")
+            error = sqlite3.OperationalError("disk I/O error")
+            raise unavailable(error, path) if ours else error
 
 
 def test_other_connections_coming_and_going_are_no_alarm(path: Path) -> None:

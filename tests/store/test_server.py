@@ -25,6 +25,7 @@ from fundarb.store.server import Server
 from fundarb.store.server_place import ServerPlace, version_of
 from tests.postgres import Cluster
 from tests.store.make import clock, opened, position, process
+from tests.store.test_ledger_batch import books, live
 
 # ------------------------------------------------------------------------------------------ the address
 
@@ -378,6 +379,18 @@ def test_every_earlier_version_migrates_to_the_newest(cluster: Cluster, server_u
             opened(cluster.address(name), readonly=True)
         opened(cluster.address(name)).close()
         assert cluster.ask(name, columns) == fresh
+
+
+def test_what_was_booked_is_added_up_by_migrations(cluster: Cluster, bare: str) -> None:
+    """The running sums of a database that had none are those that a newer one kept, digit by digit."""
+    url = cluster.address(bare)
+    with opened(url) as store:
+        live(store, store.positions.add(position()), between=lambda: None)
+        before = books(store), store.ledger.read.by_day()
+    older = "UPDATE fundarb.schema_info SET version = 2"
+    cluster.ask(bare, "DROP TABLE fundarb.ledger_totals, fundarb.ledger_days", older)
+    with opened(url) as store:
+        assert (books(store), store.ledger.read.by_day()) == before
 
 
 def test_a_migration_that_fails_changes_nothing(cluster: Cluster, bare: str) -> None:

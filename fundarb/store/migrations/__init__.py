@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from fundarb.store.migrations import first, second, third
+from fundarb.store.migrations import first, fourth, second, third
 from fundarb.store.schema import Migration
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(1, "state", first.apply),
     Migration(2, "ledger", second.apply),
     Migration(3, "ledger totals", third.apply),
+    Migration(4, "ledger days", fourth.apply),
 )
 
 SCHEMA_VERSION: Final = MIGRATIONS[-1].version
