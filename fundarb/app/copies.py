@@ -39,17 +39,16 @@ class Restored:
 
 def backup(settings: Settings, clock: Clock, *, target: Path | None) -> Copied:
     """Copy the database to a file, or into a folder under a name with the time; into the home's ``backups``
-    where none is named. ``ConfigError`` if there is nothing to copy or the place cannot be written.
+    where none is named. It stays: the job ``backup`` rotates its own, which have another name.
+    ``ConfigError`` if there is nothing to copy or the place cannot be written.
     """
     source = place_of(settings.db_url)
     if not source.exists():
         raise ConfigError(Problem("--db", "nothing was traded yet: there is no database to copy"))
-    place = settings.home / "backups" if target is None else target
-    if target is None:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if place.is_dir():
-        place = stamped(place / source.label, "backup", at=clock.now())
-    file = made(source, place, clock=clock)
+    folder = settings.home / "backups" if target is None else target
+    if target is None or folder.is_dir():
+        target = stamped(folder / source.label, "copy", at=clock.now())
+    file = made(source, target, clock=clock)
     return Copied(file=file, bytes=file.stat().st_size, schema_version=verify(file))
 
 

@@ -144,8 +144,11 @@ def last_instant(settings: Settings, machine: Clock) -> Clock:
     """
     if untraded(settings):
         return machine
-    with reading(settings, machine) as store:
-        return _last_of(store) or machine
+    try:
+        with reading(settings, machine) as store:
+            return _last_of(store) or machine
+    except ConfigError:  # of an older schema, it may be: whoever reads more of it says so
+        return machine
 
 
 def _last_of(store: Store) -> VirtualClock | None:

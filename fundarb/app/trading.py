@@ -27,7 +27,7 @@ from fundarb.engine.control import call_off_opens
 from fundarb.engine.halt_file import HaltFile
 from fundarb.engine.handover import Handover, Way
 from fundarb.engine.set_aside import set_aside, told
-from fundarb.errors import FundarbError, Unavailable
+from fundarb.errors import ConfigError, FundarbError, Unavailable
 from fundarb.store.database import Store, exists
 from fundarb.store.place import place_of
 
@@ -133,6 +133,9 @@ def with_leftovers(settings: Settings, machine: Clock, *, error: Unavailable) ->
     """The venue does not answer: the same failure, naming what is unfinished from before."""
     if not exists(settings.db_url):
         return error
-    with Store.open(settings.db_url, clock=machine, readonly=True) as store:
-        found = leftovers(store)
+    try:
+        with Store.open(settings.db_url, clock=machine, readonly=True) as store:
+            found = leftovers(store)
+    except ConfigError:  # of an older schema, it may be: the command that reaches the venue sees to it
+        return error
     return error.reworded(f"{error}; {found}") if found else error

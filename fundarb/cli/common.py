@@ -34,6 +34,7 @@ class Outcome(Generic[T]):
 
     ``error`` goes with the codes 3, 6 and 8, where there is a result *and* something is wrong; exceptions
     make their own. ``told``: the renderer shows the reasons itself, so that they are not said twice.
+    ``acted``: it tells what was done, and whoever asked must learn it, on stderr if stdout takes nothing.
     """
 
     data: Any
@@ -43,6 +44,7 @@ class Outcome(Generic[T]):
     code: Exit = Exit.DONE
     error: Failure | None = None
     told: bool = False
+    acted: bool = False
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -82,19 +84,39 @@ def run_command(
 
 
 def finish(session: Session, outcome: Outcome[T], *, render: Callable[[Session, T], None]) -> int:
-    """Print an outcome as JSON or for a person; the exit code."""
+    """Print an outcome as JSON or for a person; the exit code. ``OSError`` if stdout does not take it."""
+    session.code = outcome.code
+    try:
+        _print(session, outcome, render=render)
+    except BrokenPipeError:  # whoever goes away wants to read no more, and has learned nothing of what failed
+        if not session.options.json:
+            _remark(session, outcome)
+        raise
+    except OSError:
+        if outcome.acted:
+            session.divert()
+            _print(session, outcome, render=render)
+        raise
+    return outcome.code
+
+
+def _print(session: Session, outcome: Outcome[T], *, render: Callable[[Session, T], None]) -> None:
     if session.options.json:
         session.answer(envelope(session, outcome))
-        return outcome.code
+        return
     session.answered = True
     render(session, outcome.shown)
+    _remark(session, outcome)
+
+
+def _remark(session: Session, outcome: Outcome[Any]) -> None:
+    """What is said on stderr beside a result."""
     for warning in outcome.warnings:
         session.say(f"warning: {warning.message}", style="yellow")
     if outcome.error is not None:
         said = replace(outcome.error, reasons=()) if outcome.told else outcome.error
         for line in failure.lines(said):
             session.say(line, style="red")
-    return outcome.code
 
 
 def envelope(session: Session, outcome: Outcome[Any]) -> Envelope:

@@ -27,7 +27,10 @@ def backup(
     ] = None,
     _json: JsonFlag = False,
 ) -> int:
-    """Copy the database, verified page by page; also while a daemon trades. Never overwrites."""
+    """Copy the database, verified page by page; also while a daemon trades.
+
+    Never overwrites, and stays until you delete it: the job backup rotates only its own copies.
+    """
     session = session_of(ctx)
     place = None if target is None else (session.cwd / target.expanduser()).resolve()
 
@@ -35,12 +38,12 @@ def backup(
         from fundarb.app import copies
 
         made = copies.backup(program.settings, program.known_clock(), target=place)
-        return Outcome(data=made, shown=made)
+        return Outcome(data=made, shown=made, acted=True)
 
     return run_command(ctx, "backup", action=act, render=_show_copy)
 
 
-@app.command(epilog="Example: fundarb restore backups/live.db.backup.20261122T090000.000Z --yes")
+@app.command(epilog="Example: fundarb restore backups/live.db.copy.20261122T090000.000Z --yes")
 def restore(
     ctx: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
@@ -60,7 +63,7 @@ def restore(
         if not session.confirm(f"Replace the database of {program.place} by {file}?", yes=yes):
             raise Declined
         done = copies.restore(program.settings, program.known_clock(), source=file)
-        return Outcome(data=done, shown=done)
+        return Outcome(data=done, shown=done, acted=True)
 
     return run_command(ctx, "restore", action=act, render=_show_restored)
 

@@ -73,7 +73,7 @@ def _serve(session: Session) -> int:
     with signals.caught():  # before anything else is loaded: a daemon may be stopped while it starts
         ended, held = _served(session, signals)
     data = {"ended": _name(ended), "positions_open": held}
-    return finish(session, Outcome(data=data, shown=data, code=_code(ended)), render=_show_end)
+    return finish(session, Outcome(data=data, shown=data, code=_code(ended), acted=True), render=_show_end)
 
 
 def _name(ended: int) -> str:
@@ -158,7 +158,8 @@ def _simulate(session: Session, wish: Wish) -> int:
         if session.settings.db_url != settings.db_url:
             data["db"] = settings.db_url
         data["ended"] = _name(signals.first)
-        outcome = Outcome(data=data, shown=data, as_of=data["until"], code=_code(signals.first))
+        code = _code(signals.first)
+        outcome = Outcome(data=data, shown=data, as_of=data["until"], code=code, acted=True)
         return finish(session, outcome, render=_show_simulation)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import cast
+from typing import TypeGuard
 
 from fundarb.cli.document import Failure
 from fundarb.cli.exits import Exit
@@ -19,6 +19,7 @@ from fundarb.errors import (
     InvariantBroken,
     Locked,
     OutcomeUncertain,
+    Problem,
     Rejected,
     StateUnavailable,
     Unavailable,
@@ -42,7 +43,8 @@ _CODES: tuple[tuple[type[FundarbError], Exit], ...] = (
 
 DECLINED = "nothing was done"
 _KEY_CODES = frozenset(f"venue_{code}" for code in KEY_TROUBLE)
-_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+_PLACE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 _NEXT = {
     Exit.UNAVAILABLE: "Nothing was changed. Try again; `fundarb doctor` says what can be reached.",
@@ -56,6 +58,8 @@ def exit_of(error: BaseException) -> Exit:
         return Exit.INTERRUPTED
     if isinstance(error, Declined):
         return Exit.REFUSED
+    if is_of_the_place(error):
+        return Exit.USAGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
 
@@ -72,18 +76,30 @@ def failure_of(error: BaseException) -> Failure:
         code, message = getattr(error, "code", None), in_words(error)
         name = error.kind if code is None else f"venue_{code}"
         return Failure(kind=error.kind, message=message, reasons=(Reason(name, message),))
-    if is_of_the_machine(error):
-        fault = cast("OSError", error)
-        what = "the output" if fault.filename is None else str(fault.filename)
-        message = f"{what} cannot be written: {fault.strerror}"
-        return Failure(kind="error", message=message, reasons=(Reason("machine", message),))
+    if isinstance(error, OSError) and error.errno in _PLACE | _MACHINE:
+        return _refused_by_the_system(error)
     message = f"unexpected {type(error).__name__}: {error}"
     return Failure(kind="error", message=message, reasons=(Reason("error", message),))
 
 
+def _refused_by_the_system(error: OSError) -> Failure:
+    """A file, or the output, that the system does not let us write."""
+    if is_of_the_place(error):
+        problem = Problem(str(error.filename), f"cannot be used: {error.strerror}", "choose another place")
+        return failure_of(ConfigError(problem))
+    what = "the output" if error.filename is None else str(error.filename)
+    message = f"{what} cannot be written: {error.strerror}"
+    return Failure(kind="error", message=message, reasons=(Reason("machine", message),))
+
+
 def is_of_the_machine(error: BaseException) -> bool:
-    """Whether the machine is at fault, not the program: a disk that is full, broken or read-only."""
+    """Whether the machine is at fault, not the program: a disk that is full or broken."""
     return isinstance(error, OSError) and error.errno in _MACHINE
+
+
+def is_of_the_place(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a file lies where this user may not use it: on a read-only disk, in a folder of another."""
+    return isinstance(error, OSError) and error.errno in _PLACE and error.filename is not None
 
 
 def usage(message: str) -> Failure:

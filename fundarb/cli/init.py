@@ -34,7 +34,7 @@ def init(
     session.schema = "init"
     done = write((session.cwd / folder.expanduser()).resolve())
     data = {"folder": done.folder, "written": done.written, "kept": done.kept}
-    return finish(session, Outcome(data=data, shown=done), render=_render)
+    return finish(session, Outcome(data=data, shown=done, acted=True), render=_render)
 
 
 def _render(session: Session, done: Written) -> None:

@@ -17,14 +17,13 @@ import typer
 from typer.core import TyperGroup
 
 import fundarb
-from fundarb.cli import failure
+from fundarb.cli import failure, terminal
 from fundarb.cli.common import JsonFlag, session_of
 from fundarb.cli.document import Envelope, Failure
 from fundarb.cli.exits import Exit
 from fundarb.cli.interrupts import answered, terminated_is_interrupted
 from fundarb.cli.registry import COMMANDS, Entry
 from fundarb.cli.session import Options, Session
-from fundarb.cli.terminal import silence_stdout
 
 # Typer carries its own copy of click and exports of its errors only this branch.
 _UsageError, _ClickError = typer.BadParameter.__mro__[1:3]
@@ -58,8 +57,7 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            silence_stdout()
-            return Exit.DONE
+            return _unread(session_of(ctx))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
         """Within ``fundarb.cli.main.main`` the plain call; from outside (tests, completion) that function
@@ -148,6 +146,7 @@ def main(args: Sequence[str] | None = None, *, session: Session | None = None) -
     """Run one command line and return the exit code; everything that can go wrong ends here. Without
     ``args`` it is the command line of this process, which ends with it.
     """
+    terminal.prepare()
     given = list(sys.argv[1:] if args is None else args)
     session = session or Session()
     # Known before parsing, so that a command line that cannot be parsed is answered in JSON too.
@@ -156,8 +155,7 @@ def main(args: Sequence[str] | None = None, *, session: Session | None = None) -
         try:
             code = _called(given, session)
         except BrokenPipeError:
-            silence_stdout()
-            return Exit.DONE
+            return _unread(session)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost frame
             return _failed(session, error)
         finally:
@@ -167,8 +165,15 @@ def main(args: Sequence[str] | None = None, *, session: Session | None = None) -
     except KeyboardInterrupt:  # another one, while the first was being answered
         return Exit.INTERRUPTED
     finally:
+        terminal.settle()
         if args is None:
             answered()
+
+
+def _unread(session: Session) -> int:
+    """A reader that went away is no error: the exit code of what was done."""
+    terminal.silence(sys.stdout)
+    return session.code
 
 
 def _called(given: Sequence[str], session: Session) -> int:
@@ -192,8 +197,8 @@ def _failed(session: Session, error: BaseException) -> int:
     code = failure.exit_of(error)
     _tell(session, failure.failure_of(error), code=code, error=error)
     if failure.is_of_the_machine(error):
-        silence_stdout()
-    elif code is Exit.BUG:
+        return session.code or code
+    if code is Exit.BUG:
         if session.options.verbose > 1:
             import traceback
 
@@ -224,17 +229,7 @@ def _misused(session: Session, error: BaseException) -> int:
 
 
 def _tell(session: Session, what: Failure, *, code: Exit, error: BaseException | None = None) -> None:
-    if session.options.json:
-        venue, mode = session.place
-        session.answer(
-            Envelope(
-                schema=f"fundarb.{session.schema}/1",
-                as_of=session.now(),
-                venue=venue,
-                mode=mode,
-                error=what,
-            )
-        )
+    if session.options.json and _answered(session, what):
         return
     if what.message == failure.DECLINED:
         session.say(failure.DECLINED)
@@ -243,3 +238,14 @@ def _tell(session: Session, what: Failure, *, code: Exit, error: BaseException |
         session.say(line, style="red")
     if advice := failure.advice(what, code, error=error):
         session.say(advice)
+
+
+def _answered(session: Session, what: Failure) -> bool:
+    """Answer with the envelope of a failure; False if stdout does not take it."""
+    venue, mode = session.place
+    schema = f"fundarb.{session.schema}/1"
+    try:
+        session.answer(Envelope(schema=schema, as_of=session.now(), venue=venue, mode=mode, error=what))
+    except OSError:
+        return False
+    return True

@@ -37,7 +37,8 @@ def send(ctx: typer.Context, _json: JsonFlag = False) -> int:
                 kind="mismatch", message=f"{len(failed)} of {len(found)} channels failed", reasons=reasons
             )
         data = {"channels": [{"name": name, "ok": took} for name, took in found.items()]}
-        return Outcome(data=data, shown=found, code=Exit.MISMATCH if failed else Exit.DONE, error=error)
+        code = Exit.MISMATCH if failed else Exit.DONE
+        return Outcome(data=data, shown=found, code=code, error=error, acted=True)
 
     return run_command(ctx, "notify", action=act, render=_show)
 

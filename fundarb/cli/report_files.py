@@ -31,7 +31,8 @@ def put(session: Session, text: str, *, output: Path | None) -> None:
     except OSError as error:
         if is_of_the_machine(error):
             raise OSError(error.errno, error.strerror, str(output)) from error
-        raise ConfigError(Problem("-o", f"{output} cannot be written: {error.strerror}")) from error
+        message = f"{output} cannot be written: {error.strerror}"
+        raise ConfigError(Problem("-o", message, "name another place")) from error
     session.say(f"written to {output}")
 
 
@@ -71,13 +72,13 @@ def as_html(kind: str, found: Any, *, around: Envelope) -> str:
 
 def columns(kind: str) -> tuple[str, ...]:
     """The names of a row's fields."""
-    from fundarb.engine import listings, report_equity, report_rows, report_tax
+    from fundarb.engine import listings, report_days, report_rows, report_tax
 
     rows: dict[str, type[Any]] = {
         "pnl": report_rows.PnlRow,
         "funding": listings.FundingRow,
         "trades": listings.TradeRow,
-        "equity": report_equity.EquityRow,
+        "equity": report_days.EquityRow,
         "ledger": listings.LedgerRow,
         "tax": report_tax.TaxRow,
     }

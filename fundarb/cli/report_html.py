@@ -22,9 +22,14 @@ from fundarb.core.money import ZERO, plain
 
 _ASSETS: Final = files("fundarb.cli") / "assets"
 _POLICY: Final = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-_UNSIGNED: Final = frozenset(
-    {"time", "price", "quantity", "notional", "days", "value", "equity", "pending", "mark", "index"}
+_GAINS: Final = frozenset(
+    {
+        *("funding", "basis_pnl", "realised", "unrealised", "net", "gross", "rate", "expected", "received"),
+        *("net_apr_on_capital", "gross_apr_on_capital", "net_apr_on_notional", "gross_apr_on_notional"),
+        *("difference", "by_rate", "by_mark", "gain"),
+    }
 )
+"""Where + is good: only these have a colour, for what costs is + as well."""
 _TITLES: Final = {
     "pnl": "Profit and loss",
     "funding": "Funding",
@@ -69,7 +74,7 @@ def page(kind: str, found: Any, *, names: Sequence[str], around: Envelope) -> st
         "rows": table,
         "total": None if total is None else [_cell(getattr(total, name)) for name in names],
         "text": [_is_text(table, at) for at in range(len(names))],
-        "signed": [name not in _UNSIGNED for name in names],
+        "signed": [name in _GAINS for name in names],
         "figures": _figures(kind, found),
         "charts": _charts(kind, rows),
     }

@@ -47,7 +47,7 @@ def curve(kind: str, found: Any) -> list[Decimal]:
     gains: dict[str, Callable[[Any], Decimal | None]] = {
         "pnl": _gained,
         "funding": lambda row: row.received,
-        "tax": lambda row: (row.gain or ZERO) - row.expense,
+        "tax": lambda row: (row.gain or ZERO) - (row.expense or ZERO),
     }
     return list(accumulate(gains[kind](row) or ZERO for row in found.rows))
 
@@ -183,8 +183,10 @@ def trades(session: Session, found: tuple[TradeRow, ...]) -> None:
     if not found:
         session.out.print("no fill in this time")
         return
+    years = sorted({f"{row.time:%Y}" for row in (found[0], found[-1])})
+    form = "%m-%d %H:%M:%S" if len(years) == 1 else "%Y-%m-%d %H:%M:%S"
     columns: tuple[Column[TradeRow], ...] = (
-        Column("time UTC", lambda row: f"{row.time:%m-%d %H:%M:%S}", name=True),
+        Column(f"time UTC\n{' to '.join(years)}", lambda row: f"{row.time:{form}}", name=True),
         Column("position", lambda row: row.position_id, name=True, spare=5),
         Column("symbol", lambda row: row.symbol, name=True),
         Column("leg", lambda row: row.leg.value, name=True),
@@ -241,7 +243,7 @@ def tax(session: Session, found: TaxReport) -> None:
                 "acquired", lambda row: "" if row.acquired is None else f"{row.acquired:%Y-%m-%d}", spare=2
             ),
             Column("proceeds\nUSDT", lambda row: amount(row.proceeds) if row.quantity else "", spare=4),
-            Column("cost\nUSDT", lambda row: amount(row.cost) if row.quantity else "", spare=4),
+            Column("cost\nUSDT", lambda row: cell(row.cost) if row.quantity else "", spare=4),
             Column("gain\nUSDT", lambda row: cell(row.gain, places=4)),
             Column("expense\nUSDT", lambda row: amount(row.expense, places=4)),
             Column("position", lambda row: row.position_id or "", name=True, spare=5),

@@ -57,7 +57,7 @@ class Options:
 @dataclass
 class Session:
     """What one run knows. ``schema`` is the name of the running command's envelope; ``answered`` once a
-    result was printed.
+    result was printed, ``code`` how the latest one ended, whether or not it could be printed.
     """
 
     options: Options = field(default_factory=Options)
@@ -66,6 +66,7 @@ class Session:
     clock: Clock = field(default_factory=SystemClock)
     schema: str = "error"
     answered: bool = False
+    code: int = 0
     recorded: bool = False
     simulated: bool = False
 
@@ -132,7 +133,7 @@ class Session:
 
     @cached_property
     def _stderr(self) -> terminal.RedactingStream:
-        return terminal.RedactingStream(terminal.stderr, self.redact)
+        return terminal.RedactingStream(terminal.stderr, self.redact, lossy=True)
 
     @cached_property
     def _stdout(self) -> terminal.RedactingStream:
@@ -165,8 +166,12 @@ class Session:
 
     def write(self, text: str) -> None:
         """Put a finished text on stdout (CSV, JSON), at once."""
-        self._stdout.write(text)
-        self._stdout.flush()
+        self._stdout.write_document(text)
+
+    def divert(self) -> None:
+        """From here on results go where messages go: stdout takes none."""
+        self._stdout = self._stderr
+        self.out = self.err
 
     def say(self, text: str, *, style: str = "") -> None:
         """A message for the person, on stderr; silent with ``-q`` unless something is wrong (``style``

@@ -63,6 +63,7 @@ def outcome_of(answer: Answer, program: App | None = None) -> Outcome[Document |
         code=Exit(answer.exit_code),
         error=error,
         told=isinstance(answer.data, dict) and "checked" in answer.data,  # a reconcile shows its differences
+        acted=True,
     )
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from fundarb.clock import SystemClock
 from fundarb.core.records import BlockKind
+from fundarb.store.backup import rotate
 from fundarb.store.database import Store
 from fundarb.store.files import url_of
+from fundarb.store.migrate import migrate
+from fundarb.store.migrations import MIGRATIONS
 from tests.cli.conftest import Shell
 
 
@@ -43,6 +46,16 @@ def test_a_copy_goes_and_comes_back(shell: Shell, tmp_path: Path) -> None:
         assert store.meta.get("mark") == "second"
 
 
+def test_a_copy_of_a_person_stays(shell: Shell, tmp_path: Path) -> None:
+    """Where no target is named it lies beside those of the job, which the job's rotation alone concerns."""
+    database, home = tmp_path / "a.db", tmp_path / "home"
+    traded(database, "x")
+    made = shell.json("--db", url_of(database), "backup", FUNDARB_HOME=str(home))["data"]["file"]
+    assert Path(made).parent == home / "backups"
+    assert rotate(home / "backups", "a.db", keep=0) == ()
+    assert Path(made).is_file()
+
+
 def test_what_cannot_be_copied_is_said(shell: Shell, tmp_path: Path) -> None:
     """No database, a target that exists, a backup that is none: each a usage error that says what is
     wrong.
@@ -58,3 +71,17 @@ def test_what_cannot_be_copied_is_said(shell: Shell, tmp_path: Path) -> None:
     assert refused["error"]["kind"] == "config_error"
     with Store.open(url_of(database), clock=SystemClock()) as store:
         assert store.meta.get("mark") == "x"
+
+
+def test_an_older_database_beside_a_venue_that_is_away(shell: Shell, tmp_path: Path) -> None:
+    """It is the venue that is missing (4), not a migration: no writing command is told to start one that
+    writes, and a copy can be made.
+    """
+    database = tmp_path / "a.db"
+    database.touch()
+    migrate(database, clock=SystemClock(), migrations=MIGRATIONS[:1])
+    place = ("--db", url_of(database), "--mode", "live", "--live")
+    away = ("--venue", "sandbox", "--venue-url", "http://127.0.0.1:1")
+    for words in (("reconcile",), ("close", "BTC", "--yes")):
+        assert shell.json(*place, *away, *words)["error"]["kind"] == "unavailable"
+    assert shell.json(*place, *away, "backup", str(tmp_path / "b.db"))["data"]["schema_version"] == 1

@@ -4,6 +4,7 @@ looks.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -453,7 +454,7 @@ def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, *, ans
 def test_silencing_a_stream_without_descriptor_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replaced stdout has nothing to be pointed elsewhere."""
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(fileno=_no_descriptor))
-    terminal.silence_stdout()
+    terminal.silence(sys.stdout)
 
 
 def _no_descriptor() -> int:
@@ -517,6 +518,14 @@ def test_no_summary_of_a_group_is_cut(shell: Shell) -> None:
     """What a group's help says about its commands fits its lines."""
     for group in ("config", "jobs", "notify", "sandbox"):
         assert "..." not in shell(group, "--help").stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_place_of_somebody_else_is_no_bug(number: int) -> None:
+    """A read-only disk or a folder of another user: exit 2 with the file and the remedy."""
+    found = failing(OSError(number, "not here", "/ro/x.lock"))
+    assert found.exit_code == 2
+    assert found.stderr == "Error: /ro/x.lock: cannot be used: not here; choose another place\n"
 
 
 def test_a_file_that_cannot_be_written_is_named() -> None:
