@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fundarb.app.leftovers import cannot_begin
@@ -39,6 +40,7 @@ from fundarb.engine.office import Office, Silent
 from fundarb.engine.ports import Notifier
 from fundarb.engine.scan import Scanner
 from fundarb.engine.shelf import FundingShelf
+from fundarb.engine.shut_out import met
 from fundarb.engine.status import JobStatus, Status, job_statuses, status
 from fundarb.engine.timetable import Timetable, published
 from fundarb.errors import ConfigError, FundarbError, Locked, StateUnavailable, Unavailable
@@ -88,7 +90,9 @@ def jobs_of(settings: Settings, writer: Writer) -> Jobs:
             collector=writer.collector,
             reconciler=writer.reconciler,
             hedger=writer.hedger,
-            scanner=Scanner(desk.exchange, shelf, clock=desk.clock, settings=settings),
+            scanner=Scanner(
+                desk.exchange, shelf, clock=desk.clock, settings=settings, met=partial(met, desk)
+            ),
             shelf=shelf,
             account=account,
             rules=job_rules(settings),

@@ -20,7 +20,7 @@ from typing import Final
 
 from fundarb.app import venues
 from fundarb.app.ids import RandomIds, SeededIds
-from fundarb.app.leftovers import with_leftovers
+from fundarb.app.leftovers import books_lost, with_leftovers
 from fundarb.app.signals import finishing_clips
 from fundarb.clock import Clock, SystemClock
 from fundarb.config import Settings
@@ -35,7 +35,7 @@ from fundarb.engine.collect import Collector
 from fundarb.engine.commands import Executor
 from fundarb.engine.control import end_leftovers, obey_at_once
 from fundarb.engine.decide import Decider
-from fundarb.engine.desk import Desk, StopRequest, TradeRules
+from fundarb.engine.desk import ONE_READ, Desk, StopRequest, TradeRules
 from fundarb.engine.elsewhere import look_for_lost, opened_elsewhere
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.guard import Gate, GateDesk, GateSlot
@@ -51,13 +51,14 @@ from fundarb.engine.ports import Exchange, Ids
 from fundarb.engine.preflight import Preflight
 from fundarb.engine.reconcile import Reconciler, ReconcileResult
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import let_in, look_out, met, shut_out
+from fundarb.engine.shut_out import look_out, met, shut_out
 from fundarb.engine.trade import Trader
 from fundarb.errors import (
     ConfigError,
     IllegalTransition,
     InvariantBroken,
     Problem,
+    StateUnavailable,
     Unavailable,
 )
 from fundarb.store.database import Store, exists
@@ -151,23 +152,33 @@ def writing(
         _check_place(settings, store)
         lock = WriterLock(store, clock=SystemClock())
         lock.acquire(role, lock_wait)
-        stop = StopRequest()
+        stop, sent, epoch = StopRequest(), list[str](), lock.epoch
         try:
-            with finishing_clips(stop) if role == "command" else nullcontext():
-                ids = RandomIds() if seed is None else SeededIds(seed, lock.epoch)
+            with _ending(store, lock), finishing_clips(stop) if role == "command" else nullcontext():
+                ids = RandomIds() if seed is None else SeededIds(seed, epoch)
                 writer = _assemble(settings, clock, store=store, lock=lock, ids=ids, stop=stop)
+                sent = writer.desk.sent
                 yield _recovered(writer) if recover else writer
                 look_out(store, writer.exchange)
                 with suppress(Unavailable):  # a virtual clock that went away with its venue
-                    store.events.record(WriterStopped(epoch=lock.epoch, reason="done"))
-        except Unavailable as error:
-            shut_out(store, error)
-            raise with_leftovers(store, error, epoch=lock.epoch) from error
-        except (InvariantBroken, IllegalTransition) as error:
-            halt(store, error.kind, subject=str(error), message=f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            lock.release()
+                    store.events.record(WriterStopped(epoch=epoch, reason="done"))
+        except StateUnavailable as error:
+            raise books_lost(store, error, sent=sent, epoch=epoch) from error
+
+
+@contextmanager
+def _ending(store: Store, lock: WriterLock) -> Iterator[None]:
+    """Gives the lock back; a failure that ends the work is written down before, as far as it can be."""
+    try:
+        yield
+    except Unavailable as error:
+        shut_out(store, error)
+        raise with_leftovers(store, error, epoch=lock.epoch) from error
+    except (InvariantBroken, IllegalTransition) as error:
+        halt(store, error.kind, subject=str(error), message=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lock.release()
 
 
 def _recovered(writer: Writer) -> Writer:
@@ -177,7 +188,6 @@ def _recovered(writer: Writer) -> Writer:
     found = writer.reconciler.run()
     now = (positions.get(item.position_id) for item in before)
     if found.unread is None:
-        let_in(writer.store)
         look_for_lost(writer.desk, found)
     else:
         shut_out(writer.store, found.unread)
@@ -269,7 +279,7 @@ def _assemble(
     )
     writer = introduce(desk, lock, slot=slot)
     writer.collector.open_books()
-    note_limits(store, rules.limits)
+    note_limits(store, rules)
     halt_file.obey(store)
     end_leftovers(store, SystemClock().now())
     obey_at_once(store)
@@ -313,15 +323,19 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
     )
 
 
-def note_limits(store: Store, limits: RiskLimits) -> None:
-    """Record the caps that are obeyed from now on, where they changed: an audit judges an order by those of
-    its own time.
+def note_limits(store: Store, rules: TradeRules) -> None:
+    """Record the limits that are obeyed from now on, where they changed: an audit judges what was done by
+    those of its own time.
     """
     event = LimitsInForce(
-        max_clip=limits.max_clip,
-        collar=limits.collar,
-        orders_per_minute=limits.orders_per_minute,
-        leverage=limits.leverage,
+        max_clip=rules.limits.max_clip,
+        collar=rules.limits.collar,
+        orders_per_minute=rules.limits.orders_per_minute,
+        leverage=rules.limits.leverage,
+        drift_limit=rules.drift_limit,
+        recv_window=rules.recv_window,
+        t_hedge=rules.t_hedge,
+        t_recover=rules.t_recover + ONE_READ * rules.patience,
     )
     known = store.events.last(1, kind=event.kind)
     if not known or json.loads(known[0].payload) != event.payload():

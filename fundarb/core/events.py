@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -69,14 +69,18 @@ class WriterStopped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsInForce(Event):
-    """The hard caps that this and later writers obey, noted when they change; amounts in quote, ratios as
-    fractions.
+    """The hard caps and deadlines that this and later writers obey, noted when they change; amounts in quote,
+    ratios as fractions. ``t_recover`` is how long an order may be in doubt, the last look at it included.
     """
 
     max_clip: Decimal
     collar: Decimal
     orders_per_minute: int
     leverage: Decimal
+    drift_limit: Decimal
+    recv_window: timedelta
+    t_hedge: timedelta
+    t_recover: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,15 +107,6 @@ def perp_close_quantity(pair: Pair, book: Book, *, keep: Decimal, venue_size: De
     return max(floor_to(min(book.contracts - keep, venue_size), pair.perp.qty_step), ZERO)
 
 
-def perp_close_to_match(pair: Pair, book: Book, *, venue_size: Decimal) -> Decimal:
-    """Contracts to buy back so that the coins still owned cover the short: the second leg after a
-    spot sale.
-    """
-    return perp_close_quantity(
-        pair, book, keep=contracts_covered(pair, book.spot_owned), venue_size=venue_size
-    )
-
-
 def spot_sell_quantity(pair: Pair, book: Book, *, keep: Decimal, wallet_free: Decimal) -> Decimal:
     """Coins to sell so that those needed for ``keep`` contracts remain, rounded down; never more than is
     free.

@@ -67,10 +67,19 @@ class Service:
         """
         with self._signals.caught():
             if not self._signals.first:
-                self._serve(started)
+                self._told(started)
         if self._crew.worker.fatal is not None:
             raise self._crew.worker.fatal
         return self._signals.first
+
+    def _told(self, started: Callable[[], None]) -> None:
+        """Serve; people are told of an end that came from here and not from the trading thread."""
+        try:
+            self._serve(started)
+        except FundarbError as error:
+            if self._crew.worker.fatal is None:
+                self._crew.worker.give_up(error)
+            raise
 
     def _serve(self, started: Callable[[], None]) -> None:
         thread = threading.Thread(target=self._trade, name="trading", daemon=True)

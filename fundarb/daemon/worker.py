@@ -200,10 +200,10 @@ class Worker:
                     self._desk.queue.put(COMMANDS, Priority.COMMAND)
             self._record_failure(item.name, error)
         except FundarbError as worse:
-            self._give_up(worse if not isinstance(error, _FATAL) else error)
+            self.give_up(worse if not isinstance(error, _FATAL) else error)
             return
         if isinstance(error, _FATAL):
-            self._give_up(error)
+            self.give_up(error)
 
     def _record_failure(self, name: str, error: Exception) -> None:
         store, now = self._desk.store, self._desk.clock.now()
@@ -221,10 +221,10 @@ class Worker:
             self._breaker.failed(name, error)
             now_busy_with(store, Activity.ERROR)
 
-    def _give_up(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """This process must end: halt if the state itself is in doubt, call a person, stop taking work."""
         self.fatal = error
-        message = f"the daemon stops: {error}"
+        message = f"the daemon stops: {error}{self._unwatched()}"
         alert: Event = AlertRaised(code="daemon_stops", subject=type(error).__name__, message=message)
         try:
             if isinstance(error, (IllegalTransition, InvariantBroken)):
@@ -234,3 +234,11 @@ class Worker:
             self._desk.notifier.tell(alert)  # the database is what is lost: people are told without it
         finally:
             self._desk.queue.close()
+
+    def _unwatched(self) -> str:
+        """What is left alone when this process ends, in words; empty if nothing."""
+        try:
+            held = sorted({position.base for position in self._desk.store.positions.active()})
+        except FundarbError:
+            return "; whatever is held is watched by nobody now"
+        return f"; what is held ({', '.join(held)}) is watched by nobody now" if held else ""

@@ -8,7 +8,6 @@ the correction, whatever a read in between said. Nothing here decides how far a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -30,6 +29,7 @@ from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.orders import OrderDesk, Placed, wire_reason
 from fundarb.engine.resolve import Resolver
+from fundarb.engine.shut_out import met, passing_over
 from fundarb.errors import Unavailable
 
 NOTHING_TO_SEND = "nothing_to_send"
@@ -133,7 +133,8 @@ class ClipDesk:
         """
         try:
             return self.scene(position, scene.cap)
-        except Unavailable:
+        except Unavailable as error:
+            met(self.desk, error)
             return scene
 
     def send(self, position: PositionRecord, wanted: Wanted, *, scene: Scene) -> Placed | Refused:
@@ -197,10 +198,7 @@ class ClipDesk:
             settle(self.desk, position_id)
             return
         before = Book(position.spot_owned, position.contracts)
-        known = not progress.notes  # a book that the venue does not hold says nothing about what to take back
-        position = self._hedger.repair(
-            position_id, grow=grow, since=progress.naked_since, take_back=known and not grow
-        )
+        position = self._hedger.repair(position_id, grow=grow, since=progress.naked_since)
         final = _final_reason(position, grow=grow)
         if final is None and grow and self._hedger.gave_back(position, before):
             final = Reason(
@@ -235,7 +233,7 @@ class ClipDesk:
         if found is Cure.WAIT:
             self.desk.clock.sleep(_MOMENT)
         elif found is Cure.RELIST:
-            with suppress(Unavailable):
+            with passing_over(self.desk):
                 self.desk.market.instruments(refresh=True)
         else:
             return False

@@ -3,19 +3,20 @@
 Never held back by an entry gate: no block, limit, score or settlement window is asked. What keeps a close
 from being sent is a venue that holds less than our books say for no reason that its rows tell (somebody else
 traded, so our book is not the truth) or that shows a picture of the past; an emergency is held back by
-neither.
+neither, and no clip of it is larger for what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
 from fundarb.core import minimums, sizing
 from fundarb.core.market import Pair
 from fundarb.core.money import ONE, ZERO
+from fundarb.core.orders import Leg
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import Goal, PositionRecord
@@ -24,9 +25,10 @@ from fundarb.crash import Point
 from fundarb.engine.compare import Choice
 from fundarb.engine.desk import Desk
 from fundarb.engine.exit_cost import exit_cost
+from fundarb.engine.explain import NOTHING
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.legs import Legs, Progress
-from fundarb.engine.lifecycle import prices, settle
+from fundarb.engine.lifecycle import measure, prices, settle
 from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.shut_out import passing_over
 
@@ -156,13 +158,15 @@ class Closer:
             now = self._desk.store.positions.get(position_id)
             if now.state in _UNSAFE:
                 now = self._hedger.repair(position_id, grow=False)
+            if now.state is PositionState.EXPOSED and emergency:
+                now = self._rest_of_an_orphans(now)
             if now.state is PositionState.UNCERTAIN:
                 return Progress(uncertain=True)
             if now.state is PositionState.EXPOSED:
                 return Progress([Reason("unhedged", f"{now.base} is {now.state}")])
             progress = Progress()
             for cap in self._caps(now, emergency=emergency):
-                if now.state.final:
+                if now.state.final or now.state in _UNSAFE:  # no wider cap mends what the hedger could not
                     break
                 progress = self._exit(plan, cap=cap, emergency=emergency)
                 now = self._desk.store.positions.get(position_id)
@@ -181,22 +185,26 @@ class Closer:
         progress = self._legs.exit(position_id, plan.keep, clip=clip, cap=cap, urgent=emergency)
         if not progress.stopped or progress.uncertain or self._desk.stop.requested:
             return progress
-        if not self._overtaken(position_id):
+        if not self._legs.overtaken(position_id):
             return progress
         if positions.get(position_id).state.final:
             return Progress()
         return self._legs.exit(position_id, plan.keep, clip=clip, cap=cap, urgent=emergency)
 
-    def _overtaken(self, position_id: str) -> bool:
-        """Whether something went that was not in our book; it is booked and the legs are brought together."""
-        before = self._desk.store.positions.get(position_id)
-        with passing_over(self._desk), self._desk.hurried(self._desk.rules.t_hedge):
-            settle(self._desk, position_id)  # books are taken over at rest only
-            self._legs.catch_up()
-            if settle(self._desk, position_id).state is PositionState.EXPOSED:
-                self._hedger.repair(position_id, grow=False)
-        after = self._desk.store.positions.get(position_id)
-        return (before.spot_owned, before.contracts) != (after.spot_owned, after.contracts)
+    def _rest_of_an_orphans(self, position: PositionRecord) -> PositionRecord:
+        """In an emergency a book that is exposed may be so only because half of an orphan's trade is in it:
+        whoever answered that half has answered the other, and the venue is less naked than the book says. It
+        is that only where the other half brings the legs nearer together.
+        """
+        ident, unwind = position.position_id, Choice.UNWIND
+        with passing_over(self._desk), self._desk.hurried():
+            why = self._repairer.explain_now().get(ident, NOTHING)
+            whole = replace(position, contracts=position.contracts - why.closed)
+            before, after = (abs(measure(self._desk, one).delta) for one in (position, whole))
+            if why.orphaned and after < before:
+                self._repairer.answered(ident, why, leg=Leg.PERP, choice=unwind)
+                self._hedger.repair(ident, grow=False)
+        return self._desk.store.positions.get(ident)
 
     def finish(self, position_id: str) -> PositionRecord:
         """What can be done for a position with an order in doubt, and what it is then."""

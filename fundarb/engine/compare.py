@@ -232,7 +232,9 @@ def _gone(base: str, why: Explained, *, policy: Choice | None) -> str:
         return "nothing explains where the coins went: looked at again next time"
     if not flow.by_hand:
         return "taken by the venue: the perp is reduced to match"
-    return f"{plain(flow.by_hand)} gone by hand; " + _asked(f"spot_short:{base}", policy, beyond=why.owing)
+    gone = f"{plain(flow.by_hand)} gone" + ("" if why.orphaned else " by hand")
+    asked = _asked(f"spot_short:{base}", policy, orphan=why.orphaned, beyond=why.owing)
+    return f"{gone}; {asked}"
 
 
 def _balances(books: Books, facts: VenueFacts, *, tolerance: Decimal) -> Iterable[Mismatch]:
@@ -354,7 +356,7 @@ def _unfinished(positions: Iterable[PositionRecord], *, naked: frozenset[str]) -
         unhedged = exposed or position.position_id in naked
         if not unhedged and position.state not in _UNJUDGED:
             continue
-        unjudged = f"{position.state}: no prices to judge it by; tried again"
+        unjudged = f"{position.state}: not judged yet, or no prices to judge it by; tried again"
         yield Mismatch(
             kind="unhedged" if unhedged else "unsettled",
             symbol=position.base,

@@ -30,8 +30,10 @@ _LIFETIME = timedelta(seconds=90)
 """Longer than anybody waits for a row by default; the author of an older one is gone."""
 _TO_JUDGE = frozenset({BlockKind.FREEZE, BlockKind.COOL_DOWN, BlockKind.STALE_DATA})
 """The blocks of one coin, which a person may judge to be over whoever set them."""
-_OF_A_DAEMON = frozenset({BlockKind.BREAKER, BlockKind.STALE_DATA, BlockKind.CLOCK})
-"""Blocks that a daemon lifts when its jobs work again; it may be gone."""
+_OF_A_DAEMON = frozenset({BlockKind.BREAKER, BlockKind.STALE_DATA, BlockKind.CLOCK, BlockKind.KEY})
+"""Blocks that a daemon lifts when its jobs work again; it may be gone. Whether a key may trade a person knows
+first.
+"""
 
 _PAUSED = Reason("paused", "nothing is opened from now on; `fundarb resume` allows opens again")
 

@@ -66,6 +66,8 @@ class Corrector:
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
         spot, perp = books
+        with passing_over(self._desk):
+            self._fees.of(pair)
         return sizing.Frame(
             pair=pair, spot_price=spot.mid, perp_price=perp.mid, fee=self._fees.at_hand(pair).in_base
         )

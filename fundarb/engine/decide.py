@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fundarb.core.orders import Leg
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
@@ -81,11 +82,8 @@ class Decider:
             repairer.aim(item.position_id, choice, contracts=contracts)
             return None
         why = repairer.explain(self._reconciler.facts()).get(item.position_id, NOTHING)
-        if item.kind == "spot_short" and why.outflow is not None:
-            repairer.sold_by_hand(item.position_id, why.outflow, choice=choice)
-            return None
-        if item.kind != "spot_short" and why.fills:
-            repairer.traded_by_hand(item.position_id, why, choice=choice)
+        leg = Leg.SPOT if item.kind == "spot_short" else Leg.PERP
+        if repairer.answered(item.position_id, why, leg=leg, choice=choice):
             return None
         return Reason("not_explained", f"nothing at the venue explains {item.kind} of {item.symbol} any more")
 

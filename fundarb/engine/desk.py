@@ -102,7 +102,7 @@ def _nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Everything a trading use case touches; ``written`` is shared with the wire gate (when each intent was
-    committed).
+    committed). ``sent`` are the link ids that left this process for the wire, oldest first.
 
     ``before_entry`` is asked before each order that adds exposure: the file HALT may have appeared.
     """
@@ -116,6 +116,7 @@ class Desk:
     market: MarketView
     stop: StopRequest = field(default_factory=StopRequest)
     written: dict[str, timedelta] = field(default_factory=dict)
+    sent: list[str] = field(default_factory=list)
     before_entry: Callable[[], object] = _nothing
 
     def hurried(self, waited: timedelta = timedelta()) -> AbstractContextManager[None]:

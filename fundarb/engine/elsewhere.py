@@ -14,6 +14,7 @@ from fundarb.engine.alerts import alert_once
 from fundarb.engine.desk import Desk
 from fundarb.engine.halt_file import set_halt
 from fundarb.engine.reconcile import ReconcileResult
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
 _LOOK_BACK = timedelta(days=7)
@@ -49,7 +50,8 @@ def opened_elsewhere(desk: Desk, result: ReconcileResult) -> tuple[Reason, ...]:
     now = desk.exchange.stamp()
     try:
         rows = desk.exchange.executions(Category.LINEAR, now - _LOOK_BACK, until=now + _AHEAD)
-    except Unavailable:
+    except Unavailable as error:
+        met(desk, error)
         return ()
     identity = desk.identity()
     ours = {identity.tag, *identity.old_tags}

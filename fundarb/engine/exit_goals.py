@@ -7,14 +7,17 @@ sends nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from fundarb.core import sizing
 from fundarb.core.market import Pair
 from fundarb.core.money import ZERO, floor_to, plain
+from fundarb.core.orders import Leg
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
+from fundarb.engine.sizes import Sizes
 
 
 def targets(pair: Pair, position: PositionRecord, *, keep: Decimal, clip: Decimal) -> tuple[Decimal, ...]:
@@ -24,6 +27,14 @@ def targets(pair: Pair, position: PositionRecord, *, keep: Decimal, clip: Decima
     if position.contracts <= keep:
         return (keep,)
     return sizing.clip_targets(pair, position.contracts, target=keep, clip=clip) or (keep,)
+
+
+def standing(position: PositionRecord, *, sizes: Sizes) -> PositionRecord:
+    """The position as a clip finds it: without what is known to be gone."""
+    there = sizes.really(position)
+    return (
+        replace(position, spot_owned=there.spot_owned, contracts=there.contracts) if sizes.told else position
+    )
 
 
 def next_goal(frame: sizing.Frame, position: PositionRecord, *, keep: Decimal, clip: Decimal) -> Decimal:
@@ -61,6 +72,65 @@ def below_step(pair: Pair, position: PositionRecord, *, keep: Decimal) -> Reason
     return Reason("below_step", text)
 
 
+def coverable(pair: Pair, position: PositionRecord, *, sizes: Sizes, keep: Decimal) -> Decimal:
+    """The contracts that can be left after a clip: ``keep``, and where something is known to be gone no more
+    than are there and than the coins that are there cover.
+    """
+    there = sizes.really(position)
+    if not sizes.told:
+        return keep
+    return min(keep, there.contracts, sizing.contracts_covered(pair, there.spot_owned))
+
+
+def first_leg(position: PositionRecord, *, sizes: Sizes, otherwise: Leg) -> Leg:
+    """The leg that goes first where something is missing and nobody knows why: the one of which the venue
+    shows more, so that a clip makes nothing naked by what it shows.
+    """
+    there = sizes.really(position)
+    if sizes.told or there == Book(position.spot_owned, position.contracts):
+        return otherwise
+    return Leg.SPOT if there.delta(position.multiplier) > ZERO else Leg.PERP
+
+
+def first_quantity(pair: Pair, position: PositionRecord, *, leg: Leg, keep: Decimal, sizes: Sizes) -> Decimal:
+    """What the first leg of a clip gives so that ``keep`` contracts, or the coins for them, are left; what is
+    only missing makes it no larger.
+    """
+    book = Book(position.spot_owned, position.contracts)
+    return _quantity(pair, sizes.really(position) if sizes.told else book, leg=leg, keep=keep, sizes=sizes)
+
+
+def second_quantity(
+    frame: sizing.Frame, position: PositionRecord, *, leg: Leg, keep: Decimal, sizes: Sizes
+) -> Decimal:
+    """What the second leg gives to match what the first one left; where nothing is kept and the coins that
+    are left are no order any more, no contract stays to cover them. Where something is missing and nobody
+    knows why, the lesser of what our book and the venue call for.
+    """
+    there = sizes.really(position)
+    books = (there,) if sizes.told else (there, Book(position.spot_owned, position.contracts))
+    return min(
+        _quantity(frame.pair, book, leg=leg, keep=_matching(frame, book, leg=leg, keep=keep), sizes=sizes)
+        for book in books
+    )
+
+
+def _matching(frame: sizing.Frame, book: Book, *, leg: Leg, keep: Decimal) -> Decimal:
+    """The contracts to which ``leg`` must come to match the other one."""
+    if leg is Leg.SPOT:
+        return book.contracts
+    if not keep and sizing.flat(frame.pair, Book(book.spot_owned, ZERO), spot_price=frame.spot_price):
+        return keep
+    return sizing.contracts_covered(frame.pair, book.spot_owned)
+
+
+def _quantity(pair: Pair, book: Book, *, leg: Leg, keep: Decimal, sizes: Sizes) -> Decimal:
+    """What one leg of a book gives so that it comes to ``keep`` contracts; no more than the venue holds."""
+    if leg is Leg.SPOT:
+        return sizing.spot_sell_quantity(pair, book, keep=keep, wallet_free=sizes.free)
+    return sizing.perp_close_quantity(pair, book, keep=keep, venue_size=sizes.short)
+
+
 def tied_contracts(pair: Pair, coins: Decimal) -> Decimal:
     """Contracts that so many coins cover which cannot be sold, in whole steps: they stay."""
     return floor_to(coins / pair.multiplier, pair.perp.qty_step)
@@ -73,11 +143,6 @@ def tied_up(position: PositionRecord, contracts: Decimal) -> tuple[Reason, ...]:
     what = f"{position.base} for {plain(contracts)} {position.perp_symbol}"
     text = f"{what} is tied up in somebody else's order"
     return (Reason("coins_locked", f"{text}: its short stays until the coins can be sold"),)
-
-
-def arrived(position: PositionRecord, keep: Decimal) -> bool:
-    """Whether an exit is where it was to go: nothing left, or no more contracts than are kept."""
-    return position.state.final or (keep > ZERO and position.contracts <= keep)
 
 
 def what_is_left(position: PositionRecord, keep: Decimal) -> Reason:

@@ -32,7 +32,7 @@ class Outflow:
     """Coins of a position that are gone: ``forced`` by the venue, ``by_hand`` by somebody with access.
 
     ``price`` is at what they went in quote, None if no row says; ``words`` are the venue's words for it, and
-    ``at`` is when the last of them went.
+    ``at`` is when the last of them went. ``orphaned``: a fundarb's order sold some of them.
     """
 
     forced: Decimal
@@ -40,6 +40,7 @@ class Outflow:
     price: Decimal | None
     words: tuple[str, ...]
     at: datetime | None
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,11 @@ class Explained:
 
     @property
     def orphaned(self) -> bool:
-        """Whether a fundarb sent one of the fills: that is never taken over without a person."""
-        return any(row.link_id.startswith(LINK_PREFIX) for row in self.fills)
+        """Whether a fundarb traded some of it, on either leg: none of it is taken over without a person. Its
+        orders belong together; half of them in our book would make a hedged position naked there.
+        """
+        sold = self.outflow is not None and self.outflow.orphaned
+        return sold or any(row.link_id.startswith(LINK_PREFIX) for row in self.fills)
 
 
 NOTHING = Explained()
@@ -104,19 +108,23 @@ def _against(rows: Iterable[Execution], contracts: Decimal) -> Run:
     return tuple(run)
 
 
-def outflow_of(rows: Iterable[Transaction], missing: Decimal) -> Outflow:
+def outflow_of(rows: Iterable[Transaction], missing: Decimal, *, settled: datetime | None = None) -> Outflow:
     """How ``missing`` coins went, from the coin's log rows that are no fills of ours, in any order.
 
     Undone from the newest on, until nothing is missing any more: what went before that took nobody's but
-    its owner's coins. What no row tells of was taken by the venue (a fee in this coin).
+    its owner's coins. What the venue took up to the instant ``settled`` is booked already: what is missing
+    all the same went by hand. What no row tells of was taken by the venue (a fee in this coin).
     """
     left, hand, taken = missing, ZERO, []
     for row in sorted(rows, key=lambda item: item.time, reverse=True):
+        forced = row.kind.startswith(_OF_THE_VENUE)
         if left <= ZERO:
             break
+        if forced and settled is not None and row.time <= settled:
+            continue
         if row.change < ZERO:
             part = min(-row.change, left)
-            hand += ZERO if row.kind.startswith(_OF_THE_VENUE) else part
+            hand += ZERO if forced else part
             taken.append((row, part))
         left += row.change
     by_hand = min(hand, missing)
@@ -129,6 +137,7 @@ def outflow_of(rows: Iterable[Transaction], missing: Decimal) -> Outflow:
         price=price,
         words=tuple(sorted({_word(row) for row, _ in taken})),
         at=max((row.time for row, _ in taken), default=None),
+        orphaned=any(row.link_id.startswith(LINK_PREFIX) for row, _ in taken),
     )
 
 

@@ -13,7 +13,6 @@ from fundarb.core.account import VIP0_LINEAR, VIP0_SPOT, FeeRates
 from fundarb.core.market import Category, Pair
 from fundarb.core.money import ZERO
 from fundarb.engine.ports import Exchange
-from fundarb.errors import Unavailable
 
 _KEEP = timedelta(hours=1)
 
@@ -52,14 +51,11 @@ class FeeBook:
         return fees
 
     def at_hand(self, pair: Pair) -> PairFees:
-        """The fees of a pair for a correction, which waits for nobody: where they cannot be read the last
-        known ones, else the public schedule, which is the dearest.
+        """The fees of a pair without asking, for a correction, which waits for nobody: the last known ones,
+        else the public schedule, which is the dearest.
         """
-        try:
-            return self.of(pair)
-        except Unavailable:
-            held = self._read.get(pair.base)
-            return _SCHEDULE if held is None else held[1]
+        held = self._read.get(pair.base)
+        return _SCHEDULE if held is None else held[1]
 
     def _from_venue(self, pair: Pair) -> PairFees:
         spot = self._exchange.fee_rates(Category.SPOT, pair.spot.symbol)

@@ -28,6 +28,7 @@ from fundarb.engine.corrections import Corrector, OutOfSight, Sight
 from fundarb.engine.desk import Desk
 from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
+from fundarb.engine.given import given_by_a_clip
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.shut_out import met, passing_over
@@ -52,10 +53,11 @@ all rest so long take a third of it, and none is naked much longer than it must 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Repairs in a row that the venue refused, and when (monotonic) the next one may be; ``away``: the last
-    one did not reach it.
+    """Repairs of one book in a row that the venue refused, and when (monotonic) the next one may be;
+    ``away``: the last one did not reach it.
     """
 
+    book: Book
     times: int
     again: timedelta
     away: bool
@@ -88,14 +90,14 @@ class Hedger:
         *,
         grow: bool | None = None,
         since: timedelta | None = None,
-        take_back: bool = False,
     ) -> PositionRecord:
         """Hedge or unwind until the book is neutral; the position as it is then.
 
-        ``grow`` says whether the smaller leg is completed before the larger one is trimmed; by default as the
-        position's goal wants it, and then the repair is a decision of its own, measured against the mids of
-        now. ``since`` (monotonic) is when the leg became naked, by default now: ``t_hedge`` counts from then.
-        ``take_back``: where nobody takes the leg that is too large, the other one is completed in the end.
+        ``grow`` says whether the smaller leg is completed before the larger one is trimmed, provided that the
+        position's goal wants to grow; by default as the goal wants it, and then the repair is a decision of
+        its own, measured against the mids of now. ``since`` (monotonic) is when the leg became naked, by
+        default now: ``t_hedge`` counts from then. Where nobody takes what is left of an exit clip's second
+        leg, its first one is taken back in the end.
 
         Still EXPOSED or UNCERTAIN means that the venue cannot be read, an order's fate is unknown, or every
         rung failed; the alert is raised by then.
@@ -110,15 +112,13 @@ class Hedger:
         if grow is None:
             if self._rests(position):
                 return position
-            grow = position.goal.growing
             self._decide_now(position)
+        grow = position.goal.growing and grow is not False  # what the venue took is not restored
         deadline = (desk.clock.monotonic() if since is None else since) + desk.rules.t_hedge
         first = desk.store.intents.next_seq(position_id)
         blind = unwound = False
         try:
-            position, unwound = self._bring_together(
-                position, grow=grow, deadline=deadline, take_back=take_back
-            )
+            position, unwound = self._bring_together(position, grow=grow, deadline=deadline)
             if position.state is PositionState.EXPOSED and not self._unheard(position, first):
                 position, more = self._catch_up(position, grow=grow)
                 unwound = unwound or more
@@ -133,7 +133,7 @@ class Hedger:
         return position
 
     def _bring_together(
-        self, position: PositionRecord, *, grow: bool, deadline: timedelta, take_back: bool
+        self, position: PositionRecord, *, grow: bool, deadline: timedelta
     ) -> tuple[PositionRecord, bool]:
         """Top up, trim, unwind; the position after it, and whether something was given back."""
         before = Book(position.spot_owned, position.contracts)
@@ -146,8 +146,9 @@ class Hedger:
         unwound = grow and self.gave_back(position, before)
         if position.state is PositionState.EXPOSED:
             position, unwound = self._unwind(position)
-            # what cannot be sold at all (nothing of it is free) is covered again, what is gone is not
-            if take_back and (unwound or self._corrector.found_less(position) is None):
+            # what cannot be sold (locked, or nobody takes it) is covered again, what is gone is not
+            there = self._corrector.found_less(position) is None
+            if there and position.state is PositionState.EXPOSED and self._of_a_clip(position):
                 position, unwound = self._take_back(position), True
         return position, unwound
 
@@ -162,7 +163,14 @@ class Hedger:
             return position, False
         grow = grow and position.goal.growing
         deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
-        return self._bring_together(position, grow=grow, deadline=deadline, take_back=False)
+        return self._bring_together(position, grow=grow, deadline=deadline)
+
+    def _of_a_clip(self, position: PositionRecord) -> bool:
+        """Whether what is naked is what the last clip of an exit has given, and nothing that was taken."""
+        orders = self._desk.store.intents.of_position(position.position_id)
+        found = measure(self._desk, position)
+        unit = sizing.coarser_fix(found.pair, spot_price=found.spot_price, perp_price=found.perp_price)
+        return given_by_a_clip(position, orders, unit=unit)
 
     def _matched_there(self, position: PositionRecord) -> bool:
         """Whether only our book does not match: the venue holds less than it says, no row tells why yet, and
@@ -179,10 +187,13 @@ class Hedger:
 
     def _rests(self, position: PositionRecord) -> bool:
         """Whether a repair would come to nothing as several did a short time ago: the same orders would only
-        be refused again, or the venue still does not answer. A person's close asks for none of this.
+        be refused again, or the venue still does not answer. Another book makes other orders. A person's
+        close asks for none of this.
         """
         failed, self._trying = self._failed.get(position.position_id), ""
         if failed is None or self._desk.clock.monotonic() >= failed.again:
+            return False
+        if failed.book != Book(position.spot_owned, position.contracts):
             return False
         if failed.away and self._answers():
             self._trying = position.position_id
@@ -219,14 +230,15 @@ class Hedger:
             self._failed.pop(position.position_id, None)
             return
         before, now = self._failed.get(position.position_id), self._desk.clock.monotonic()
-        if before is not None and now - before.again > _HOUR:  # the doubt of then ended well
-            before = None
+        book = Book(position.spot_owned, position.contracts)
+        if before is not None and (now - before.again > _HOUR or before.book != book):
+            before = None  # the doubt of then ended well, or it is another book's turn
         times = 0 if away else 1 if before is None else before.times + 1
         rest = _NO_TIME if times <= _FREE else _RESTS[min(times - _FREE, len(_RESTS)) - 1]
         again = now + (_LONGEST_REST if away else rest)
         if away and before is not None and self._trying == position.position_id:
             again = before.again
-        self._failed[position.position_id] = _Failed(times, again, away)
+        self._failed[position.position_id] = _Failed(book, times, again, away)
 
     def resolved(self, intent: IntentRecord) -> IntentRecord:
         """What became of an order in doubt; still UNCERTAIN means that the other leg has been covered."""
@@ -273,6 +285,8 @@ class Hedger:
             if step is None:
                 break
             position = step.position
+            if purpose is Purpose.TOP_UP and not position.goal.growing:
+                break  # the venue took of it while the order was in doubt
             if step.cure is Cure.WAIT:
                 self._desk.clock.sleep(min(pause, max(deadline - self._desk.clock.monotonic(), _NO_TIME)))
                 pause *= 2

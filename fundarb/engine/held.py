@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from fundarb.engine.desk import Desk
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
 
@@ -61,7 +62,8 @@ def _coming(desk: Desk, symbols: Collection[str]) -> Mapping[str, NextSettlement
         return {}
     try:
         quotes = desk.market.at_most(_ANY_AGE).perp
-    except Unavailable:
+    except Unavailable as error:
+        met(desk, error)
         return {}
     return {
         symbol: NextSettlement(quote.funding.next_time, quote.funding.interval)

@@ -20,6 +20,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.activity import Activity, busy_with
 from fundarb.engine.exit_cost import exit_cost
 from fundarb.engine.jobs import IDLE, JobParts, JobReport
+from fundarb.engine.shut_out import met
 from fundarb.engine.told import NOT_CLOSED, left, shortfall
 from fundarb.errors import Unavailable
 from fundarb.store.database import Store
@@ -86,6 +87,7 @@ class CloseWhenDue:
                     done.append(text)
                     result = result if closed else "incomplete"
             except Unavailable as error:  # one market that cannot be read keeps no other from being left
+                met(desk, error)
                 missed.append(f"{position.base}: {error}")
         if missed:
             raise Unavailable("; ".join([*done, *missed]))

@@ -32,6 +32,7 @@ from fundarb.engine.alerts import alert_once, alert_over, block_for
 from fundarb.engine.jobs import JobParts
 from fundarb.engine.outlook import bare_prices, margin_account
 from fundarb.engine.repair import BY_HAND
+from fundarb.engine.shut_out import met
 from fundarb.engine.told import NOT_REDUCED, left, shortfall
 from fundarb.errors import Unavailable
 
@@ -52,6 +53,8 @@ class MarginWatch:
     def __init__(self, parts: JobParts) -> None:
         """Work with the collaborators of the jobs."""
         self._parts = parts
+        self.short = False
+        """Whether the last look left something as large as it was, that should be smaller."""
 
     def tight(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> bool:
         """Whether the margin must be looked at closely; ``reports`` may be some minutes old."""
@@ -62,9 +65,10 @@ class MarginWatch:
         return wallet.margin_balance is not None and wallet.margin_balance < _THIN * shorts
 
     def look(self, wallet: Wallet, reports: Mapping[str, PositionReport]) -> list[str]:
-        """Warn, then shrink both legs together, before the venue acts; what was done. ``reports`` are of
-        now.
+        """Warn, then shrink both legs together, before the venue acts; what was done, or not (``short``).
+        ``reports`` are of now.
         """
+        self.short = False
         store, rules = self._parts.desk.store, self._parts.rules
         held = [item for item in store.positions.active() if item.state is PositionState.HEDGED]
         account = margin_account(wallet, held, reports=reports)
@@ -103,7 +107,9 @@ class MarginWatch:
             try:
                 missing = self._shrink(position, min(cut, ONE), emergency=rate >= _EMERGENCY_MARGIN)
             except Unavailable as error:  # one coin that cannot be read keeps no other from being reduced
+                met(self._parts.desk, error)
                 missing = str(error)
+            self.short = self.short or bool(missing)
             done.append(left(store, position, missing=missing, code=NOT_REDUCED, done="reduced"))
         return done
 

@@ -22,12 +22,13 @@ from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.risk import blocks, day_breaker
 from fundarb.engine.activity import Activity, busy_with, now_busy_with
-from fundarb.engine.daybook import today
+from fundarb.engine.daybook import midnight, today
 from fundarb.engine.equity_points import newest
 from fundarb.engine.jobs import JobParts, JobReport
 from fundarb.engine.jobs_books import Snapshot
 from fundarb.engine.preflight import Yield
 from fundarb.engine.scan import ScanResult
+from fundarb.engine.shut_out import met
 from fundarb.engine.switching import Switching, Weakest
 from fundarb.engine.told import shortfall
 from fundarb.errors import Unavailable
@@ -179,7 +180,7 @@ class ScanAndOpen:
                     kind=BlockKind.COOL_DOWN,
                     reason="; ".join(reason.message for reason in reasons),
                     since=desk.clock.now(),
-                    until=day.since + _DAY,
+                    until=midnight(day.since) + _DAY,
                 )
             )
 
@@ -229,6 +230,7 @@ class ScanAndOpen:
 
     def _pass_over(self, item: Opportunity, run: _Run, *, error: Unavailable) -> None:
         """Something of one coin cannot be read; ``Unavailable`` if the venue shows no quotes either."""
+        met(self._parts.desk, error)
         self._parts.desk.market.refresh()
         self._tell(item.base, "pass_over", reason=str(error))
         run.unread.append(f"{item.base} passed over: {error}")

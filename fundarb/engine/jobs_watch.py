@@ -29,7 +29,7 @@ from fundarb.engine.jobs_margin import MarginWatch
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.reconcile import REASON
 from fundarb.engine.safety import AT_ONCE
-from fundarb.engine.shut_out import is_shut_out, let_in, look_out, shut_out
+from fundarb.engine.shut_out import kept_out, let_in, look_out, shut_out
 from fundarb.engine.stillness import Stillness
 from fundarb.engine.told import NOT_CLOSED, left, shortfall
 from fundarb.errors import Unavailable
@@ -57,6 +57,8 @@ class Watch:
         self._stillness = Stillness(parts.desk.store, parts.desk.clock)
         self._done: list[str] = []
         self._missed: list[str] = []
+        self._short = False
+        """Whether something that should be left or smaller is not."""
         self._snapshot: MarketSnapshot | None = None
         self._walked = False
         """Whether what is naked was worked on in this run."""
@@ -68,12 +70,12 @@ class Watch:
         glance_at_clock(desk)
         held = desk.store.positions.active()
         if not held:
-            if is_shut_out(desk.store):
+            if kept_out(desk.store):
                 account.wallet()
                 let_in(desk.store)
             lift(desk.store, BlockKind.STALE_DATA)
             return IDLE
-        self._done, self._missed = [], []
+        self._done, self._missed, self._short = [], [], False
         self._first_of_all(held)
         try:
             wallet = account.wallet()
@@ -86,6 +88,7 @@ class Watch:
         let_in(desk.store)
         with self._check("margin"):
             self._done += self._margin.look(wallet, reports)
+            self._short = self._margin.short
         known, snapshot = self._snapshot, None
         with self._check("market"):
             snapshot = desk.market.at_most(_MINUTE)
@@ -117,7 +120,8 @@ class Watch:
             raise Unavailable("; ".join([*self._done, *self._missed]))
         lift(self._parts.desk.store, BlockKind.STALE_DATA)
         if self._done:
-            return JobReport(result="acted", message="; ".join(self._done), notable=True)
+            result = "incomplete" if self._short else "acted"
+            return JobReport(result=result, message="; ".join(self._done), notable=True)
         return self._frozen() or JobReport(message="all is in order")
 
     def _frozen(self) -> JobReport | None:
@@ -220,6 +224,7 @@ class Watch:
             desk.store.events.record(DecisionMade(base=position.base, decision="close", reason=text))
         missing = shortfall(self._parts.trader.close(position.position_id, emergency=hurry))
         done = f"closed ({reasons[0].code})"
+        self._short = self._short or bool(missing)
         self._done.append(left(desk.store, position, missing=missing, code=NOT_CLOSED, done=done))
 
     def _freeze(self, base: str, reason: str) -> None:

@@ -8,6 +8,7 @@ not work; closing and hedging are never held back by an entry gate.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from fundarb.core import minimums, sizing
@@ -17,15 +18,19 @@ from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
-from fundarb.core.states import IntentState
+from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
 from fundarb.engine.between import Between
 from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
 from fundarb.engine.desk import Desk
 from fundarb.engine.exit_goals import (
-    arrived,
     below_step,
+    coverable,
+    first_leg,
+    first_quantity,
     next_goal,
+    second_quantity,
+    standing,
     targets,
     tied_contracts,
     tied_up,
@@ -36,7 +41,7 @@ from fundarb.engine.lifecycle import measure
 from fundarb.engine.orders import Placed
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.shut_out import met, unread
-from fundarb.engine.sizes import Sizes, as_booked, sizes_of
+from fundarb.engine.sizes import Sizes, as_booked
 from fundarb.errors import Unavailable
 
 __all__ = ["Legs", "Progress"]
@@ -56,7 +61,7 @@ class Legs:
         """Send through one desk; leave shortfalls to the hedger and doubts to the resolver."""
         self._desk = desk
         self._clips = ClipDesk(desk, hedger=hedger, resolver=resolver)
-        self._between = Between(desk, resolver=resolver)
+        self._between = Between(desk, hedger=hedger, resolver=resolver)
         self._stubborn: dict[
             str, Leg
         ] = {}  # the leg that nobody took of late goes first: nothing is naked then
@@ -94,22 +99,23 @@ class Legs:
         """Whether what is missing of the target makes no order that the venue takes on both legs."""
         position = self._desk.store.positions.get(position_id)
         missing = target - position.contracts
-        if missing <= ZERO:
-            return True
+        return missing <= ZERO or not self._tradable(position, missing)
+
+    def _tradable(self, position: PositionRecord, contracts: Decimal) -> bool:
+        """Whether so many contracts, with their coins, make an order that the venue takes on both legs."""
         found = measure(self._desk, position)
         frame = sizing.Frame(pair=found.pair, spot_price=found.spot_price, perp_price=found.perp_price)
-        return not minimums.tradable(frame, missing)
+        return minimums.tradable(frame, contracts)
 
     def _enter_clip(self, position_id: str, target: Decimal, *, progress: Progress) -> bool:
         """One clip of an entry; False if its first order turned out never to have existed, so that it may be
         tried again.
         """
-        desk = self._desk
-        position = desk.store.positions.get(position_id)
-        scene = self._entry_scene(position, progress)
+        get = self._desk.store.positions.get
+        scene = self._entry_scene(get(position_id), progress)
         if scene is None:
             return True
-        first = scene.thin(opening=True)
+        position, first = get(position_id), scene.thin(opening=True)
         placed = self._send_growth(position, target, leg=first, scene=scene)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
@@ -129,23 +135,25 @@ class Legs:
         try:
             if not self._between.may_grow(position, progress):
                 return None
-            scene = self._books_in_time(position)
+            scene = self._books_in_time(position, progress)
         except Unavailable as error:
             progress.reasons.append(unread(self._desk, error))
             return None
         progress.reasons += self._against_entry(scene)
+        if not progress.reasons:
+            self._between.turned(self._desk.store.positions.get(position.position_id), progress)
         return None if progress.reasons or self._clips.interrupted(progress) else scene
 
-    def _books_in_time(self, position: PositionRecord) -> Scene:
+    def _books_in_time(self, position: PositionRecord, progress: Progress) -> Scene:
         """The market as an entry clip finds it, outside the window of a settlement even after books that
         were slow to come.
         """
         desk = self._desk
         for _ in range(_LOOKS):
-            self._between.wait_for_window(position)
+            self._between.wait_for_window(position, progress)
             desk.market.at_most(desk.rules.limits.max_quote_age / 2)
             scene = self._clips.scene(position, desk.rules.limits.price_cap)
-            if desk.stop.requested or not self._between.window(position):
+            if desk.stop.requested or progress.reasons or not self._between.window(position):
                 return scene
         raise Unavailable(f"{position.perp_symbol}: the books came too late before a settlement")
 
@@ -156,11 +164,15 @@ class Legs:
         return (*self._clips.still(scene), *basis)
 
     def _hedge_growth(self, position_id: str, leg: Leg, *, scene: Scene, progress: Progress) -> None:
-        """The second leg of an entry clip, then whatever is still missing."""
+        """The second leg of an entry clip, then whatever is still missing. Where the venue took of the
+        position while the first leg was in doubt, that one is given back instead.
+        """
         reached(Point.LEGS_BETWEEN)
         progress.naked_since = self._desk.clock.monotonic()
         position = self._desk.store.positions.get(position_id)
-        placed = self._send_growth(position, position.contracts, leg=leg, scene=scene)
+        placed: Placed | Refused | None = None
+        if not self._between.turned(position, progress):
+            placed = self._send_growth(position, position.contracts, leg=leg, scene=scene)
         if isinstance(placed, Placed) and placed.uncertain:
             placed = self._clips.resolved(placed, progress)
         self._clips.correct(position_id, progress, grow=True, why=why_not(placed))
@@ -197,59 +209,99 @@ class Legs:
         pair = self._desk.market.pair_of(position)
         tries = len(targets(pair, position, keep=keep, clip=clip)) + self._desk.rules.top_ups
         for _ in range(tries):
-            if self._clips.interrupted(progress):
+            sizes = self._stand(position_id, urgent=urgent, progress=progress)
+            position = self._desk.store.positions.get(position_id)
+            if sizes is None:
                 break
-            if not urgent:
-                self._between.others(position_id)
             before = (position.contracts, position.spot_owned)
             scene = self._exit_scene(position, keep, cap=cap, urgent=urgent, progress=progress)
-            if scene is not None and not self._exit_clip(
-                position,
-                next_goal(scene.frame, position, keep=keep, clip=clip),
-                scene=scene,
-                progress=progress,
-                urgent=urgent,
-            ):
-                absent += 1
-                if _given_up(absent, progress):
-                    break
-                continue
+            if scene is not None:
+                here = standing(position, sizes=sizes)
+                goal = next_goal(scene.frame, here, keep=keep, clip=clip)
+                if not self._exit_clip(position, goal, scene=scene, sizes=sizes, progress=progress):
+                    absent += 1
+                    if _given_up(absent, progress):
+                        break
+                    continue
             position = self._desk.store.positions.get(position_id)
             stuck = (position.contracts, position.spot_owned) == before
             if stuck and scene is not None and self._clips.cured(progress):
                 continue
-            if stuck or arrived(position, keep) or not self._clips.goes_on(position_id, progress):
+            if stuck or self._arrived(position, keep) or not self._clips.goes_on(position_id, progress):
                 break
-        if arrived(position, keep):
+        if self._arrived(position, keep):
             self._clips.interrupted(progress)
         elif not progress.stopped:
             progress.reasons += [what_is_left(position, keep), *progress.too_small]
         return progress
 
+    def _arrived(self, position: PositionRecord, keep: Decimal) -> bool:
+        """Whether an exit is where it was to go: nothing left, or no more contracts than are kept, but for
+        what makes no order.
+        """
+        over = position.contracts - keep
+        return position.state.final or (keep > ZERO and (over <= ZERO or not self._tradable(position, over)))
+
     def notes(self, position: PositionRecord) -> tuple[Reason, ...]:
         """Where the venue holds less of a position than our books say; ``Unavailable`` if it cannot be
         read.
         """
-        return tuple(self._sizes(position).notes(position))
-
-    def _sizes(self, position: PositionRecord) -> Sizes:
-        """What the venue holds of it now."""
-        return sizes_of(position, self._desk.exchange, tolerance=self._desk.rules.tolerance)
-
-    def _judged(self, position: PositionRecord) -> Sizes:
-        """The same where it is urgent: what cannot be read soon is as our book says, and the venue, which
-        reduces nothing that is not there, is the judge.
-        """
-        try:
-            with self._desk.hurried():
-                return self._sizes(position)
-        except Unavailable as error:
-            met(self._desk, error)
-            return as_booked(position)
+        return tuple(self._between.sizes(position).notes(position))
 
     def catch_up(self) -> None:
         """Book what the venue did to the account by itself, if it can be read now."""
         self._clips.resolver.catch_up()
+
+    def overtaken(self, position_id: str) -> bool:
+        """Whether somebody took what our book still had; it is booked, and the legs are brought together."""
+        return self._between.overtaken(position_id)
+
+    def _stand(self, position_id: str, *, urgent: bool, progress: Progress) -> Sizes | None:
+        """What the venue holds before a clip of an exit, what was taken being booked and followed unless it
+        is urgent; None where no clip may begin: the process is to end, nothing is left, an order is in doubt,
+        or what is there cannot be read, was not followed, or is less than our books say and no row tells why.
+        """
+        if self._clips.interrupted(progress):
+            return None
+        if urgent:
+            position = self._desk.store.positions.get(position_id)
+            progress.uncertain = position.state is PositionState.UNCERTAIN  # since a correction
+            return None if progress.uncertain or position.state.final else self._urgent(position)
+        try:
+            sizes = self._between.stand(position_id)
+        except Unavailable as error:
+            progress.reasons.append(unread(self._desk, error))
+            return None
+        if not self._clips.goes_on(position_id, progress):
+            return None
+        strange = [] if sizes.told else sizes.notes(self._desk.store.positions.get(position_id))
+        progress.reasons += strange
+        return None if strange else sizes
+
+    def _urgent(self, position: PositionRecord) -> Sizes:
+        """What the venue holds before a clip that nothing holds back: what it does not show is looked for
+        again.
+        """
+        sizes = self._sizes(position, otherwise=as_booked(position))
+        if not sizes.notes(position):
+            return sizes
+        try:
+            with self._desk.hurried():
+                return self._between.confirmed(position, sizes)
+        except Unavailable as error:
+            met(self._desk, error)
+            return sizes
+
+    def _sizes(self, position: PositionRecord, *, otherwise: Sizes) -> Sizes:
+        """What the venue holds of it now, read in a hurry. Where it cannot be read soon the venue, which
+        reduces nothing that is not there, is the judge.
+        """
+        try:
+            with self._desk.hurried():
+                return self._between.sizes(position)
+        except Unavailable as error:
+            met(self._desk, error)
+            return otherwise
 
     def _exit_scene(
         self, position: PositionRecord, keep: Decimal, *, cap: Decimal, urgent: bool, progress: Progress
@@ -268,30 +320,33 @@ class Legs:
         return None if still else scene
 
     def _exit_clip(
-        self, position: PositionRecord, keep: Decimal, *, scene: Scene, progress: Progress, urgent: bool
+        self, position: PositionRecord, keep: Decimal, *, scene: Scene, sizes: Sizes, progress: Progress
     ) -> bool:
-        """One clip of an exit; both sizes are read from the venue first, and clamped down, never up: the
-        short of coins that cannot be sold stays. False if its first order turned out never to have existed,
-        so that it may be tried again.
+        """One clip of an exit by what the venue holds, clamped down, never up: the short of coins that cannot
+        be sold stays, one whose coins are gone does not. False if its first order turned out never to have
+        existed, so that it may be tried again.
         """
         position_id = position.position_id
-        try:
-            sizes = self._judged(position) if urgent else self._sizes(position)
-        except Unavailable as error:
-            progress.reasons.append(unread(self._desk, error))
-            return True
         progress.notes[:] = sizes.notes(position)
         tied = tied_contracts(scene.pair, sizes.tied_up(position))
-        keep = max(keep, tied)
-        first = self._stubborn.get(position_id) or scene.thin(opening=False)
-        placed = self._reduce(position, keep, leg=first, scene=scene, sizes=sizes)
-        if isinstance(placed, Placed) and placed.uncertain:
-            placed = self._clips.resolved(placed, progress)
+        keep = coverable(scene.pair, position, sizes=sizes, keep=max(keep, tied))
+        usual = self._stubborn.get(position_id) or scene.thin(opening=False)
+        first = first_leg(position, sizes=sizes, otherwise=usual)
+        quantity = first_quantity(scene.pair, position, leg=first, keep=keep, sizes=sizes)
+        placed = self._reduce(position, quantity, leg=first, scene=scene)
+        if isinstance(placed, Placed):
+            doubted = placed.uncertain
+            placed = self._clips.resolved(placed, progress) if doubted else placed
             if placed.uncertain:
                 return True
             if placed.intent.state is IntentState.ABSENT:
                 return False
-            scene = self._clips.again(position, scene)
+            sizes = sizes.after(first, placed.filled)
+            position = self._desk.store.positions.get(position_id)
+            if doubted:  # half a minute: prices and sizes of before say little
+                scene = self._clips.again(position, scene)
+                sizes = self._sizes(position, otherwise=sizes)
+                progress.notes[:] = sizes.notes(position)
         if not nothing_to_send(placed) and (isinstance(placed, Refused) or not placed.filled):
             progress.reasons += why_not(placed)
             if self._nothing_there(placed):
@@ -299,9 +354,9 @@ class Legs:
             return True
         reached(Point.LEGS_BETWEEN)
         progress.naked_since = self._desk.clock.monotonic()
-        position = self._desk.store.positions.get(position_id)
-        rest = ZERO if keep == ZERO and self._dust(position, scene) else None
-        second = self._reduce(position, rest, leg=first.other, scene=scene, sizes=sizes)
+        frame = replace(scene.frame, spot_price=scene.best(Leg.SPOT, Side.SELL))
+        quantity = second_quantity(frame, position, leg=first.other, keep=keep, sizes=sizes)
+        second = self._reduce(position, quantity, leg=first.other, scene=scene)
         progress.too_small[:] = [*tied_up(position, tied), *_too_small(placed), *_too_small(second)]
         if isinstance(second, Placed) and second.uncertain:
             second = self._clips.resolved(second, progress)
@@ -312,11 +367,6 @@ class Legs:
             self._stubborn[position_id] = first.other
         return True
 
-    def _dust(self, position: PositionRecord, scene: Scene) -> bool:
-        """Whether the coins that are left are no order any more: then no contract stays to cover them."""
-        book = Book(position.spot_owned, ZERO)
-        return sizing.flat(scene.pair, book, spot_price=scene.best(Leg.SPOT, Side.SELL))
-
     def _nothing_there(self, outcome: Placed | Refused) -> bool:
         """Whether the venue had nothing to reduce; what it did to the position is booked before going on."""
         if isinstance(outcome, Refused) or outcome.intent.code not in _NOTHING_OPEN:
@@ -325,22 +375,11 @@ class Legs:
         return True
 
     def _reduce(
-        self, position: PositionRecord, keep: Decimal | None, *, leg: Leg, scene: Scene, sizes: Sizes
+        self, position: PositionRecord, quantity: Decimal, *, leg: Leg, scene: Scene
     ) -> Placed | Refused:
-        """Shrink one leg: the first to what is kept, the second (``keep`` None) to match what the first
-        left.
-        """
-        book, really = Book(position.spot_owned, position.contracts), sizes.really(position)
-        if leg is Leg.SPOT:
-            kept = really.contracts if keep is None else keep
-            quantity = sizing.spot_sell_quantity(scene.pair, book, keep=kept, wallet_free=sizes.free)
-            wanted = Wanted(leg=leg, side=Side.SELL, quantity=quantity, purpose=Purpose.EXIT)
-            return self._clips.send(position, wanted, scene=scene)
-        if keep is None:
-            quantity = sizing.perp_close_to_match(scene.pair, really, venue_size=sizes.short)
-        else:
-            quantity = sizing.perp_close_quantity(scene.pair, book, keep=keep, venue_size=sizes.short)
-        wanted = Wanted(leg=leg, side=Side.BUY, quantity=quantity, purpose=Purpose.EXIT)
+        """Shrink one leg."""
+        side = Side.SELL if leg is Leg.SPOT else Side.BUY
+        wanted = Wanted(leg=leg, side=side, quantity=quantity, purpose=Purpose.EXIT)
         return self._clips.send(position, wanted, scene=scene)
 
 

@@ -6,7 +6,6 @@ that is put aside.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,6 +21,7 @@ from fundarb.crash import Point, reached
 from fundarb.engine.alerts import IN_DOUBT, NAKED, alert_over
 from fundarb.engine.desk import Desk
 from fundarb.engine.naked import tell_if_long
+from fundarb.engine.shut_out import met, passing_over
 from fundarb.errors import Unavailable
 
 _SENDING = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
@@ -80,7 +80,7 @@ def prices(desk: Desk, position: PositionRecord) -> tuple[Decimal, Decimal]:
     """
     for read in (None, desk.market.refresh, lambda: desk.market.books(desk.market.pair_of(position), _TOP)):
         if read is not None:
-            with suppress(Unavailable):
+            with passing_over(desk):
                 read()
         spot, perp = desk.market.spot_mid(position.spot_symbol), desk.market.mark(position.perp_symbol)
         if spot is not None and perp is None and not position.contracts:
@@ -99,7 +99,8 @@ def not_hedged(desk: Desk, position: PositionRecord) -> bool:
         return False
     try:
         return not measure(desk, position).neutral
-    except Unavailable:
+    except Unavailable as error:
+        met(desk, error)
         book = book_of.Book(position.spot_owned, position.contracts)
         return book.drift(position.multiplier) > desk.rules.drift_limit
 

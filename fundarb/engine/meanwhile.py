@@ -8,14 +8,12 @@ one. Within a doubt it waits for no other: that one is left to the walk that fol
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from fundarb.core.states import PositionState
 from fundarb.engine.collect import Collector
 from fundarb.engine.desk import Desk
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import settle
-from fundarb.errors import Unavailable
+from fundarb.engine.shut_out import passing_over
 
 
 class Meanwhile:
@@ -29,11 +27,11 @@ class Meanwhile:
 
     def look(self, besides: str) -> None:
         """Once around, ``besides`` the position that walks; what cannot be read is read the next time."""
-        with suppress(Unavailable):
+        with passing_over(self._desk):
             if self._others(besides):
                 self._collector.book_fills()
         for position_id in self._others(besides):
-            with suppress(Unavailable):
+            with passing_over(self._desk):
                 if settle(self._desk, position_id).state is PositionState.EXPOSED:
                     self._hedger.repair(position_id)
 

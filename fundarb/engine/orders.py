@@ -25,7 +25,7 @@ from fundarb.engine.alerts import halt
 from fundarb.engine.desk import Desk
 from fundarb.engine.guard import Draft, intent_refusals
 from fundarb.engine.late import book_own
-from fundarb.engine.shut_out import met
+from fundarb.engine.shut_out import met, refused_by_key
 from fundarb.errors import Unavailable
 
 _BUSY = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
@@ -68,13 +68,15 @@ class OrderDesk:
         if isinstance(intent, Refused):
             return intent
         answer = self._desk.exchange.create(intent.request, signed_at=intent.signed_at)
+        if answer.sent:
+            self._desk.sent.append(intent.link_id)
         if answer.outcome is Outcome.ACCEPTED:
             finished = self._try_finish(intent, answer=answer)
             if finished is not None:
                 return Placed(finished)
         intent = self._record(intent, answer)
         if answer.outcome is not Outcome.ACCEPTED:
-            met(self._desk, Unavailable(answer.message, code=answer.code))
+            met(self._desk, refused_by_key(self._desk, answer))
         if intent.state is IntentState.WORKING:
             intent = self.follow(intent, self._desk.clock.monotonic() + self._desk.rules.t_hedge)
         elif answer.outcome is Outcome.EXISTS:
@@ -88,6 +90,7 @@ class OrderDesk:
             with desk.hurried():
                 signed_at = desk.exchange.stamp()
         except Unavailable as error:
+            met(self._desk, error)
             return Refused((Reason("clock_unknown", f"the venue's clock cannot be read: {error}"),))
         stamped, now = desk.clock.monotonic(), desk.clock.now()
         tag = self._tag or desk.tag()
@@ -157,7 +160,8 @@ class OrderDesk:
         try:
             with self._desk.hurried():
                 report = self.look_up(intent)
-        except Unavailable:
+        except Unavailable as error:
+            met(self._desk, error)
             return intent
         return intent if report is None else self.adopt(intent, report)
 

@@ -20,7 +20,7 @@ from fundarb.engine.clips import Progress
 from fundarb.engine.desk import Desk
 from fundarb.engine.entry_basis import entry_basis
 from fundarb.engine.lifecycle import measure
-from fundarb.errors import Unavailable
+from fundarb.engine.shut_out import passing_over
 
 
 class Reached(StrEnum):
@@ -83,11 +83,9 @@ def trade_result(desk: Desk, position_id: str, *, progress: Progress, first: int
     position = desk.store.positions.get(position_id)
     executions = desk.store.executions.of_position(position_id)
     orders = desk.store.intents.of_position(position_id)
-    try:
-        measured = measure(desk, position)
-        lot: Decimal | None = derived(measured.lot)
-    except Unavailable:
-        lot = None
+    lot: Decimal | None = None
+    with passing_over(desk):
+        lot = derived(measure(desk, position).lot)
     basis, short = entry_basis(position, executions), position.contracts * position.multiplier
     delta = position.spot_owned - short
     size = max(position.spot_owned, short)

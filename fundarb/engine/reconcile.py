@@ -9,7 +9,6 @@ positions and coins are reported and never touched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -39,7 +38,7 @@ from fundarb.engine.remembered import TOLD, Remembered, incident
 from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.safety import Safe, Safety
-from fundarb.engine.shut_out import met
+from fundarb.engine.shut_out import kept_out, let_in, met, passing_over
 from fundarb.errors import Unavailable
 
 _RECENT = timedelta(days=1)
@@ -124,69 +123,77 @@ class Reconciler:
             facts, (executions, rows) = self.facts(), self._collector.unbooked()
             found = self._compare(facts, self.repairer.explain(facts), policy=policy)
             return self._result(facts, (*not_booked(executions, rows), *found))
+        shut = kept_out(self._desk.store)
         safe = self._safety.make(patience=2 * self._desk.rules.t_recover if patience is None else patience)
+        done = list(safe.repaired)
         try:
-            return self._make_true(safe, policy=policy)
+            result = self._make_true(safe, done, policy=policy)
         except Unavailable as error:
-            return self._unread(safe, error, policy=policy)
+            return self._unread(safe, done, error=error, policy=policy)
+        let_in(self._desk.store, shut)  # not what an order of this very walk has met
+        return result
 
-    def _make_true(self, safe: Safe, *, policy: Choice | None) -> ReconcileResult:
-        """Book everything, repair what others did, compare and act; ``Unavailable`` if it cannot be read."""
+    def _make_true(self, safe: Safe, done: list[Repair], *, policy: Choice | None) -> ReconcileResult:
+        """Book everything, repair what others did (``done`` grows by it), compare and act; ``Unavailable`` if
+        it cannot be read.
+        """
         self._collector.collect(most_rates=_RATES)
         facts = self.facts()
+        seen = self._desk.store.events.newest_id()
         booked = self.repairer.book_known(self.repairer.explain(facts), policy=policy)
-        if booked:
-            self._collector.collect(
-                most_rates=_RATES
-            )  # fills that became ours are matched with their log rows at once
-        repaired = (*booked, *self._safety.hedge())
-        if repaired:
+        done += [*booked, *self._safety.hedge()]  # what is naked waits for no book-keeping
+        if booked:  # fills that became ours are matched with their log rows at once
+            self._collector.collect(most_rates=_RATES)
+        if seen != self._desk.store.events.newest_id():  # whatever was booked or traded, helpful or not
             facts = self.facts()
         mismatches = self._compare(facts, self.repairer.explain(facts), policy=policy)
-        repaired = self._as_now((*safe.repaired, *repaired))
-        result = self._result(facts, mismatches, resolved=safe.resolved, repaired=repaired)
+        result = self._result(facts, mismatches, resolved=safe.resolved, repaired=self._as_now(done))
         unclear = {item.symbol for item in result.mismatches if item.kind == "perp_size"}
         self._beside.note(facts.positions, at=read_until(self._desk.store, "linear"), unclear=unclear)
         self._act(result)
         return result
 
-    def _unread(self, safe: Safe, error: Unavailable, *, policy: Choice | None) -> ReconcileResult:
+    def _unread(
+        self, safe: Safe, done: list[Repair], *, error: Unavailable, policy: Choice | None
+    ) -> ReconcileResult:
         """The venue did not show everything: nothing is decided from what it lacks. What our own books say is
-        naked or in doubt is told all the same.
+        naked is hedged, what was booked until now with it; what stays so, or in doubt, is told all the same.
         """
+        if self._desk.store.events.newest_id() != safe.event:
+            done += self._safety.hedge()
         met(self._desk, error)
-        repaired, gone = self._without_log(policy) if safe.unread is None else ((), ())
+        gone = self._without_log(done, policy=policy) if safe.unread is None else ()
         mismatches = tuple(self._own_differences())
         for item in mismatches:
             self._alert(item)
         return ReconcileResult(
             resolved=safe.resolved,
             mismatches=(*mismatches, *gone),
-            repaired=self._as_now((*safe.repaired, *repaired)),
+            repaired=self._as_now(done),
             unread=error,
             unsafe=safe.unread is not None,
         )
 
-    def _without_log(self, policy: Choice | None) -> tuple[tuple[Repair, ...], tuple[Mismatch, ...]]:
-        """What sizes and executions tell while the log cannot be read: what was repaired, and legs of ours
-        that the venue does not hold, whose coins are frozen and of which a person is told.
+    def _without_log(self, done: list[Repair], *, policy: Choice | None) -> tuple[Mismatch, ...]:
+        """What sizes and executions tell while the log cannot be read: legs of ours that the venue does not
+        hold, whose coins are frozen and of which a person is told; ``done`` grows by what was repaired.
 
         A short that a hand closed goes the policy's way as long as its coins are all there. Where coins went
         only the log knows: that waits for it.
         """
-        repaired: tuple[Repair, ...] = ()
-        with suppress(Unavailable):
+        gone: tuple[Mismatch, ...] = ()
+        with passing_over(self._desk):
             facts = self.facts()
             booked = self.repairer.book_known(self._traded(facts), policy=policy)
             if booked:
-                repaired = (*booked, *self._safety.hedge())
+                done += [*booked, *self._safety.hedge()]
                 facts = self.facts()
             found = self._compare(facts, self.repairer.explain(facts), policy=policy)
             result = self._result(facts, tuple(item for item in found if item.kind in _OURS))
+            gone = result.mismatches
             self._forbid(result)
-            self._tell(result.mismatches, whole=False)
-            return repaired, result.mismatches
-        return repaired, ()
+            self._tell(gone, whole=False)
+        return gone
 
     def _traded(self, facts: VenueFacts) -> Mapping[str, Explained]:
         """What hands did to the perps of positions whose coins are all in the wallet."""
@@ -239,7 +246,7 @@ class Reconciler:
             ignored=tuple(item for item in mismatches if item.id in known),
         )
 
-    def _as_now(self, repaired: tuple[Repair, ...]) -> tuple[Repair, ...]:
+    def _as_now(self, repaired: Iterable[Repair]) -> tuple[Repair, ...]:
         """The repairs, each once, with their positions as they are at the end of the walk."""
         get = self._desk.store.positions.get
         once = {(item.kind, item.position_id): item for item in repaired}

@@ -1,7 +1,8 @@
 """Repairs: bringing a position's book to what really happened to it, and naming the way it goes from there.
 
 What the venue took is booked always. What a hand closed or sold is booked by policy, by a person's answer or
-by a close of all that is left, and a person is told of it by whoever finds it first.
+by a close of all that is left, and a person is told of it by whoever finds it first. What a fundarb's order
+without a row traded is booked by a person's answer alone, both legs of it at once.
 Each booking stands in one transaction with the goal that follows from it (grow back, or reduce), so that
 whoever is killed here goes on in the same direction. Strangers' contracts and coins beyond ours are never
 touched; nothing here sends an order: that is the hedger's, once the book is true.
@@ -23,6 +24,7 @@ from fundarb.core.money import CASH_STEP, ZERO, cash, floor_to, plain
 from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
 from fundarb.core.records import Goal, PositionRecord
+from fundarb.core.releases import RELEASE_PREFIX
 from fundarb.core.states import PositionState
 from fundarb.crash import Point
 from fundarb.engine.alerts import alert_once, freeze
@@ -99,7 +101,8 @@ class Repairer:
             if missing > self._desk.rules.tolerance:
                 gap = owned - balances.get(position.base, ZERO)
                 if abs(gap) <= self._desk.rules.tolerance:
-                    outflow = outflow_of(self._rows(position), missing)
+                    settled = self._settled(position)
+                    outflow = outflow_of(self._rows(position), missing, settled=settled)
             if run or outflow is not None:
                 found[position.position_id] = Explained(
                     run=run, outflow=outflow, long=size > ZERO, owing=owned < ZERO
@@ -131,12 +134,18 @@ class Repairer:
         states = log.states(row.key for row in rows)
         return [row for row in rows if states.get(row.key) not in _NOT_A_LOSS]
 
+    def _settled(self, position: PositionRecord) -> datetime | None:
+        """Until when coins that the venue took from a position have been booked; None if none ever were."""
+        read, prefix = self._desk.store.ledger.read, f"{RELEASE_PREFIX}{position.position_id}:"
+        last = read.journal(f"{prefix}{read.count_keys(prefix)}")
+        return None if last is None else last.at
+
     # ------------------------------------------------------------------------------------------- booking
 
     def book_known(self, explained: Mapping[str, Explained], *, policy: Choice | None) -> tuple[Repair, ...]:
         """What is repaired without a person: the venue's acts always, hands by policy (``None``: not). Of a
-        position that is to be closed whole nobody is asked what becomes of a leg that is gone. A leg is not
-        restored where that would only trade away what a hand holds instead.
+        position that is to be closed whole nobody is asked what becomes of a leg that is gone, unless it is
+        an orphan's. A leg is not restored where that would only trade away what a hand holds instead.
         """
         repairs = []
         for position_id, why in explained.items():
@@ -146,14 +155,28 @@ class Repairer:
             outflow, choice = why.outflow, Choice.UNWIND if position.goal is Goal.CLOSE else policy
             if outflow is not None and outflow.forced:
                 repairs.append(self._taken(position, outflow))
-            if choice is None:
+            if choice is None or why.orphaned:
                 continue
             anew = choice is Choice.REHEDGE
             if outflow is not None and outflow.by_hand and not (anew and why.owing):
                 repairs.append(self.sold_by_hand(position_id, outflow, choice=choice))
-            if why.closed > ZERO and not why.orphaned and not (anew and why.long):
+            if why.closed > ZERO and not (anew and why.long):
                 repairs.append(self.traded_by_hand(position_id, why, choice=choice))
         return tuple(repairs)
+
+    def answered(self, position_id: str, why: Explained, *, leg: Leg, choice: Choice) -> bool:
+        """Whether a leg is booked as a person has answered; an orphan's trade with its other half, as both
+        are one walk's.
+        """
+        outflow, store = why.outflow, self._desk.store
+        sold = outflow is not None and (leg is Leg.SPOT or (why.orphaned and outflow.by_hand > ZERO))
+        traded = bool(why.fills) and (leg is Leg.PERP or why.orphaned)
+        with store.transaction(before=Point.REPAIR_BEFORE_COMMIT, after=Point.REPAIR_AFTER_COMMIT):
+            if outflow is not None and sold:
+                self.sold_by_hand(position_id, outflow, choice=choice)
+            if traded:
+                self.traded_by_hand(position_id, why, choice=choice)
+        return sold or traded
 
     def _taken(self, position: PositionRecord, outflow: Outflow) -> Repair:
         """The venue took coins of ours: booked, alerted, the coin frozen; the perp is reduced to match."""
@@ -262,8 +285,10 @@ class Repairer:
         covered = floor_to(position.spot_owned / position.multiplier, CASH_STEP)
         target = ZERO if position.goal is Goal.CLOSE else min(position.contracts, covered)
         share = position.notional
+        if position.goal is Goal.REDUCE:  # of both legs something went: the first has cut the share already
+            contracts = min(contracts, position.target_contracts)
         if target and contracts:
-            share = cash(share * target / contracts)
+            share = min(share, cash(share * target / contracts))
         goal = Goal.REDUCE if target else Goal.CLOSE
         return positions.update(position_id, goal=goal, target_contracts=target, notional=share)
 

@@ -254,7 +254,8 @@ class Resolver:
         """
         try:
             now = self._desk.exchange.stamp()
-        except Unavailable:
+        except Unavailable as error:
+            met(self._desk, error)
             now = self._desk.clock.now()
         return now - intent.signed_at
 

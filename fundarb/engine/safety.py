@@ -32,11 +32,14 @@ AT_ONCE: Final = timedelta()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safe:
-    """What was done. ``unread`` says why the account's executions could not be read; None: they were."""
+    """What was done, and the newest ``event`` then. ``unread`` says why the account's executions could not be
+    read; None: they were.
+    """
 
     resolved: tuple[IntentRecord, ...] = ()
     repaired: tuple[Repair, ...] = ()
     unread: Unavailable | None = None
+    event: int = 0
 
 
 class Safety:
@@ -64,7 +67,8 @@ class Safety:
             later = {intent.link_id: intent for intent in self._resolver.resolve_all(patience=patience)}
             resolved = tuple(later.get(intent.link_id, intent) for intent in resolved)
             repaired += self.hedge()
-        return Safe(resolved=resolved, repaired=repaired, unread=unread)
+        event = self._desk.store.events.newest_id()
+        return Safe(resolved=resolved, repaired=repaired, unread=unread, event=event)
 
     def hedge(self, *, cover: bool = True) -> tuple[Repair, ...]:
         """Write down what each book is, and hedge or unwind what is naked; what that changed. What came to

@@ -8,7 +8,7 @@ clock here distorts nothing and is warned of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,7 +36,7 @@ from fundarb.core.pairing import Pairing, Unpaired, pair_market
 from fundarb.core.reasons import Reason
 from fundarb.engine.doctor import NTP_REMEDY, clock_offset
 from fundarb.engine.ports import MarketData
-from fundarb.engine.schedule import Schedule, ScheduleBook
+from fundarb.engine.schedule import Schedule, ScheduleBook, nobody
 from fundarb.errors import BadAnswer, ConfigError, Problem, Unavailable
 
 BOOK_DEPTH = 50
@@ -127,12 +127,20 @@ class Scanner:
     """Ranks the opportunities of a market."""
 
     def __init__(
-        self, market: MarketData, history: SettledRates, *, clock: Clock, settings: Settings
+        self,
+        market: MarketData,
+        history: SettledRates,
+        *,
+        clock: Clock,
+        settings: Settings,
+        met: Callable[[Unavailable], object] = nobody,
     ) -> None:
-        """``settings`` gives leverage, buffer, price cap and limits."""
+        """``settings`` gives leverage, buffer, price cap and limits; ``met`` is told what could not be read
+        and has a stand-in, by default nobody.
+        """
         self._market = market
         self._history = history
-        self._fees = ScheduleBook(market, clock)
+        self._fees = ScheduleBook(market, clock, met=met)
         self._clock = clock
         self._settings = settings
 

@@ -7,7 +7,7 @@ and that is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,6 +20,10 @@ from fundarb.errors import Unavailable
 
 _KEEP = timedelta(hours=12)
 """A tier changes once a day at most."""
+
+
+def nobody(_: Unavailable) -> None:
+    """Is told by whoever only shows what it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,11 @@ class Schedule:
 class ScheduleBook:
     """Keeps what was read for some hours."""
 
-    def __init__(self, market: MarketData, clock: Clock) -> None:
-        """Read through one venue."""
+    def __init__(self, market: MarketData, clock: Clock, *, met: Callable[[Unavailable], object]) -> None:
+        """Read through one venue; ``met`` is told what could not be read."""
         self._market = market
         self._clock = clock
+        self._met = met
         self._read: tuple[timedelta, Schedule] | None = None
 
     def now(self) -> Schedule:
@@ -61,6 +66,7 @@ class ScheduleBook:
                 spot=self._market.fee_schedule(Category.SPOT), perp=self._market.fee_schedule(Category.LINEAR)
             )
         except Unavailable as error:
+            self._met(error)
             message = f"the account's fee rates cannot be read ({error}): reckoned with the public schedule"
             return Schedule(problem=Reason("fee_rates", message))
         self._read = (at, found)

@@ -18,19 +18,21 @@ from fundarb.store.database import Store
 @contextmanager
 def closing_by_hand(store: Store, name: str) -> Iterator[str]:
     """A person closes all of a position (an id or a coin): its coin, which is given, is set aside before the
-    first order is sent, so that whoever is killed in the middle leaves it so. Where the position is not being
-    left after all, neither is the coin.
+    first order is sent, so that whoever is killed in the middle leaves it so, and the reason says no more
+    than that it was begun. Where the position is not being left after all, neither is the coin.
     """
     held = next((item for item in store.positions.active() if _named(item, name)), None)
     if held is None or _aside(store, held.base) is not None:
         yield held.base if held is not None else ""
         return
-    set_aside(store, held.base, reason="closed by hand")
+    set_aside(store, held.base, reason="a close by hand was begun")
     try:
         yield held.base
     finally:
         after = store.positions.get(held.position_id)
-        if not after.state.final and after.goal is not Goal.CLOSE:
+        if after.state.final:
+            set_aside(store, held.base, reason="closed by hand")
+        elif after.goal is not Goal.CLOSE:
             take_up(store, held.base)
 
 

@@ -6,10 +6,11 @@ succeeds ends it. Owns the blocks ``ban`` and ``key``; sends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from fundarb.core.orders import WriteAnswer
 from fundarb.core.reasons import Reason
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
 from fundarb.core.refusals import KEY_CODES
@@ -21,6 +22,9 @@ from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store
 
 _KINDS = (BlockKind.BAN, BlockKind.KEY)
+_MAY_NOT = 10005
+"""The key has no such right (Bybit V5)."""
+_A_WHILE = timedelta(hours=1)
 
 
 def shut_out(store: Store, error: BaseException) -> bool:
@@ -42,6 +46,16 @@ def met(desk: Desk, error: FundarbError) -> None:
     """
     if not shut_out(desk.store, error):
         look_out(desk.store, desk.exchange)
+
+
+def refused_by_key(desk: Desk, answer: WriteAnswer) -> Unavailable:
+    """Why an order was not taken, as far as that may mean that we are shut out. A key that may not trade may
+    still read, so that no read shows whether it may again: for an hour it counts as one that may not.
+    """
+    error = Unavailable(answer.message, code=answer.code)
+    if answer.code == _MAY_NOT:
+        error.until = desk.clock.now() + _A_WHILE
+    return error
 
 
 @contextmanager
@@ -72,6 +86,8 @@ def look_out(store: Store, exchange: Exchange) -> None:
 
 
 def _shut(store: Store, kind: BlockKind, *, reason: str, until: datetime | None) -> None:
+    if store.readonly:  # a plan that is only shown: its reader is told by the answer
+        return
     now = store.clock.now()
     with store.transaction():
         held = store.blocks.get(GLOBAL_SCOPE, kind)
@@ -82,18 +98,27 @@ def _shut(store: Store, kind: BlockKind, *, reason: str, until: datetime | None)
         alert_once(store, kind.value, subject=GLOBAL_SCOPE, message=f"{_WORDS[kind]}: {reason}")
 
 
-def let_in(store: Store) -> None:
-    """A signed read has succeeded: whatever shut us out is over."""
-    for kind in _KINDS:
-        if store.blocks.get(GLOBAL_SCOPE, kind) is not None:
+def let_in(store: Store, kinds: Collection[BlockKind] = _KINDS) -> None:
+    """A signed read has succeeded: what shut us out is over, unless a key may read and not trade."""
+    for kind in kinds:
+        held = store.blocks.get(GLOBAL_SCOPE, kind)
+        if held is not None and not _may_not_trade(store, held):
             with store.transaction():
                 store.blocks.clear(GLOBAL_SCOPE, kind)
                 alert_over(store, (kind.value,), subject=GLOBAL_SCOPE)
 
 
-def is_shut_out(store: Store) -> bool:
-    """Whether we were shut out when the venue was last asked."""
-    return any(store.blocks.get(GLOBAL_SCOPE, kind) is not None for kind in _KINDS)
+def _may_not_trade(store: Store, held: Block) -> bool:
+    """Whether a key still counts as one without the right to trade: no order has been taken since."""
+    if held.kind is not BlockKind.KEY or held.until is None or not held.active(store.clock.now()):
+        return False
+    taken = store.intents.last_acknowledged(besides="")
+    return taken is None or taken.signed_at < held.since
+
+
+def kept_out(store: Store) -> frozenset[BlockKind]:
+    """What shut us out when the venue was last asked; empty if nothing did."""
+    return frozenset(kind for kind in _KINDS if store.blocks.get(GLOBAL_SCOPE, kind) is not None)
 
 
 def _kind(error: BaseException) -> BlockKind | None:

@@ -6,10 +6,11 @@ a walk, is decided by whoever asks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from fundarb.core.money import ZERO, plain
+from fundarb.core.orders import Leg
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
@@ -18,22 +19,39 @@ from fundarb.engine.ports import Trading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Contracts ``short`` and coins ``free`` in the wallet; and the contracts and coins of our books that are
-    ``gone`` there.
+    """Contracts ``short``, coins ``owned``, and coins ``free`` to be sold, as the venue showed them; coins
+    within the ``tolerance`` of a comparison are not gone: the venue rounds. ``told``: the venue's rows tell
+    why something is gone. Until they do, an answer may only lack it, and nothing is done because of it but
+    less.
+
+    What is gone is asked of a book at each use and never kept: between two questions it may have been booked.
     """
 
     short: Decimal
+    owned: Decimal
     free: Decimal
-    gone: Book
+    tolerance: Decimal = ZERO
+    told: bool = False
+
+    def after(self, leg: Leg, filled: Decimal) -> Sizes:
+        """The same after an order of ours has reduced a leg by so much (base units)."""
+        if leg is Leg.PERP:
+            return replace(self, short=max(self.short - filled, ZERO))
+        return replace(self, owned=max(self.owned - filled, ZERO), free=max(self.free - filled, ZERO))
+
+    def gone(self, position: PositionRecord) -> Book:
+        """The contracts and coins of our book that the venue does not hold."""
+        coins = position.spot_owned - self.owned
+        return Book(coins if coins > self.tolerance else ZERO, max(position.contracts - self.short, ZERO))
 
     def notes(self, position: PositionRecord) -> list[Reason]:
         """Where the venue holds less than our books say."""
-        notes = []
-        if self.gone.contracts > ZERO:
+        notes, gone = [], self.gone(position)
+        if gone.contracts > ZERO:
             text = f"the venue holds {plain(self.short)} {position.perp_symbol} short, our books say"
             notes.append(Reason("perp_size", f"{text} {plain(position.contracts)}: run `fundarb reconcile`"))
-        if self.gone.spot_owned > ZERO:
-            text = f"{plain(self.gone.spot_owned)} {position.base} of ours are not in the wallet"
+        if gone.spot_owned > ZERO:
+            text = f"{plain(gone.spot_owned)} {position.base} of ours are not in the wallet"
             notes.append(Reason("spot_short", f"{text}: run `fundarb reconcile`"))
         return notes
 
@@ -43,24 +61,22 @@ class Sizes:
 
     def really(self, position: PositionRecord) -> Book:
         """Our book without what is gone."""
-        return Book(
-            max(position.spot_owned - self.gone.spot_owned, ZERO),
-            max(position.contracts - self.gone.contracts, ZERO),
-        )
+        gone = self.gone(position)
+        return Book(position.spot_owned - gone.spot_owned, position.contracts - gone.contracts)
 
 
 def sizes_of(position: PositionRecord, exchange: Trading, *, tolerance: Decimal) -> Sizes:
-    """What the venue holds; ``Unavailable`` rather than a guess. Coins within the ``tolerance`` of a
-    comparison are not gone: the venue rounds.
-    """
+    """What the venue holds; ``Unavailable`` rather than a guess."""
     size = sum((item.size for item in exchange.positions() if item.symbol == position.perp_symbol), ZERO)
     wallet = exchange.wallet()
-    short = max(-size, ZERO)
-    coins = position.spot_owned - max(wallet.owned(position.base), ZERO)
-    gone = Book(coins if coins > tolerance else ZERO, max(position.contracts - short, ZERO))
-    return Sizes(short=short, free=wallet.free(position.base), gone=gone)
+    return Sizes(
+        short=max(-size, ZERO),
+        owned=max(wallet.owned(position.base), ZERO),
+        free=wallet.free(position.base),
+        tolerance=tolerance,
+    )
 
 
 def as_booked(position: PositionRecord) -> Sizes:
     """What our book says is there, where the venue cannot be read."""
-    return Sizes(short=position.contracts, free=position.spot_owned, gone=Book(ZERO, ZERO))
+    return Sizes(short=position.contracts, owned=position.spot_owned, free=position.spot_owned)

@@ -8,7 +8,7 @@ approved. The result says what the book is now, whatever happened on the way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -34,7 +34,7 @@ from fundarb.engine.outlook import Outlook
 from fundarb.engine.preflight import Preflight, Yield
 from fundarb.engine.second_look import Began, SecondLook
 from fundarb.engine.set_aside import take_up
-from fundarb.engine.shut_out import met, unread
+from fundarb.engine.shut_out import met, passing_over, unread
 from fundarb.errors import ConfigError, Problem, Rejected, Unavailable
 
 
@@ -163,7 +163,7 @@ class Trader:
     @contextmanager
     def _in_a_hurry(self) -> Iterator[None]:
         """Reads that end soon, and that an emergency can do without."""
-        with suppress(Unavailable), self._desk.hurried():
+        with passing_over(self._desk), self._desk.hurried():
             yield
 
     def is_over(self, name: str) -> bool:

@@ -8,6 +8,7 @@ it what may be live, and that ``reconcile`` is next.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,6 +55,24 @@ def unfinished(store: Store) -> tuple[Unfinished, ...]:
         for item in store.positions.active()
         if (orders := waiting.get(item.position_id, [])) or item.state is not PositionState.HEDGED
     )
+
+
+def may_be_live(store: Store, *, sent: Collection[str], epoch: int) -> tuple[str, ...]:
+    """What may be live or naked where a writer's work broke off, a sentence each: positions in the middle of
+    something, except those of which nothing was traded and nothing of this writer's (``epoch``) was ``sent``.
+    """
+    now = store.clock.now()
+    return tuple(
+        item.sentence(now)
+        for item in unfinished(store)
+        if _has_traded(item.position)
+        or any(order.link_id in sent or order.epoch != epoch for order in item.orders)
+    )
+
+
+def _has_traded(position: PositionRecord) -> bool:
+    """Whether it holds more than the dust that a plan begins with."""
+    return position.state is not PositionState.PLANNED and bool(position.spot_owned or position.contracts)
 
 
 def _since(store: Store, position: PositionRecord, *, orders: list[IntentRecord]) -> datetime:

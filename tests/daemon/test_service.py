@@ -4,16 +4,19 @@ end.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from fundarb.clock import Clock, SystemClock
+from fundarb.core.events import AlertRaised
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.records import CommandState, IntentRecord
 from fundarb.core.states import IntentState
@@ -25,10 +28,12 @@ from fundarb.daemon.service import Service
 from fundarb.daemon.signals import Signals
 from fundarb.engine.handover import RECOVERY
 from fundarb.engine.jobs import JobReport
+from fundarb.engine.outcome import TradeResult
 from fundarb.errors import InvariantBroken, StateUnavailable, Unavailable
 from fundarb.store.blocks import Control
 from tests.daemon.conftest import Shop, open_shop
 
+D = Decimal
 SECOND = timedelta(seconds=1)
 
 
@@ -311,7 +316,9 @@ def test_a_clock_that_jumps_is_survived(tmp_path: Path, hours: int) -> None:
 
 
 def test_a_deleted_database_ends_the_daemon(shop: Shop) -> None:
-    """The database is deleted while the daemon runs: it ends with a named error instead of trading on."""
+    """The database is deleted while the daemon runs: it ends with a named error instead of trading on, and
+    people are told without it.
+    """
 
     def gone() -> bool:
         if shop.recover.runs and shop.store.path.exists():
@@ -322,6 +329,25 @@ def test_a_deleted_database_ends_the_daemon(shop: Shop) -> None:
     service = Service(shop.office, clock=SystemClock(), work_clock=shop.clock)
     with pytest.raises(StateUnavailable, match="deleted or replaced"):
         service.run()
+    (alert,) = shop.told.events
+    assert isinstance(alert, AlertRaised)
+    assert alert.code == "daemon_stops"
+    assert "deleted or replaced" in alert.message
+
+
+def test_an_end_from_the_main_thread_is_told_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sign of life cannot be written twice in a row: one alert, which names what is held."""
+    assert isinstance(shop.world.writer.trader.open("BTC", D(1000)), TradeResult)
+
+    def full() -> None:
+        raise StateUnavailable("the disk is full")
+
+    monkeypatch.setattr(shop.office.lock, "heartbeat", full)
+    with pytest.raises(StateUnavailable, match="the disk is full"):
+        Service(shop.office, clock=SystemClock(), work_clock=shop.clock).run()
+    told = [json.loads(row.payload) for row in shop.store.events.last(99, kind="alert_raised")]
+    messages = [alert["message"] for alert in told if alert["code"] == "daemon_stops"]
+    assert messages == ["the daemon stops: the disk is full; what is held (BTC) is watched by nobody now"]
 
 
 def test_a_broken_invariant_ends_the_daemon(shop: Shop) -> None:

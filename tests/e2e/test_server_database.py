@@ -150,11 +150,14 @@ def test_a_server_that_goes_away_after_the_send(
     stage: ServerStage,
     cluster: Cluster,
 ) -> None:
-    """The answer cannot be booked: exit 6; once the server is back the order is found and hedged."""
+    """The answer cannot be booked, nor anything be read: exit 5 with the order's name; once the server is
+    back the order is found and hedged.
+    """
     crash.arm(Point.WIRE_AFTER_SEND, strike=lambda: cluster.stop("immediate"))
     try:
         ran = stage.open()
-        assert ran.code == 6, ran.out
+        assert ran.code == 5, ran.out
+        assert "001) cannot be read" in ran.envelope["error"]["message"]
         assert stage.json("status").code == 6
         assert stage.json("reconcile").code == 6
     finally:

@@ -271,3 +271,22 @@ def test_each_leg_keeps_its_purpose(world: World) -> None:
     result = opened(world, "12000")
     assert [order.purpose for order in result.orders] == [Purpose.ENTER] * 6
     assert sum(order.leg is Leg.SPOT for order in result.orders) == 3
+
+
+@pytest.mark.parametrize("short", LEGS)
+def test_a_rest_of_a_part_that_is_no_order_is_left(world: World, short: Category) -> None:
+    """One leg of a part fills 99 %: what is left of it is below the venue's smallest order, so no further
+    order is sent for it and the part is done, hedged within one lot.
+    """
+    opened(world, "10000")
+    for category, field in ((Category.SPOT, "minOrderAmt"), (Category.LINEAR, "minNotionalValue")):
+        world.venue.world.filters(category, "BTCUSDT", fields={field: "100"})
+    world.writer.desk.market.instruments(refresh=True)
+    partly(world, short, "0.99")
+    orders = len(world.venue.all_orders())
+    result = closed(world, "0.5")
+    assert result.reached is Reached.DONE, result.reasons
+    assert result.position.state is PositionState.HEDGED
+    assert D("0.1") <= world.short <= D("0.101")
+    assert len(world.venue.all_orders()) == orders + 2
+    consistent(world)

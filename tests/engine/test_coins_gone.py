@@ -88,7 +88,7 @@ def test_a_withdrawal_is_no_gain_or_loss(world: World, price: int) -> None:
     assert after.total_return == before.total_return
     assert after.max_drawdown == before.max_drawdown
     assert after.rows[-1].result - after.rows[0].result == made
-    today = daybook.between(world.writer.store, world.venue.started, until=world.clock.now() + HOUR)
+    today = daybook.since(world.writer.store, world.venue.started)
     assert today is not None
     assert today.profit == made
     for method in LotMethod:
@@ -104,7 +104,7 @@ def test_a_day_sees_only_what_prices_did(world: World) -> None:
     gone(world, "-1")
     seen(world)
     priced(world, 2_690)
-    today = daybook.between(world.writer.store, start, until=world.clock.now() + HOUR)
+    today = daybook.since(world.writer.store, start)
     assert today is not None
     assert today.profit == -10
 
@@ -225,7 +225,7 @@ def test_what_nobody_saw_for_days_has_no_worth(world: World) -> None:
     found = reporter(world).pnl(EVERYTHING).total
     assert (found.realised, found.unrealised, found.interest, found.net) == (None, None, None, None)
     assert found.coverage is Coverage.PARTIAL
-    today = daybook.between(world.writer.store, start, until=world.clock.now() + HOUR)
+    today = daybook.since(world.writer.store, start)
     assert today is not None
     assert D(950) < today.profit < D(1_001), "two ETH gained 500 each, the deposit nothing"
     curve = reporter(world).equity(EVERYTHING)

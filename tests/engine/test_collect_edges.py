@@ -17,9 +17,8 @@ from fundarb.core.orders import ExecKind, Execution, Leg, Side
 from fundarb.core.records import Goal
 from fundarb.engine import equity, equity_points
 from fundarb.engine.booking import book_execution, decision_mid, quantities
-from fundarb.engine.coin_prices import wallet_prices
 from fundarb.engine.collect import Collector
-from fundarb.engine.equity import EquityPoint
+from fundarb.engine.equity import EquityPoint, wallet_prices
 from fundarb.engine.funding import contracts_at
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import ACCOUNT_ROW, By, ReportQuery

@@ -173,6 +173,17 @@ def test_coins_that_came_in_between_count_against_it() -> None:
     assert (found.by_hand, found.forced) == (D("0.5"), D(0))
 
 
+def test_what_is_booked_of_the_venue_is_not_booked_again() -> None:
+    """A hand sold, then the venue took, and that is booked: what is missing still is the hand's."""
+    rows = [row("TRADE", "-1", second=1), row("SPOT_REPAYMENT_SELL", "-0.5", second=2)]
+    assert (outflow_of(rows, D("1.5")).forced, outflow_of(rows, D("1.5")).by_hand) == (D("0.5"), D(1))
+    found = outflow_of(rows, D(1), settled=AT + timedelta(seconds=2))
+    assert (found.forced, found.by_hand) == (D(0), D(1))
+    rows.append(row("INTEREST", "-0.2", second=3))
+    later = outflow_of(rows, D("1.2"), settled=AT + timedelta(seconds=2))
+    assert (later.forced, later.by_hand) == (D("0.2"), D(1))
+
+
 def test_what_no_row_tells_is_the_venues() -> None:
     """Fees of our own orders charged in this coin stand in no row of their own."""
     found = outflow_of([], D("0.001"))

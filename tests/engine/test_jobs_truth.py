@@ -139,6 +139,12 @@ def halted(living: Living) -> None:
         living.venue.world.halt(category, "BTCUSDT", on=True)
 
 
+def watched(living: Living) -> JobReport:
+    """What one look says."""
+    living.clock.flush()
+    return living.office.jobs.run("watch", {})
+
+
 def test_a_delisting_that_cannot_be_left_is_an_alert_and_no_success(living: Living) -> None:
     """Delisted with both markets halted: the job says that the position is held, and a person is told
     once.
@@ -146,18 +152,21 @@ def test_a_delisting_that_cannot_be_left_is_an_alert_and_no_success(living: Livi
     living.run("scan_and_open")
     living.venue.world.delist("BTCUSDT", living.venue.now + DAY)
     halted(living)
-    said = ""
+    report = JobReport()
     for _ in range(3):
         living.clock.sleep(60 * SECOND)
-        said = living.run("watch")
-    assert "BTC not closed (delisting): " in said
-    assert "HEDGED" in said
+        report = watched(living)
+    assert "BTC not closed (delisting): " in report.message
+    assert "HEDGED" in report.message
+    assert report.result == "incomplete"
     assert alerts(living).count("not_closed") == 1
     assert decisions(living).count(("BTC", "close")) == 1
     for category in Category:
         living.venue.world.halt(category, "BTCUSDT", on=False)
     living.clock.sleep(60 * SECOND)
-    assert "BTC closed (delisting)" in living.run("watch")
+    report = watched(living)
+    assert "BTC closed (delisting)" in report.message
+    assert report.result == "acted"
     assert not held(living)
 
 
@@ -168,9 +177,10 @@ def test_a_margin_that_cannot_be_reduced_is_an_alert(living: Living, monkeypatch
     monkeypatch.setattr(living.exchange, "wallet", lambda: replace(real(), maintenance_margin_rate=D("0.75")))
     halted(living)
     living.clock.sleep(15 * SECOND)
-    said = living.run("watch")
-    assert "BTC not reduced: " in said
-    assert "BTC reduced" not in said
+    report = watched(living)
+    assert "BTC not reduced: " in report.message
+    assert "BTC reduced" not in report.message
+    assert report.result == "incomplete"
     assert alerts(living).count("not_reduced") == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.desk import TradeRules
 from fundarb.errors import Unavailable
 from tests.daemon.living import SECOND, Living, make_living
-from tests.engine.test_faults import consistent
+from tests.engine.test_faults import consistent, hedged, partly
 from tests.engine.test_faults_legs import blind
 from tests.engine.test_jobs import alerts
 from tests.engine.test_repairs import alerts as alerts_of
@@ -143,3 +144,41 @@ def test_an_unread_log_alone_accuses_nobody(living: Living) -> None:
     look(living)
     assert alerts(living) == []
     assert not frozen(living)
+
+
+def test_a_log_that_fails_once_more_keeps_no_leg_naked(tmp_path: Path) -> None:
+    """D05: a walk books the coins that the venue took, and the log fails when it is read again: the short
+    that they covered is bought back by the same walk.
+    """
+    world = make_world(tmp_path / "once.sqlite3")
+    opened(world)
+    world.venue.world.auto_repay("BTC", D("0.4"))
+    real, asked = world.exchange.transactions, list[int]()
+
+    def transactions(*args: Any) -> Any:
+        asked.append(1)
+        if len(asked) == 2:
+            raise Unavailable("transactions: no answer")
+        return real(*args)
+
+    world.exchange.transactions = transactions  # type: ignore[method-assign,assignment]
+    result = world.writer.reconciler.run()
+    assert isinstance(result.unread, Unavailable)
+    assert {item.kind for item in result.repaired} == {"spot_short", "unhedged"}
+    assert hedged(world)
+    assert alerts_of(world) == ["coins_taken"]
+    consistent(world)
+    world.close()
+
+
+def test_a_hedge_that_helps_in_part_is_no_difference(tmp_path: Path) -> None:
+    """D01, C03: of a deleveraged position's coins only a part can be sold: the walk compares what is there
+    after its own orders, and finds the naked leg alone.
+    """
+    world = make_world(tmp_path / "part.sqlite3")
+    opened(world)
+    world.venue.world.adl("BTCUSDT", D("0.4"))
+    partly(world, Category.SPOT, "0.1", *["0"] * 20)
+    result = world.writer.reconciler.run()
+    assert {item.kind for item in result.mismatches} == {"unhedged"}
+    world.close()

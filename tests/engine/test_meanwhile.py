@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +47,10 @@ def two(tmp_path: Path) -> Iterator[World]:
 
 
 def deleveraged_meanwhile(
-    world: World, patch: pytest.MonkeyPatch, *losses: Loss, share: str = "0.4"
+    world: World, patch: pytest.MonkeyPatch, *losses: Loss, share: str = "0.4", symbol: str = "ADAUSDT"
 ) -> list[datetime]:
-    """The first sleep that ends ``AFTER`` from now or later finds a share of ADA's short gone, and the next
-    orders meet these ``losses``; when that was.
+    """The first sleep that ends ``AFTER`` from now or later finds a share of a short gone (ADA's), and the
+    next orders meet these ``losses``; when that was.
     """
     began, sleep, taken = world.clock.now(), world.clock.sleep, list[datetime]()
 
@@ -57,7 +58,7 @@ def deleveraged_meanwhile(
         sleep(duration)
         if not taken and world.clock.now() >= began + AFTER:
             taken.append(world.clock.now())
-            world.venue.world.adl("ADAUSDT", D(share))
+            world.venue.world.adl(symbol, D(share))
             world.exchange.lose(*losses)
 
     patch.setattr(world.clock, "sleep", slept)
@@ -131,6 +132,53 @@ def test_what_ended_meanwhile_is_no_failure_of_a_close_of_all(
     answer = two.writer.executor.execute("close", {"all": True})
     assert [row["state"] for row in answer.data["closed"]] == ["CLOSED", "CLOSED"], answer
     assert (answer.exit_code, answer.reasons) == (0, ())  # BTC's was sent once more
+
+
+def hidden(world: World, patch: pytest.MonkeyPatch) -> None:
+    """The next order's answer is lost, and nobody finds it by its link id for twice ``AFTER``."""
+    world.exchange.lose(Loss.ANSWER)
+    until = world.clock.now() + 2 * AFTER
+    for name, nothing in (("order_realtime", None), ("order_history", None), ("executions_of", ())):
+        real = getattr(world.exchange, name)
+
+        def look(*args: Any, real: Any = real, nothing: object = nothing, **named: Any) -> object:
+            return nothing if world.clock.now() < until else real(*args, **named)
+
+        patch.setattr(world.exchange, name, look)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "found"])
+def test_d01_what_is_taken_of_the_very_coin_is_not_restored(
+    two: World, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """D01, A01, A02: BTC itself is deleveraged while an addition's order is looked for, which books it:
+    whether that order never was or is found, what went is not shorted anew, and no coins are sold that a
+    short needs.
+    """
+    taken = deleveraged_meanwhile(two, monkeypatch, symbol="BTCUSDT")
+    if lost:
+        two.exchange.lose(Loss.REQUEST)
+    else:
+        hidden(two, monkeypatch)
+    real, short, naked = two.exchange.create, list[Decimal](), list[Decimal]()
+
+    def create(request: OrderRequest, *, signed_at: datetime) -> WriteAnswer:
+        try:
+            return real(request, signed_at=signed_at)
+        finally:
+            sizes = {item.symbol: item.size for item in two.exchange.positions()}
+            short.append(-sizes.get("BTCUSDT", D(0)))
+            naked.append(two.coins() - short[-1])
+
+    monkeypatch.setattr(two.exchange, "create", create)
+    two.writer.executor.execute(*DEEDS["add"])
+    assert len(taken) == 1
+    assert max(short[1:]) <= short[0] * D("0.6") + D("0.001")
+    assert min(naked[1:]) >= D("-0.001")
+    assert matched(two, "BTC")
+    two.writer.reconciler.run()
+    told = two.writer.store.events.after(0, 1000, kind="alert_raised")
+    assert [json.loads(row.payload)["code"] for row in told] == ["adl"]
 
 
 def slowly(world: World, patch: pytest.MonkeyPatch) -> None:

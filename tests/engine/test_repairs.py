@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fundarb.core.ledger import Account
 from fundarb.core.market import Category
 from fundarb.core.orders import OrderRequest, Side
 from fundarb.core.reasons import Refused
@@ -52,10 +53,15 @@ def frozen(world: World, *, person: bool | None = None) -> bool:
 
 
 def tied(world: World) -> None:
-    """The ledger owns what the wallet holds, every journal sums to zero, and the equity is explained."""
+    """The ledger owns what the wallet holds, every journal sums to zero, and the fees are the venue's own."""
     ledger = world.writer.store.ledger
     assert ledger.balances() == {c: b.owned for c, b in world.exchange.wallet().coins.items() if b.owned}
     assert ledger.read.unbalanced() == ()
+    charged: dict[str, Decimal] = {}
+    for row in world.exchange.transactions(world.venue.started, world.clock.now()):
+        charged[row.coin] = charged.get(row.coin, D(0)) + row.fee
+    booked = {coin: fee for (account, coin), fee in ledger.read.balances().items() if account is Account.FEES}
+    assert booked == {coin: fee for coin, fee in charged.items() if fee}
 
 
 def decide(world: World, ident: str, choice: Choice) -> ReconcileResult:

@@ -40,9 +40,15 @@ def held(living: Living) -> set[str]:
     return {item.base for item in living.store.positions.active()}
 
 
+def why(living: Living, base: str = "BTC") -> str | None:
+    """Why a coin is set aside; None if it is not."""
+    block = living.store.blocks.get(base, BlockKind.PAUSE)
+    return None if block is None else block.reason
+
+
 def aside(living: Living, base: str = "BTC") -> bool:
     """Whether a coin is set aside."""
-    return living.store.blocks.get(base, BlockKind.PAUSE) is not None
+    return why(living, base) is not None
 
 
 @pytest.mark.parametrize(
@@ -140,20 +146,18 @@ def test_a_venue_that_is_away_sets_nothing_aside(living: Living, monkeypatch: py
 def test_the_coin_is_set_aside_before_anything_is_sent(
     living: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is killed in the middle of a close leaves the wish behind: the recovery ends the close, and the
-    next scan leaves the coin alone.
-    """
+    """Whoever is killed in the middle of a close leaves the wish behind, and no word that it was done."""
     seen = []
     create = living.exchange.create
 
     def sent(*args: object, **named: object) -> object:
-        seen.append(aside(living))
+        seen.append(why(living))
         return create(*args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(living.exchange, "create", sent)
     order(living, "close", name="BTC")
-    assert seen
-    assert all(seen)
+    assert set(seen) == {"a close by hand was begun"}
+    assert why(living) == "closed by hand"
 
 
 def test_flatten_of_all_is_ended_by_one_word(living: Living) -> None:

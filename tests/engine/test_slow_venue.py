@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fundarb.core.market import Category
+from fundarb.core.orders import Outcome, WriteAnswer
 from fundarb.core.records import BlockKind
 from fundarb.core.states import IntentState, PositionState
 from fundarb.engine.safety import AT_ONCE
@@ -86,6 +87,27 @@ def test_repairs_that_end_in_doubt_are_spaced(world: World, monkeypatch: pytest.
     assert world.writer.hedger.repair(position_id).state is PositionState.EXPOSED
     assert world.writer.store.intents.next_seq(position_id) == sent
     world.clock.sleep(60 * SECOND)
+    assert world.writer.hedger.repair(position_id).state is PositionState.HEDGED
+    consistent(world)
+
+
+def test_another_book_waits_for_no_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repairs of one book rest as nobody takes what it has too much of; when more of the position is
+    gone, what that makes naked is tried at once.
+    """
+    position_id = opened(world, "4000").position.position_id
+    world.venue.world.adl("BTCUSDT", D("0.4"))
+    world.writer.collector.collect()
+    refusal = WriteAnswer(outcome=Outcome.REFUSED, code=170131, message="Balance insufficient.")
+    with monkeypatch.context() as refusing:
+        refusing.setattr(world.exchange, "create", lambda *_, **__: refusal)
+        for _ in range(5):
+            assert world.writer.hedger.repair(position_id).state is PositionState.EXPOSED
+    sent = world.writer.store.intents.next_seq(position_id)
+    assert world.writer.hedger.repair(position_id).state is PositionState.EXPOSED
+    assert world.writer.store.intents.next_seq(position_id) == sent
+    world.venue.world.adl("BTCUSDT", D("0.4"))
+    world.writer.collector.collect()
     assert world.writer.hedger.repair(position_id).state is PositionState.HEDGED
     consistent(world)
 

@@ -273,3 +273,21 @@ def test_refusals_are_no_unwinds(world: World) -> None:
 def unreadable(*_: object, **__: object) -> Any:
     """An endpoint that is down."""
     raise Unavailable("502")
+
+
+@pytest.mark.parametrize("act", [sold, withdrawn])
+def test_a_hands_coins_do_not_become_the_venues(world: World, act: Act) -> None:
+    """H03, D05: a person has taken coins and is asked about it, then the venue takes some: that is booked
+    once, and the person's stay a question however often one looks.
+    """
+    opened(world)
+    act(world)
+    world.clock.sleep(60 * SECOND)
+    assert [item.id for item in world.writer.reconciler.run().loud] == ["spot_short:BTC"]
+    world.venue.world.auto_repay("BTC", D("0.3"))
+    for _ in range(3):
+        world.clock.sleep(60 * SECOND)
+        assert [item.id for item in world.writer.reconciler.run().loud] == ["spot_short:BTC"]
+    (position,) = world.writer.store.positions.active()
+    assert position.spot_owned - world.coins() == D("0.02")
+    assert told(world).count("coins_taken") == 1

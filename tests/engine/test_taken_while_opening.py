@@ -14,10 +14,11 @@ import pytest
 
 from fundarb.core.account import PositionReport
 from fundarb.core.market import Category
-from fundarb.core.orders import Purpose, Side
+from fundarb.core.orders import OrderRequest, Purpose, Side, WriteAnswer
 from fundarb.engine.commands import traded
 from fundarb.engine.outcome import Reached, TradeResult
 from fundarb.errors import Unavailable
+from fundarb.exchange.inprocess import Loss
 from tests.engine.lagging import Past
 from tests.engine.test_faults import consistent, hedged
 from tests.engine.test_repairs import alerts, frozen
@@ -124,6 +125,35 @@ def test_h03_what_a_hand_takes_ends_an_entry_at_the_next_clip(slow: World, what:
     slow.writer.reconciler.run()
     assert alerts(slow).count(code) == 1
     assert frozen(slow)
+
+
+@pytest.mark.parametrize("number", [3, 4])
+@pytest.mark.parametrize("what", ["a part of the short", "liquidated"])
+def test_d01_what_is_taken_while_a_clip_is_in_doubt_is_not_shorted_anew(
+    world: World, what: str, number: int
+) -> None:
+    """D01, A01: an order of the second clip is lost, and the venue takes of the short while its absence is
+    proved: nothing is sold short any more, the coins follow.
+    """
+    code, act = TAKEN[what]
+    real, seen = world.exchange.create, list[OrderRequest]()
+
+    def create(request: OrderRequest, **named: Any) -> WriteAnswer:
+        seen.append(request)
+        if len(seen) != number:
+            return real(request, **named)
+        world.exchange.lose(Loss.REQUEST)
+        try:
+            return real(request, **named)
+        finally:
+            act(world)
+
+    world.exchange.create = create  # type: ignore[method-assign]
+    assert opened(world, CLIPS).reached is Reached.INCOMPLETE
+    assert not [one for one in seen[number:] if one.category is Category.LINEAR and one.side is Side.SELL]
+    assert hedged(world)
+    assert alerts(world) == [code]
+    consistent(world)
 
 
 def test_a_venue_that_takes_during_the_wait_for_a_settlement(slow: World) -> None:

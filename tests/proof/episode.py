@@ -27,7 +27,7 @@ from fundarb.core.risk import RiskLimits
 from fundarb.crash import Point
 from fundarb.engine.alerts import was_told
 from fundarb.engine.commands import Arguments
-from fundarb.engine.desk import Desk, TradeRules
+from fundarb.engine.desk import Desk
 from fundarb.engine.guard import GateSlot
 from fundarb.engine.jobs import Jobs
 from fundarb.engine.market import MarketView
@@ -49,7 +49,9 @@ from tests.proof.balance import Balance
 from tests.proof.market import BASES, PERPS, rough_venue
 from tests.proof.meddling import Meddler
 from tests.proof.naked import Fates
+from tests.proof.persons import Person, rules_of
 from tests.proof.trouble import Died, Door, Trouble, TroubledExchange, Witness, WitnessedGate
+from tests.proof.walks import walks_of
 
 D = Decimal
 SECOND = timedelta(seconds=1)
@@ -57,6 +59,7 @@ MINUTE = timedelta(minutes=1)
 WATCH = timedelta(seconds=15)
 LIMITS = RiskLimits(max_gross=D(20_000), max_per_coin=D(8_000), max_clip=D(1_000), orders_per_minute=60)
 _BUGS = (IllegalTransition, InvariantBroken)
+_JOBS = ("watch", "watch", "reconcile", "collect_funding", "close_when_due", "snapshot")
 _NAPS = (1, 5, 40, 600, 3600, 4 * 3600)
 
 
@@ -108,7 +111,8 @@ class Episode:
 
     def __post_init__(self) -> None:
         """The first life begins away from a settlement."""
-        self.balance = Balance(self.venue)
+        self.limits, self.trouble.pause = walks_of(self.seed, LIMITS)
+        self.balance = Balance(self.venue, self.limits.max_clip)
         self.die = Random(self.seed)
         acts = (self.touched, self.repaid, self._tell)
         self.meddler = Meddler(self.venue, self.balance, self.die, *acts)
@@ -116,6 +120,7 @@ class Episode:
         self.clock.sleep(MINUTE)
         self.settings = Settings(home=self.folder)
         self.life = self._born()
+        self.person = Person(self)
 
     @property
     def strangers(self) -> bool:
@@ -143,7 +148,7 @@ class Episode:
             uid = self.venue.uid
             store.identity.create(venue="sandbox", mode="live", instance="default", uid=uid, tag=ids.tag())
         market = MarketView(exchange, self.clock)
-        desk = Desk(store, exchange, self.clock, ids, lock, TradeRules(limits=LIMITS), market)
+        desk = Desk(store, exchange, self.clock, ids, lock, rules_of(self.seed, self.limits), market)
         writer = introduce(desk, lock, slot=slot)
         return Life(store, lock, exchange, writer, jobs_of(self.settings, writer))
 
@@ -239,7 +244,7 @@ class Episode:
         self.attempt("begin", self.recover)
         acts = (self.trade, self.trade, self.work, self.nap, self.world, self.mood, self.doom)
         for _ in range(steps):
-            self.die.choice(acts)()
+            self.die.choice((*acts, *self.person.acts))()
             wrong = [*self.witness.wrong, *self.balance.wrong]
             assert not wrong, "\n".join([*wrong, *self.story])
 
@@ -273,9 +278,7 @@ class Episode:
 
     def work(self) -> None:
         """A job of the bot."""
-        name = self.die.choice(
-            ("watch", "watch", "reconcile", "collect_funding", "close_when_due", "snapshot")
-        )
+        name = self.die.choice(_JOBS)
         self.attempt(f"job {name}", lambda: self.life.jobs.run(name, {}).message)
 
     def nap(self) -> None:
@@ -296,7 +299,7 @@ class Episode:
         self.trouble.doubled = bad and die.random() < 0.3
         if self.seed % 8 == 4:
             self.trouble.door = self._door() if die.random() < 0.4 else None
-        if self.seed % 11 == 7:
+        if self.seed % 11 == 7 or self.person.hands:
             self.meddler.often = die.choice((0.0, 0.05, 0.3))
         self._tell(f"mood {self.trouble}")
 
@@ -381,7 +384,9 @@ class Episode:
     # ------------------------------------------------------------------------------------------ calm
 
     def heal(self) -> None:
-        """No trouble any more, a fresh process, and time for all that needs time."""
+        """No trouble any more, a fresh process, time, answers; at last a point of the equity curve, as a
+        daemon takes one every few minutes, so that the identity is judged over all that was.
+        """
         self.trouble.reads = self.trouble.creates = 0
         self.trouble.lag, self.trouble.doubled = timedelta(), False
         self.trouble.door = None
@@ -391,3 +396,5 @@ class Episode:
         for _ in range(4):
             self.clock.sleep(3 * MINUTE)
             self.attempt("reconcile", self.recover)
+        self.person.settle()
+        self.attempt("job snapshot", lambda: self.life.jobs.run("snapshot", {}).message)

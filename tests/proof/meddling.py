@@ -43,7 +43,9 @@ class Act:
 
 @dataclass
 class Meddler:
-    """Throws acts; ``often`` is their share of the orders that reach the venue."""
+    """Throws acts; ``often`` is their share of the orders that reach the venue, ``mixing`` whether others may
+    come to hold contracts or coins among ours.
+    """
 
     venue: Venue
     balance: Balance
@@ -52,6 +54,7 @@ class Meddler:
     repaid: set[str]
     tell: Callable[[str], None]
     often: float = 0.0
+    mixing: bool = True
 
     def watch(self, exchange: TroubledExchange) -> None:
         """Act after some orders of one life."""
@@ -66,9 +69,10 @@ class Meddler:
 
         exchange.create = meddled  # type: ignore[method-assign]
 
-    def act(self, base: str) -> None:
+    def act(self, base: str, *, by_hand: bool = False) -> None:
         """One act, if the venue allows it."""
-        act = self.die.choice(self._acts(base))
+        acts = [act for act in self._acts(base) if self.mixing or not act.mixed]
+        act = self.die.choice([act for act in acts if act.hand or not by_hand])
         try:
             act.do()
         except (ValueError, Rejected) as error:

@@ -51,9 +51,7 @@ class Fates:
             self.sent.append((request.link_id, clock.now()))
             self.doubtful.add(request.link_id)
             answer = create(request, signed_at=signed_at)
-            trouble = exchange.trouble
-            dim = trouble.lag or trouble.reads or trouble.door is not None
-            if answer.outcome in _CERTAIN and not dim:
+            if answer.outcome in _CERTAIN and not exchange.trouble.dim:
                 self.doubtful.discard(request.link_id)
             return answer
 

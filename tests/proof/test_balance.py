@@ -1,5 +1,5 @@
-"""The judge of corrections is judged: it finds an order that unhedges what was balanced, and a call for help
-with nothing naked; it lets those pass that are right.
+"""The judge of orders is judged: it finds an order that unhedges what was balanced, a leg that stays naked
+without a word, and a call for help with nothing naked; it lets those pass that are right.
 """
 
 from __future__ import annotations
@@ -40,12 +40,18 @@ def held(episode: Episode) -> PositionRecord:
 def trimmed(episode: Episode) -> object:
     """What the books say is too much is sold, whatever the wallet holds."""
     position = held(episode)
+    too_much = (position.spot_owned - position.contracts).quantize(D("0.000001"), "ROUND_FLOOR")
+    return sold(episode, too_much, purpose=Purpose.TRIM)
+
+
+def sold(episode: Episode, coins: Decimal, *, purpose: Purpose = Purpose.EXIT) -> object:
+    """So many coins are sold, whatever their short needs."""
     draft = Draft(
-        position=position,
+        position=held(episode),
         leg=Leg.SPOT,
-        purpose=Purpose.TRIM,
+        purpose=purpose,
         side=Side.SELL,
-        quantity=(position.spot_owned - position.contracts).quantize(D("0.000001"), "ROUND_FLOOR"),
+        quantity=coins,
         limit_price=D(49_950),
         reduce_only=False,
     )
@@ -93,3 +99,50 @@ def test_a_call_for_help_with_nothing_naked_is_found(episode: Episode, taken: st
     assert episode.balance.at_the_end(store) == []
     store.database.execute_sql("UPDATE positions SET state = 'EXPOSED'")
     assert len(episode.balance.at_the_end(store)) == wrong
+
+
+@pytest.fixture
+def large(episode: Episode) -> Episode:
+    """The same with 3,200 USDT, where a clip is 1,000."""
+    episode.command("open", {"base": "BTC", "notional": "2300", "add": True})
+    return episode
+
+
+@pytest.mark.parametrize(("coins", "wrong"), [("0.017", 0), ("0.03", 1)])
+def test_an_exit_that_unhedges_more_than_a_clip_is_found(large: Episode, coins: str, wrong: int) -> None:
+    """850 USDT of coins may be sold alone, 1,500 may not."""
+    large.attempt("sell", lambda: sold(large, D(coins)))
+    assert len(large.balance.wrong) == wrong, large.balance.wrong
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_was_read_since_is_held_against_it(large: Episode, read: bool) -> None:
+    """Somebody takes coins in the middle of a walk, and more are sold for a short that needs them: that is
+    wrong as soon as the client has read wallet and positions again.
+    """
+
+    def walk() -> object:
+        large.venue.world.auto_repay("BTC", D("0.3"))
+        large.balance.disturbed(large.life.store)
+        if read:
+            large.life.exchange.wallet()
+            large.life.exchange.positions()
+        return sold(large, D("0.017"))
+
+    large.attempt("sell", walk)
+    assert len(large.balance.wrong) == int(read), large.balance.wrong
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_leg_that_stays_naked_without_a_word_is_found(large: Episode, told: bool) -> None:
+    """More than a clip is naked while somebody is at work who could see it, and no alert names the coin."""
+
+    def work() -> None:
+        large.venue.world.adl("BTCUSDT", D("0.5"))
+        large.balance.disturbed(large.life.store)
+        if told:
+            large.life.writer.collector.collect()
+        large.clock.sleep(timedelta(seconds=11))
+
+    large.attempt("work", work)
+    assert len(large.balance.wrong) == int(not told), large.balance.wrong

@@ -48,13 +48,21 @@ class Died(BaseException):
 
 @dataclass
 class Trouble:
-    """How likely each kind of trouble is, as fractions; ``lag`` is how far behind all reads are."""
+    """How likely each kind of trouble is, as fractions; ``lag`` is how far behind all reads are, ``pause``
+    what a create takes.
+    """
 
     reads: float = 0
     creates: float = 0
     doubled: bool = False
     lag: timedelta = _NOTHING
     door: Door | None = None
+    pause: timedelta = _NOTHING
+
+    @property
+    def dim(self) -> bool:
+        """Whether reads may fail or show the past."""
+        return bool(self.lag or self.reads or self.door is not None)
 
 
 @dataclass
@@ -177,6 +185,8 @@ class TroubledExchange(LocalExchange):
         self._keep()
         answer = self._turned_away(request, signed_at) or self._fated(request, signed_at)
         self._keep()
+        if self.trouble.pause:
+            self._clock.sleep(self.trouble.pause)
         reached(Point.WIRE_AFTER_SEND)
         return answer
 

@@ -12,6 +12,7 @@ from fundarb.engine.audit import AuditCheck, VenueOrder, VenueTruth, audit
 from fundarb.engine.audit_book import BookRules
 from tests.proof.episode import LIMITS, Episode
 from tests.proof.naked import alerted, untold
+from tests.proof.persons import asks
 
 D = Decimal
 RULES = BookRules(
@@ -62,6 +63,7 @@ def _books(episode: Episode) -> list[str]:
     store = episode.life.store
     found = [f"{intent.link_id} is still {intent.state}" for intent in store.intents.open()]
     result = episode.life.writer.reconciler.run()
+    found += episode.person.unsettled(result)
     waiting = {item.base for item in result.mismatches if item.base and not item.note_only}
     frozen = {block.scope for block in store.blocks.active(episode.venue.now)}
     loud = [item for item in result.mismatches if not item.note_only]
@@ -77,7 +79,7 @@ def _books(episode: Episode) -> list[str]:
     for position in store.positions.active():
         if position.state is not PositionState.HEDGED and position.base not in waiting:
             found.append(f"{position.position_id} ({position.base}) is {position.state}, and nothing says so")
-    open_question = episode.strangers and bool(waiting)
+    open_question = episode.strangers and bool(waiting or any(map(asks, result.ignored)))
     for check in audit(store, RULES, truth=truth_of(episode)):
         if not check.ok and not (open_question and _follows_from_it(check)):
             found.append(f"audit {check.id}: {check.details}")
@@ -85,8 +87,8 @@ def _books(episode: Episode) -> list[str]:
 
 
 def _follows_from_it(check: AuditCheck) -> bool:
-    """Whether a finding only repeats that a stranger's act waits for an answer: sizes, and with them the
-    account's worth, differ from our books until it comes.
+    """Whether a finding only repeats that a stranger's act waits for an answer, or that a person left it so:
+    sizes, and with them the account's worth, differ from our books until it comes.
     """
     return check.id in {"6", "7"} or (check.id == "12" and "of the equity of" in check.details)
 
