@@ -162,11 +162,13 @@ class Closer:
                 now = self._rest_of_an_orphans(now)
             if now.state is PositionState.UNCERTAIN:
                 return Progress(uncertain=True)
-            if now.state is PositionState.EXPOSED:
-                return Progress([Reason("unhedged", f"{now.base} is {now.state}")])
+            unhedged = [Reason("unhedged", f"{now.base} is {now.state}")]
+            if now.state is PositionState.EXPOSED and not emergency:
+                return Progress(unhedged)
             progress = Progress()
-            for cap in self._caps(now, emergency=emergency):
-                if now.state.final or now.state in _UNSAFE:  # no wider cap mends what the hedger could not
+            for number, cap in enumerate(self._caps(now, emergency=emergency)):
+                # no wider cap mends what the hedger could not; a clip of what is there always goes
+                if now.state.final or (number and now.state in _UNSAFE):
                     break
                 progress = self._exit(plan, cap=cap, emergency=emergency)
                 now = self._desk.store.positions.get(position_id)

@@ -29,12 +29,18 @@ def targets(pair: Pair, position: PositionRecord, *, keep: Decimal, clip: Decima
     return sizing.clip_targets(pair, position.contracts, target=keep, clip=clip) or (keep,)
 
 
-def standing(position: PositionRecord, *, sizes: Sizes) -> PositionRecord:
-    """The position as a clip finds it: without what is known to be gone."""
+def standing(pair: Pair, position: PositionRecord, *, sizes: Sizes) -> PositionRecord:
+    """The position as a clip finds it: without what is known to be gone. Where something is missing and
+    nobody knows why, no more contracts than have their coins in our book: a clip before may have gone on one
+    leg alone, and the next one goes on from there.
+    """
     there = sizes.really(position)
-    return (
-        replace(position, spot_owned=there.spot_owned, contracts=there.contracts) if sizes.told else position
-    )
+    if sizes.told:
+        return replace(position, spot_owned=there.spot_owned, contracts=there.contracts)
+    if there == Book(position.spot_owned, position.contracts):
+        return position
+    covered = sizing.contracts_covered(pair, position.spot_owned)
+    return replace(position, contracts=min(position.contracts, covered))
 
 
 def next_goal(frame: sizing.Frame, position: PositionRecord, *, keep: Decimal, clip: Decimal) -> Decimal:

@@ -216,7 +216,7 @@ class Legs:
             before = (position.contracts, position.spot_owned)
             scene = self._exit_scene(position, keep, cap=cap, urgent=urgent, progress=progress)
             if scene is not None:
-                here = standing(position, sizes=sizes)
+                here = standing(pair, position, sizes=sizes)
                 goal = next_goal(scene.frame, here, keep=keep, clip=clip)
                 if not self._exit_clip(position, goal, scene=scene, sizes=sizes, progress=progress):
                     absent += 1

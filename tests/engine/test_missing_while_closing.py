@@ -15,6 +15,7 @@ import pytest
 from fundarb.core.account import PositionReport, Wallet
 from fundarb.core.market import Category
 from fundarb.core.orders import OrderRequest, WriteAnswer
+from fundarb.errors import Unavailable
 from fundarb.exchange.inprocess import Loss
 from tests.engine.test_faults import consistent, hedged
 from tests.engine.test_taken_while_closing import CLIP, LOT, RULES, Thin
@@ -146,3 +147,32 @@ def test_a_doubt_between_the_legs_makes_no_second_leg_larger(
     assert hedged(thin)
     assert abs(thin.short - D("0.1")) <= LOT
     consistent(thin)
+
+
+def test_an_emergency_goes_on_where_a_leg_is_gone_and_no_row_says_so(
+    thin: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short is liquidated while neither executions nor log can be read: our book keeps it, and nothing
+    brings its legs together. Each emergency close sells a clip of the coins all the same, until they are
+    gone; nothing is bought, and a person is told.
+    """
+
+    def unread(*_: object, **__: object) -> None:
+        message = "no answer"
+        raise Unavailable(message)
+
+    thin.venue.world.liquidate("BTCUSDT")
+    for name in ("executions", "transactions"):
+        monkeypatch.setattr(thin.exchange, name, unread)
+    held = thin.coins()
+    for _ in range(ENOUGH):
+        if held < LOT:
+            break
+        thin.writer.trader.close("BTC", emergency=True)
+        assert LOT < held - thin.coins() <= CLIP / 50_000 + LOT or thin.coins() < LOT
+        held = thin.coins()
+        thin.clock.sleep(SECOND)
+    assert held < LOT
+    assert thin.short == 0
+    told = thin.writer.store.events.after(0, 999, kind="alert_raised")
+    assert any("unhedged" in one.payload for one in told)
