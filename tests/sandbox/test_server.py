@@ -162,6 +162,11 @@ def test_an_oversized_body(http: OverHttp) -> None:
 # ------------------------------------------------------------------------------------------------ processes
 
 
+def heeding() -> None:
+    """Whoever runs the tests under nohup hands down that a hang-up is ignored; a terminal does not."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def child(options: object) -> Iterator[subprocess.Popen[bytes]]:
     """The sandbox as the program that ``start_process`` starts."""
@@ -171,6 +176,7 @@ def child(options: object) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
+        preexec_fn=heeding,  # noqa: PLW1509 - nothing else of this process is touched between fork and exec
     )
     assert process.stdin is not None
     payload = pickle.dumps(options)
