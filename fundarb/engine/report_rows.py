@@ -26,6 +26,9 @@ ACCOUNT_ROW: Final = "account"
 coins and of dust, suspense."""
 
 
+_LAST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=62)
+
+
 class By(StrEnum):
     """What a row of the report stands for."""
 
@@ -44,8 +47,10 @@ class ReportQuery:
     until: datetime | None = None
 
     def by_now(self, now: datetime) -> ReportQuery:
-        """The same without the future, in which nothing has happened."""
-        since = None if self.since is None else min(self.since, now)
+        """The same without an end in the future, until which nothing more has happened, and without a
+        beginning beyond which no day can be named.
+        """
+        since = None if self.since is None else min(self.since, _LAST)
         until = None if self.until is None or self.until > now else self.until
         return replace(self, since=since, until=until)
 

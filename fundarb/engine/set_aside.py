@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from fundarb.core.reasons import Reason
 from fundarb.core.records import Block, BlockKind, Goal, PositionRecord
+from fundarb.errors import StateUnavailable
 from fundarb.store.database import Store
 
 
@@ -26,14 +27,24 @@ def closing_by_hand(store: Store, name: str) -> Iterator[str]:
         yield held.base if held is not None else ""
         return
     set_aside(store, held.base, reason="a close by hand was begun")
+    lost = False
     try:
         yield held.base
+    except StateUnavailable:  # the books take nothing more, and what failed must not be hidden
+        lost = True
+        raise
     finally:
-        after = store.positions.get(held.position_id)
-        if after.state.final:
-            set_aside(store, held.base, reason="closed by hand")
-        elif after.goal is not Goal.CLOSE:
-            take_up(store, held.base)
+        if not lost:
+            _closed(store, held)
+
+
+def _closed(store: Store, held: PositionRecord) -> None:
+    """Say what became of a close."""
+    after = store.positions.get(held.position_id)
+    if after.state.final:
+        set_aside(store, held.base, reason="closed by hand")
+    elif after.goal is not Goal.CLOSE:
+        take_up(store, held.base)
 
 
 def set_aside(store: Store, base: str, *, reason: str) -> None:
