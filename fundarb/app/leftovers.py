@@ -4,7 +4,7 @@ after must name it. Reads the store only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from fundarb.core.states import PositionState
@@ -29,14 +29,14 @@ def with_leftovers(store: Store, error: Unavailable, *, epoch: int) -> Unavailab
     return error.reworded(f"{error}; {found}") if found else error
 
 
-def books_lost(store: Store, error: StateUnavailable, *, sent: Sequence[str], epoch: int) -> FundarbError:
+def books_lost(store: Store, error: StateUnavailable, *, sent: Collection[str], epoch: int) -> FundarbError:
     """The database failed in the middle of work: the same failure, uncertain where something may be live or
     naked, which it names. Where that cannot be read any more, whatever this writer ``sent`` may be.
     """
     try:
         found = _may_be_live(store, sent=sent, epoch=epoch)
     except FundarbError:
-        names = ", ".join(sent[-_NAMED:])
+        names = ", ".join(tuple(sent)[-_NAMED:])
         found = (f"what became of the orders that were sent (last: {names}) cannot be read",) if sent else ()
     if not found:
         return error

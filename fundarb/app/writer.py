@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -152,7 +153,7 @@ def writing(
         _check_place(settings, store)
         lock = WriterLock(store, clock=SystemClock())
         lock.acquire(role, lock_wait)
-        stop, sent, epoch = StopRequest(), list[str](), lock.epoch
+        stop, sent, epoch = StopRequest(), deque[str](), lock.epoch
         try:
             with _ending(store, lock), finishing_clips(stop) if role == "command" else nullcontext():
                 ids = RandomIds() if seed is None else SeededIds(seed, epoch)

@@ -229,7 +229,7 @@ def _misused(session: Session, error: BaseException) -> int:
 
 
 def _tell(session: Session, what: Failure, *, code: Exit, error: BaseException | None = None) -> None:
-    if session.options.json and _answered(session, what):
+    if session.options.json and not session.diverted and _answered(session, what):
         return
     if what.message == failure.DECLINED:
         session.say(failure.DECLINED)

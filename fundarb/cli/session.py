@@ -173,6 +173,11 @@ class Session:
         self._stdout = self._stderr
         self.out = self.err
 
+    @property
+    def diverted(self) -> bool:
+        """Whether stdout takes nothing, so that what is printed goes to stderr."""
+        return self._stdout is self._stderr
+
     def say(self, text: str, *, style: str = "") -> None:
         """A message for the person, on stderr; silent with ``-q`` unless something is wrong (``style``
         red).

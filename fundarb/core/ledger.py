@@ -72,6 +72,8 @@ POOL = ""
 """The owner of coins that belong to no position of ours."""
 DUST = "dust"
 """The owner of what was left below the minimum when positions closed."""
+MOVED = frozenset({Account.EXTERNAL, Account.SUSPENSE})
+"""What changes the account and is no result: moved in or out, or not explained."""
 AT_COST = frozenset({Account.REALISED, Account.LOAN})
 """Against these accounts coins of the pool go at cost: what they bring, or what debt they end, stands in
 another entry.

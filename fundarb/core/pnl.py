@@ -41,17 +41,17 @@ class Valuation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FeeTotal:
-    """Fees in the coin they were charged in, and their value in quote at the fills; + = expense. What stands
-    in suspense is told in the same way, + = came.
+class CoinTotal:
+    """An amount of one coin, and its value in quote when it was booked: fees in the coin they were charged in
+    (+ = expense), or what stands in suspense (+ = came).
     """
 
     amount: Decimal
     value: Decimal
 
-    def __add__(self, other: FeeTotal) -> FeeTotal:
+    def __add__(self, other: CoinTotal) -> CoinTotal:
         """Both."""
-        return FeeTotal(self.amount + other.amount, self.value + other.value)
+        return CoinTotal(self.amount + other.amount, self.value + other.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,8 @@ class Pnl:
     interest: Decimal = ZERO
     slippage: Decimal = ZERO
     dust: Decimal = ZERO
-    suspense_by_coin: Mapping[str, FeeTotal] = field(default_factory=dict)
-    fees_by_coin: Mapping[str, FeeTotal] = field(default_factory=dict)
+    suspense_by_coin: Mapping[str, CoinTotal] = field(default_factory=dict)
+    fees_by_coin: Mapping[str, CoinTotal] = field(default_factory=dict)
 
     @property
     def suspense(self) -> Decimal:
@@ -124,9 +124,9 @@ def together(parts: Sequence[Pnl]) -> Pnl:
     )
 
 
-def _by_coin(parts: Iterable[Mapping[str, FeeTotal]]) -> dict[str, FeeTotal]:
+def _by_coin(parts: Iterable[Mapping[str, CoinTotal]]) -> dict[str, CoinTotal]:
     """The sum of all by coin, in the order of coins, in whatever order they were read."""
-    found: dict[str, FeeTotal] = {}
+    found: dict[str, CoinTotal] = {}
     for part in parts:
         for coin, item in part.items():
             known = found.get(coin)
@@ -142,10 +142,10 @@ def of_account(account: Account, coin: str, *, amount: Decimal, value: Decimal) 
         realised=-value if account is Account.REALISED else ZERO,
         funding=-value if account is Account.FUNDING else ZERO,
         interest=value if account is Account.INTEREST else ZERO,
-        suspense_by_coin={coin: FeeTotal(-amount, -value)} if account is Account.SUSPENSE else {},
+        suspense_by_coin={coin: CoinTotal(-amount, -value)} if account is Account.SUSPENSE else {},
         # the quote side of a dust move is the coins' cost; their own side repeats it as −
         dust=value if account is Account.DUST and coin in QUOTE_COINS else ZERO,
-        fees_by_coin={coin: FeeTotal(amount, value)} if account is Account.FEES else {},
+        fees_by_coin={coin: CoinTotal(amount, value)} if account is Account.FEES else {},
     )
 
 

@@ -30,8 +30,9 @@ _RELIST: Final = frozenset(
     {10001, 110094, 170124, 170134, 170135, 170136, 170137, 170140, 170148, 170341, 170381, 170382}
 )
 
-
-KEY_CODES: Final = frozenset({10003, 10004, 10005, 10009, 10010, 33004})
+MAY_NOT_TRADE: Final = 10005
+"""The key has no such right; it may still read."""
+KEY_CODES: Final = frozenset({10003, 10004, MAY_NOT_TRADE, 10009, 10010, 33004})
 """The venue does not take the key, or not from here: no request that is signed with it is answered."""
 _NOT_THE_ORDER: Final = KEY_CODES | {10002}
 

@@ -162,9 +162,8 @@ class Closer:
                 now = self._rest_of_an_orphans(now)
             if now.state is PositionState.UNCERTAIN:
                 return Progress(uncertain=True)
-            unhedged = [Reason("unhedged", f"{now.base} is {now.state}")]
             if now.state is PositionState.EXPOSED and not emergency:
-                return Progress(unhedged)
+                return Progress([Reason("unhedged", f"{now.base} is {now.state}")])
             progress = Progress()
             for number, cap in enumerate(self._caps(now, emergency=emergency)):
                 # no wider cap mends what the hedger could not; a clip of what is there always goes

@@ -5,6 +5,7 @@ Nothing here decides; ``TradeRules`` are the settings that trading obeys, in the
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ MISS_SPAN = timedelta(seconds=30)
 MISSES = 3
 ONE_READ = 3
 """The last look at an order in doubt may take so many times the patience of a hedge: it is to be a proof."""
+
+_REMEMBERED = 1000
+"""So many of the orders that left the process are remembered: far more than can be unfinished at once."""
 
 LAST_LOOKS = timedelta(seconds=3)
 """So long an order in doubt is still looked for when the process is to end, and until its lease is over: what
@@ -102,7 +106,7 @@ def _nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Everything a trading use case touches; ``written`` is shared with the wire gate (when each intent was
-    committed). ``sent`` are the link ids that left this process for the wire, oldest first.
+    committed). ``sent`` are the last link ids that left this process for the wire, oldest first.
 
     ``before_entry`` is asked before each order that adds exposure: the file HALT may have appeared.
     """
@@ -116,7 +120,7 @@ class Desk:
     market: MarketView
     stop: StopRequest = field(default_factory=StopRequest)
     written: dict[str, timedelta] = field(default_factory=dict)
-    sent: list[str] = field(default_factory=list)
+    sent: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     before_entry: Callable[[], object] = _nothing
 
     def hurried(self, waited: timedelta = timedelta()) -> AbstractContextManager[None]:

@@ -39,7 +39,7 @@ _NEAR: Final = timedelta(minutes=2)
 _LOOK_BACK: Final = timedelta(days=7)
 MARK_PATIENCE: Final = timedelta(days=1)
 """How long the executions are read back to a payment whose settlement's mark they have not shown."""
-RATE_PATIENCE: Final = timedelta(days=1)
+_RATE_PATIENCE: Final = timedelta(days=1)
 """How long a settlement that only the schedule names is waited for: the log has been read all that time, and
 what it pays later is booked all the same.
 """
@@ -233,7 +233,7 @@ class FundingBook:
         if coming is None:
             return
         passed = coming.last(until)
-        if passed < self._store.clock.now() - RATE_PATIENCE:
+        if passed < self._store.clock.now() - _RATE_PATIENCE:
             return
         at, held = self._instant(position, passed), contracts_at(self._store, position, at=passed)
         log = self._store.ledger.log
@@ -256,7 +256,7 @@ class FundingBook:
         times = [rate.time for rate in rates]
         for item in unvalued:
             settled = any(abs(time - item.settled_at) <= _NEAR for time in times)
-            past = any(time > item.settled_at for time in times) or item.settled_at < until - RATE_PATIENCE
+            past = any(time > item.settled_at for time in times) or item.settled_at < until - _RATE_PATIENCE
             if item.rate is None and item.received is None and past and not settled:
                 self._store.ledger.log.drop_settlement(item.position_id, item.settled_at)
 

@@ -201,7 +201,8 @@ class Legs:
     ) -> Progress:
         """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
         cap (fraction); a step that filled in part is continued within bounds, one whose order never existed
-        is tried again. ``urgent``: even on books that stand still, and without the venue's sizes.
+        is tried again. ``urgent``: even on books that stand still, and where the venue's sizes cannot be
+        read.
         """
         progress, absent = Progress(), 0
         self._between.begin()

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from fundarb.core import returns
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import MOVED, Account
 from fundarb.core.money import ONE, ZERO, years
 from fundarb.core.pnl import max_drawdown
 from fundarb.engine import equity_points as curve
@@ -30,7 +30,6 @@ from fundarb.store.unvalued import Unvalued
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
-_MOVED: Final = frozenset({Account.EXTERNAL, Account.SUSPENSE})
 _FIGURE: Final = Decimal("1e-6")
 
 
@@ -149,7 +148,7 @@ def _guessed(store: Store, found: Sequence[EquityPoint]) -> tuple[Unvalued, ...]
     if not found:
         return ()
     first, last = found[0].at, found[-1].at
-    moved = (item for item in store.ledger.unvalued.all() if item.account in _MOVED)
+    moved = (item for item in store.ledger.unvalued.all() if item.account in MOVED)
     return tuple(item for item in moved if first < item.until and item.since <= last)
 
 

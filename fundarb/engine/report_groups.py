@@ -8,9 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from fundarb.core.ledger import Account
+from fundarb.core.ledger import MOVED, Account
 from fundarb.core.money import ZERO, cash, plain, years
-from fundarb.core.pnl import Coverage, FeeTotal, together, worst
+from fundarb.core.pnl import CoinTotal, Coverage, together, worst
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_coverage import Coverages
 from fundarb.engine.report_rows import By, Group, PnlRow, ReportQuery, TieOutRow, bounds, period
@@ -18,7 +18,6 @@ from fundarb.engine.report_time import NOT_KNOWN
 
 _RATIO: Final = Decimal("1e-12")
 _DAYS: Final = Decimal("1e-6")
-_MOVED: Final = frozenset({Account.EXTERNAL, Account.SUSPENSE})
 _ROUNDINGS: Final = Decimal("0.001")
 """In quote; a trade may leave 1e-8 in suspense, so this is what a hundred thousand of them come to."""
 
@@ -61,7 +60,7 @@ def _judge(key: str, group: Group, *, coverages: Coverages) -> _Judged:
     return _Judged(coverage=coverage, read=read, unpaid=unpaid, guessed=guessed, waits=waits)
 
 
-def _unexplained(group: Group) -> dict[str, FeeTotal]:
+def _unexplained(group: Group) -> dict[str, CoinTotal]:
     """What stands in suspense beside roundings, by coin: a purchase that nobody has explained is worth
     nothing in sum.
     """
@@ -108,7 +107,7 @@ def row(key: str, group: Group, *, coverages: Coverages) -> PnlRow:
     rates = _Rates() if reason else _rates(group)
     bases = {position.base for position in group.positions}
     # what coins gained that came or went at an unknown worth, nobody can say either
-    carried = not _MOVED.isdisjoint(judged.guessed)
+    carried = not MOVED.isdisjoint(judged.guessed)
     realised = None if carried or Account.REALISED in judged.guessed else pnl.realised
     return PnlRow(
         key=key,

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from fundarb.core.instants import iso
 from fundarb.core.money import plain
-from fundarb.core.pnl import EMPTY, Coverage, FeeTotal, Pnl, TieOut, Valuation
+from fundarb.core.pnl import EMPTY, CoinTotal, Coverage, Pnl, TieOut, Valuation
 from fundarb.core.records import PositionRecord
 from fundarb.engine.report_time import Stretch
 
@@ -27,6 +27,7 @@ coins and of dust, suspense."""
 
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=62)
+"""Beyond it the month after a day cannot be named."""
 
 
 class By(StrEnum):
@@ -91,7 +92,7 @@ class PnlRow:
     dust: Decimal
     suspense: Decimal
     pending: int
-    fees_by_coin: Mapping[str, FeeTotal]
+    fees_by_coin: Mapping[str, CoinTotal]
     net_apr_reason: str | None = None
     gross: Decimal | None
     gross_apr_on_capital: Decimal | None

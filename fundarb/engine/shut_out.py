@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from fundarb.core.orders import WriteAnswer
 from fundarb.core.reasons import Reason
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind
-from fundarb.core.refusals import KEY_CODES
+from fundarb.core.refusals import KEY_CODES, MAY_NOT_TRADE
 from fundarb.engine.alerts import alert_once, alert_over
 from fundarb.engine.answers import in_words
 from fundarb.engine.desk import Desk
@@ -22,8 +22,6 @@ from fundarb.errors import FundarbError, Unavailable
 from fundarb.store.database import Store
 
 _KINDS = (BlockKind.BAN, BlockKind.KEY)
-_MAY_NOT = 10005
-"""The key has no such right (Bybit V5)."""
 _A_WHILE = timedelta(hours=1)
 
 
@@ -53,7 +51,7 @@ def refused_by_key(desk: Desk, answer: WriteAnswer) -> Unavailable:
     still read, so that no read shows whether it may again: for an hour it counts as one that may not.
     """
     error = Unavailable(answer.message, code=answer.code)
-    if answer.code == _MAY_NOT:
+    if answer.code == MAY_NOT_TRADE:
         error.until = desk.clock.now() + _A_WHILE
     return error
 

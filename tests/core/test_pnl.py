@@ -11,8 +11,8 @@ from fundarb.core.ledger import Account, Holding
 from fundarb.core.pnl import (
     EMPTY,
     Capital,
+    CoinTotal,
     Coverage,
-    FeeTotal,
     Pnl,
     TieOut,
     days,
@@ -36,10 +36,10 @@ results = st.builds(
     slippage=amounts,
     dust=amounts,
     suspense_by_coin=st.dictionaries(
-        st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(FeeTotal, amounts, amounts), max_size=3
+        st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(CoinTotal, amounts, amounts), max_size=3
     ),
     fees_by_coin=st.dictionaries(
-        st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(FeeTotal, amounts, amounts), max_size=3
+        st.sampled_from(["USDT", "BTC", "MNT"]), st.builds(CoinTotal, amounts, amounts), max_size=3
     ),
 )
 
@@ -70,8 +70,8 @@ def test_sums_are_sums_of_every_figure(one: Pnl, other: Pnl) -> None:
         (Account.REALISED, "USDT", Pnl(realised=D(-7))),
         (Account.FUNDING, "USDT", Pnl(funding=D(-7))),
         (Account.INTEREST, "USDT", Pnl(interest=D(7))),
-        (Account.SUSPENSE, "BTC", Pnl(suspense_by_coin={"BTC": FeeTotal(D(-2), D(-7))})),
-        (Account.FEES, "BTC", Pnl(fees_by_coin={"BTC": FeeTotal(D(2), D(7))})),
+        (Account.SUSPENSE, "BTC", Pnl(suspense_by_coin={"BTC": CoinTotal(D(-2), D(-7))})),
+        (Account.FEES, "BTC", Pnl(fees_by_coin={"BTC": CoinTotal(D(2), D(7))})),
         (Account.DUST, "USDT", Pnl(dust=D(7))),
         (Account.DUST, "BTC", EMPTY),
         (Account.EXTERNAL, "USDT", EMPTY),
