@@ -30,6 +30,8 @@ _RELIST: Final = frozenset(
     {10001, 110094, 170124, 170134, 170135, 170136, 170137, 170140, 170148, 170341, 170381, 170382}
 )
 
+NOT_THERE: Final = frozenset({110017, 170131})
+"""What was to be reduced is not there, or not free: no position, or not so many coins."""
 MAY_NOT_TRADE: Final = 10005
 """The key has no such right; it may still read."""
 KEY_CODES: Final = frozenset({10003, 10004, MAY_NOT_TRADE, 10009, 10010, 33004})

@@ -43,7 +43,8 @@ class Progress:
     """How far a walk through the clips came; ``reasons`` say why it stopped early, empty when it did not.
 
     ``notes`` join the reasons if it did: what was seen on the way and did not stop it. ``too_small`` says
-    which legs of the last clip of an exit were no order that the venue takes. ``naked_since``
+    which legs of the last clip of an exit were no order that the venue takes, ``waited`` what the walk last
+    waited for in order to try again. ``naked_since``
     (monotonic) is when the first leg of the clip under way had traded, or a doubt about it ended: from then
     on a shortfall is known. ``seen`` (monotonic) is when an entry last found at the venue what it had built.
     """
@@ -51,6 +52,7 @@ class Progress:
     reasons: list[Reason] = field(default_factory=list)
     notes: list[Reason] = field(default_factory=list)
     too_small: list[Reason] = field(default_factory=list)
+    waited: list[Reason] = field(default_factory=list)
     uncertain: bool = False
     naked_since: timedelta | None = None
     seen: timedelta | None = None
@@ -126,6 +128,15 @@ class ClipDesk:
     def still(self, scene: Scene) -> tuple[Reason, ...]:
         """Books that stand still: nothing is decided on them."""
         return frozen(scene.spot, scene.perp, now=self.desk.exchange.stamp())
+
+    def seen(self, scene: Scene) -> tuple[Reason, ...]:
+        """The same for an exit: a reduction is not held back by them, as its price is capped, but whoever
+        asks why it came to nothing is told.
+        """
+        found: list[Reason] = []
+        with passing_over(self.desk):
+            found += self.still(scene)
+        return tuple(found)
 
     def again(self, position: PositionRecord, scene: Scene) -> Scene:
         """The same clip after a wait: prices of before say little. The old view where there is no newer
@@ -237,6 +248,7 @@ class ClipDesk:
                 self.desk.market.instruments(refresh=True)
         else:
             return False
+        progress.waited[:] = progress.reasons
         progress.reasons.clear()
         return True
 

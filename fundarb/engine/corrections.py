@@ -7,6 +7,7 @@ is hurried, for something is naked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -30,12 +31,20 @@ from fundarb.engine.shut_out import met, passing_over
 from fundarb.errors import Unavailable
 
 _RETRY_READ = timedelta(milliseconds=200)
+_LATEST = timedelta(minutes=1)
+"""A list that lacks a fill of so long ago is not late."""
+_SEEN_FOR = timedelta(minutes=10)
+"""So long what was seen to be gone counts where it cannot be read again."""
 _BAND = Decimal("0.05")
 """The band where the instruments do not state theirs: five percent, Bybit's usual limit ratio for majors."""
 
 
 class OutOfSight(Unavailable):
     """The market cannot be seen, or no order can be signed: nothing is corrected until the venue answers."""
+
+
+class Overtaken(Exception):
+    """What was taken of a leg meanwhile has been booked: the correction was made for a book of before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +63,16 @@ class Sight:
 class Corrector:
     """Sends single corrections of one desk."""
 
-    def __init__(self, desk: Desk, fees: FeeBook) -> None:
-        """Send through one desk."""
+    def __init__(self, desk: Desk, fees: FeeBook, *, catch_up: Callable[[], None]) -> None:
+        """Send through one desk; ``catch_up`` books what the venue did meanwhile."""
         self._desk = desk
+        self._catch_up = catch_up
         self._orders = OrderDesk(desk)
         self._fees = fees
         self._blind: set[str] = set()
         self._unseen: set[str] = set()
         self._less: dict[str, Book] = {}
+        self._last: dict[tuple[str, Leg], tuple[Decimal, timedelta]] = {}
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
@@ -112,7 +123,7 @@ class Corrector:
     ) -> Placed | None:
         """Send one correction and follow it to its end; None if the venue holds nothing to correct, or a rule
         forbids the order (somebody is told then). ``OutOfSight`` if it cannot be signed, as the venue's
-        time is not known.
+        time is not known; ``Overtaken`` if the book is another one by now.
         """
         clamped = self._clamped(position, order, frame=sight.frame)
         if clamped is None:
@@ -159,39 +170,81 @@ class Corrector:
     ) -> correcting.Correction | None:
         """A reduction never exceeds what the venue holds, where that can be read. What is gone is reduced
         already: it is not given back a second time; of a position that grows only what is known to be gone,
-        as the lists may not show its newest fills. Where it cannot be read for a while, the venue is the
-        judge.
+        as the lists may not show its newest fills, and the venue's rows are asked whether it is that.
         """
         seen = self._seen(position, order.leg)
         if seen is None:
-            return order
+            return self._blindly(position, order, frame=frame)
         gone, free = seen
+        self._last[position.position_id, order.leg] = (gone, self._desk.clock.monotonic())
         if gone > self._desk.rules.tolerance:
             self._less[position.position_id] = _without(position, order.leg, gone=gone)
         else:
             gone = ZERO
         if gone and position.goal.growing:
+            self._explain(position)
             gone = max(min(gone, self._known_gone(position, order.leg)), ZERO)
         left = min(order.quantity - gone, free)
         return order if left >= order.quantity else _smaller(order, left, free=free, frame=frame)
+
+    def _blindly(
+        self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
+    ) -> correcting.Correction | None:
+        """A reduction where what there is cannot be read for a while. Of contracts the venue is the judge; it
+        sells any coins that are there, so what was last seen or is known to be gone is left out.
+        """
+        if order.leg is Leg.PERP:
+            return order
+        gone, at = self._last.get((position.position_id, order.leg), (ZERO, timedelta()))
+        if position.goal.growing or self._desk.clock.monotonic() - at > _SEEN_FOR:
+            gone = ZERO
+        gone = max(gone, self._known_gone(position, order.leg))
+        if gone <= self._desk.rules.tolerance:
+            return order
+        self._less[position.position_id] = _without(position, order.leg, gone=gone)
+        left = order.quantity - gone
+        return _smaller(order, left, free=left, frame=frame)
+
+    def _explain(self, position: PositionRecord) -> None:
+        """Book what the venue's rows tell of a leg that its lists show smaller; ``Overtaken`` if that changed
+        the book.
+        """
+        before = (position.spot_owned, position.contracts)
+        with self._desk.hurried():
+            self._catch_up()
+        after = self._desk.store.positions.get(position.position_id)
+        if before != (after.spot_owned, after.contracts):
+            raise Overtaken
 
     def _completing(
         self, position: PositionRecord, order: correcting.Correction, *, frame: sizing.Frame
     ) -> correcting.Correction | None:
         """A leg is not completed for what is gone of the other one: for what others' fills say and the venue
-        shows. What the lists alone lack may be our own newest fills.
+        shows. What the lists alone lack may be our own newest fills, unless these are of long ago.
         """
-        other = Leg.PERP if order.leg is Leg.SPOT else Leg.SPOT
-        gone = self._known_gone(position, other)
-        if gone > self._desk.rules.tolerance:
+        other, tolerance = order.leg.other, self._desk.rules.tolerance
+        known, shown = self._known_gone(position, other), self._shown(position, other)
+        gone = known
+        if known > tolerance or shown:
             with passing_over(self._desk), self._desk.hurried():
-                gone = min(gone, self._at_the_venue(position, other)[0])
-        if gone <= self._desk.rules.tolerance:
+                listed = self._at_the_venue(position, other)[0]
+                gone = listed if shown else min(known, listed)
+        if gone <= tolerance:
             return order
+        if gone > known:
+            self._explain(position)
         there = _without(position, other, gone=gone)
         self._less[position.position_id] = there
         rest = correcting.top_up(frame, there)
         return rest if rest is not None and rest.leg is order.leg else None
+
+    def _shown(self, position: PositionRecord, leg: Leg) -> bool:
+        """Whether the venue's lists must show all of our own fills of a leg by now: the newest is of long
+        ago.
+        """
+        orders = self._desk.store.intents.of_position(position.position_id)
+        newest = max((one.created_at for one in orders if one.leg is leg and one.filled), default=None)
+        return newest is not None and self._desk.clock.now() - newest > _LATEST
 
     def _known_gone(self, position: PositionRecord, leg: Leg) -> Decimal:
         """How much of a leg others took, by the booked rows: their fills since the position was made, and for

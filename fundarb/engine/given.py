@@ -6,13 +6,15 @@ unfinished after a death. What somebody else took of a leg is another matter: th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 
 from fundarb.core.money import ONE, ZERO
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.records import IntentRecord, PositionRecord
+from fundarb.core.refusals import NOT_THERE
+from fundarb.core.states import IntentState
 
 
 def given_by_a_clip(position: PositionRecord, orders: Iterable[IntentRecord], *, unit: Decimal) -> bool:
@@ -35,6 +37,48 @@ def given_by_a_clip(position: PositionRecord, orders: Iterable[IntentRecord], *,
     return left > ZERO and abs(delta) <= left + unit
 
 
+def denied(orders: Iterable[IntentRecord], leg: Leg) -> bool:
+    """Whether the venue said of a leg, when it was last to be reduced, that there is nothing of it."""
+    last = _last(orders, leg)
+    if last is None or not _reduces(last):
+        return False
+    return last.state is IntentState.REFUSED and last.code in NOT_THERE
+
+
+def denied_in_spite(position: PositionRecord, orders: Collection[IntentRecord]) -> bool:
+    """Whether the larger leg was denied to a correction: that goes by what the lists show, so they are of the
+    moment before.
+    """
+    delta = Book(position.spot_owned, position.contracts).delta(position.multiplier)
+    leg = Leg.SPOT if delta > ZERO else Leg.PERP
+    last = _last(orders, leg)
+    return last is not None and last.purpose is not Purpose.EXIT and denied(orders, leg)
+
+
+def _last(orders: Iterable[IntentRecord], leg: Leg) -> IntentRecord | None:
+    """The newest order of a leg."""
+    return max((order for order in orders if order.leg is leg), key=lambda order: order.seq, default=None)
+
+
+def stubborn(orders: Iterable[IntentRecord]) -> Leg | None:
+    """The leg that nobody took when the last clip of an exit was taken back: it goes first until somebody
+    takes it, so that no clip is sold and bought back again and again. None if there is no such leg.
+    """
+    rows = sorted(orders, key=lambda order: order.seq)
+    last = max((place for place, order in enumerate(rows) if order.filled), default=None)
+    if last is None or rows[last].purpose is not Purpose.TOP_UP or _reduces(rows[last]):
+        return None
+    leg = rows[last].leg.other
+    asked = [order for order in rows[:last] if order.leg is leg]
+    refused = asked and _reduces(asked[-1]) and not asked[-1].filled
+    return leg if refused and asked[-1].seq > _last_entry(rows) else None
+
+
+def _last_entry(rows: Iterable[IntentRecord]) -> int:
+    """The number of the last order that was to open or to add; −1 if there is none."""
+    return max((order.seq for order in rows if order.purpose is Purpose.ENTER), default=-1)
+
+
 def _first_of_the_last_clip(filled: Iterable[IntentRecord]) -> IntentRecord | None:
     """The order that began the last clip of an exit. The very next order of the other leg is its second one:
     nothing is sent between the two.
@@ -52,7 +96,10 @@ def _first_of_the_last_clip(filled: Iterable[IntentRecord]) -> IntentRecord | No
 
 def _reduced(order: IntentRecord, multiplier: Decimal) -> Decimal:
     """Coins by which an order has made its leg smaller; negative: larger."""
-    spot = order.leg is Leg.SPOT
-    away = order.side is (Side.SELL if spot else Side.BUY)
-    coins = order.filled * (ONE if spot else multiplier)
-    return coins if away else -coins
+    coins = order.filled * (ONE if order.leg is Leg.SPOT else multiplier)
+    return coins if _reduces(order) else -coins
+
+
+def _reduces(order: IntentRecord) -> bool:
+    """Whether an order makes its leg smaller."""
+    return order.side is (Side.SELL if order.leg is Leg.SPOT else Side.BUY)

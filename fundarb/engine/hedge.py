@@ -24,43 +24,25 @@ from fundarb.core.refusals import Cure, judged
 from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
 from fundarb.engine.alerts import alert_once, halt
-from fundarb.engine.corrections import Corrector, OutOfSight, Sight
+from fundarb.engine.corrections import Corrector, OutOfSight, Overtaken, Sight
 from fundarb.engine.desk import Desk
 from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
-from fundarb.engine.given import given_by_a_clip
+from fundarb.engine.given import denied_in_spite, given_by_a_clip
 from fundarb.engine.lifecycle import measure, settle
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import met, passing_over
+from fundarb.engine.rests import Rests
+from fundarb.engine.shut_out import passing_over
 from fundarb.engine.sizes import sizes_of
 from fundarb.engine.unwinds import count_unwind
-from fundarb.errors import Unavailable
 
-_HOUR = timedelta(hours=1)
-_NOT_MENDED = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
 _NO_TIME = timedelta()
 _FIRST_PAUSE = timedelta(milliseconds=100)
 """After a refusal for the moment; doubled each time."""
 
-_FREE = 3
-"""Repairs in a row that may fail without a rest."""
-_RESTS = (timedelta(seconds=30), timedelta(minutes=1))
-_LONGEST_REST = _RESTS[-1]
-"""A repair sends about ten orders at most, of the five a second that our budget has: ten naked positions that
-all rest so long take a third of it, and none is naked much longer than it must be.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """Repairs of one book in a row that the venue refused, and when (monotonic) the next one may be;
-    ``away``: the last one did not reach it.
-    """
-
-    book: Book
-    times: int
-    again: timedelta
-    away: bool
+_LOOKS = 4
+_GLANCE = timedelta(seconds=1)
+"""So often, and so far apart, what the venue says is not there is looked for in its lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +59,10 @@ class Hedger:
     def __init__(self, desk: Desk, *, resolver: Resolver, fees: FeeBook) -> None:
         """Send through one desk."""
         self._desk = desk
-        self._corrector = Corrector(desk, fees)
+        self._corrector = Corrector(desk, fees, catch_up=resolver.catch_up)
         self._doubts = Doubts(desk, corrector=self._corrector, resolver=resolver)
         self._resolver = resolver
-        self._failed: dict[str, _Failed] = {}
-        self._trying = ""
-        """The position of which one order is to show whether the venue can be reached again."""
+        self._rests = Rests(desk)
 
     def repair(
         self,
@@ -107,10 +87,10 @@ class Hedger:
         if position.state is PositionState.UNCERTAIN:
             return self._doubts.cover(position)
         if position.state.final:  # what another one's repair has booked may have ended it
-            self._failed.pop(position_id, None)
+            self._rests.forget(position_id)
             return position
         if grow is None:
-            if self._rests(position):
+            if self._rests.rests(position):
                 return position
             self._decide_now(position)
         grow = position.goal.growing and grow is not False  # what the venue took is not restored
@@ -127,7 +107,7 @@ class Hedger:
         if unwound and self._taken_up(position, first):
             count_unwind(desk, position, reason="a leg could not be hedged in time")
         unheard = self._unheard(position, first)
-        self._remember(position, away=blind or unheard)
+        self._rests.remember(position, away=blind or unheard)
         if position.state is PositionState.EXPOSED and not blind and not self._matched_there(position):
             self._call_for_help(position, seen=not unheard)
         return position
@@ -145,10 +125,8 @@ class Hedger:
             position = self._attempts(position, Purpose.TRIM, deadline=deadline, times=times)
         unwound = grow and self.gave_back(position, before)
         if position.state is PositionState.EXPOSED:
-            position, unwound = self._unwind(position)
-            # what cannot be sold (locked, or nobody takes it) is covered again, what is gone is not
-            there = self._corrector.found_less(position) is None
-            if there and position.state is PositionState.EXPOSED and self._of_a_clip(position):
+            position, unwound = self._unwind(position, deadline=deadline)
+            if self._to_take_back(position):
                 position, unwound = self._take_back(position), True
         return position, unwound
 
@@ -157,20 +135,35 @@ class Hedger:
         is booked before a person is called, and the book as it is then brought together.
         """
         before = Book(position.spot_owned, position.contracts)
-        self._resolver.catch_up()
-        position = settle(self._desk, position.position_id)
+        for look in range(_LOOKS if self._denied(position) else 1):
+            if look:
+                self._desk.clock.sleep(_GLANCE)
+            self._resolver.catch_up()
+            position = settle(self._desk, position.position_id)
+            if before != Book(position.spot_owned, position.contracts):
+                break
         if before == Book(position.spot_owned, position.contracts) or not self._out(position):
             return position, False
         grow = grow and position.goal.growing
         deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
         return self._bring_together(position, grow=grow, deadline=deadline)
 
-    def _of_a_clip(self, position: PositionRecord) -> bool:
-        """Whether what is naked is what the last clip of an exit has given, and nothing that was taken."""
+    def _to_take_back(self, position: PositionRecord) -> bool:
+        """Whether what is naked is what the last clip of an exit has given, and nothing that was taken: what
+        cannot be sold (locked, or nobody takes it) is covered again, what is gone is not.
+        """
+        if position.state is not PositionState.EXPOSED or self._denied(position):
+            return False
+        if self._corrector.found_less(position) is not None:
+            return False
         orders = self._desk.store.intents.of_position(position.position_id)
         found = measure(self._desk, position)
         unit = sizing.coarser_fix(found.pair, spot_price=found.spot_price, perp_price=found.perp_price)
         return given_by_a_clip(position, orders, unit=unit)
+
+    def _denied(self, position: PositionRecord) -> bool:
+        """Whether the venue has just said that what is to be reduced is not there."""
+        return denied_in_spite(position, self._desk.store.intents.of_position(position.position_id))
 
     def _matched_there(self, position: PositionRecord) -> bool:
         """Whether only our book does not match: the venue holds less than it says, no row tells why yet, and
@@ -185,31 +178,6 @@ class Hedger:
         really = replace(position, spot_owned=there.spot_owned, contracts=there.contracts)
         return measure(self._desk, really).neutral
 
-    def _rests(self, position: PositionRecord) -> bool:
-        """Whether a repair would come to nothing as several did a short time ago: the same orders would only
-        be refused again, or the venue still does not answer. Another book makes other orders. A person's
-        close asks for none of this.
-        """
-        failed, self._trying = self._failed.get(position.position_id), ""
-        if failed is None or self._desk.clock.monotonic() >= failed.again:
-            return False
-        if failed.book != Book(position.spot_owned, position.contracts):
-            return False
-        if failed.away and self._answers():
-            self._trying = position.position_id
-            return False
-        return True
-
-    def _answers(self) -> bool:
-        """Whether the venue answers a signed question."""
-        try:
-            with self._desk.hurried(self._desk.rules.t_hedge):
-                self._desk.exchange.wallet()
-        except Unavailable as error:
-            met(self._desk, error)
-            return False
-        return True
-
     def _unheard(self, position: PositionRecord, first: int) -> bool:
         """Whether orders were written, from number ``first`` on, and the venue judged none of them."""
         rows = self._desk.store.intents.of_position(position.position_id)
@@ -220,25 +188,6 @@ class Hedger:
         """Whether the venue took an order from number ``first`` on: what it refused gave nothing back."""
         rows = self._desk.store.intents.of_position(position.position_id)
         return any(row.seq >= first and row.state is not IntentState.REFUSED for row in rows)
-
-    def _remember(self, position: PositionRecord, *, away: bool) -> None:
-        """Count repairs that the venue refused, or of which nobody knows what became of them; from the fourth
-        on each waits twice as long as before. One that did not reach it counts for nothing: the next is due
-        as soon as it answers.
-        """
-        if position.state not in _NOT_MENDED:
-            self._failed.pop(position.position_id, None)
-            return
-        before, now = self._failed.get(position.position_id), self._desk.clock.monotonic()
-        book = Book(position.spot_owned, position.contracts)
-        if before is not None and (now - before.again > _HOUR or before.book != book):
-            before = None  # the doubt of then ended well, or it is another book's turn
-        times = 0 if away else 1 if before is None else before.times + 1
-        rest = _NO_TIME if times <= _FREE else _RESTS[min(times - _FREE, len(_RESTS)) - 1]
-        again = now + (_LONGEST_REST if away else rest)
-        if away and before is not None and self._trying == position.position_id:
-            again = before.again
-        self._failed[position.position_id] = _Failed(book, times, again, away)
 
     def resolved(self, intent: IntentRecord) -> IntentRecord:
         """What became of an order in doubt; still UNCERTAIN means that the other leg has been covered."""
@@ -308,11 +257,17 @@ class Hedger:
             order = _order(sight, book, purpose=purpose)
         if order is None:
             return None
-        placed = self._corrector.send(position, order, sight=sight, purpose=purpose, cap=cap)
+        try:
+            placed = self._corrector.send(position, order, sight=sight, purpose=purpose, cap=cap)
+        except Overtaken:
+            after = settle(self._desk, position.position_id)
+            if purpose is Purpose.TOP_UP or not self._out(after):  # what was taken is not restored
+                return _Step(after, None)
+            return self._correct(after, purpose, cap=cap)
         if placed is None:
             return None
         after = settle(self._desk, position.position_id)
-        if self._trying == position.position_id and not _heard(placed.intent):
+        if self._rests.trying(position) and not _heard(placed.intent):
             raise OutOfSight(placed.intent.message)
         if placed.uncertain:
             self._doubts.resolved(placed.intent)
@@ -330,9 +285,12 @@ class Hedger:
                 position.position_id, decision_spot_mid=spot.mid, decision_perp_mid=perp.mid
             )
 
-    def _unwind(self, position: PositionRecord) -> tuple[PositionRecord, bool]:
+    def _unwind(
+        self, position: PositionRecord, *, deadline: timedelta | None = None
+    ) -> tuple[PositionRecord, bool]:
         """Give the excess back at ever wider caps, the last rung being the venue's band; and whether an order
-        was sent for it. A refusal that no price mends ends the ladder.
+        was sent for it. A refusal that no price mends ends the ladder, one that time may mend does after the
+        ``deadline`` (monotonic) where a clip can be taken back instead.
         """
         reached(Point.UNWIND_BEFORE_FIRST)
         tried, pause = False, _FIRST_PAUSE
@@ -344,6 +302,9 @@ class Hedger:
             if position.state is not PositionState.EXPOSED or step.cure is Cure.NONE:
                 break
             if step.cure is Cure.WAIT:
+                late = deadline is not None and self._desk.clock.monotonic() >= deadline
+                if late and self._to_take_back(position):
+                    break
                 self._desk.clock.sleep(pause)
                 pause *= 2
             reached(Point.UNWIND_BETWEEN)
@@ -351,14 +312,17 @@ class Hedger:
 
     def _take_back(self, position: PositionRecord) -> PositionRecord:
         """A clip of an exit of which nobody takes the second leg: what the first one gave is taken back, at
-        ever wider caps, so that the rest stays hedged until the market is there again.
+        ever wider caps, so that the rest stays hedged until the market is there again. What somebody takes
+        meanwhile is not restored: the other leg follows it.
         """
         for cap in self._desk.rules.unwind_caps:
             step = self._correct(position, Purpose.TOP_UP, cap=cap)
             if step is None:
                 break
             position = step.position
-            if position.state is not PositionState.EXPOSED or step.cure is Cure.NONE:
+            if not self._to_take_back(position):
+                return self._unwind(position)[0] if position.state is PositionState.EXPOSED else position
+            if step.cure is Cure.NONE:
                 break
         return position
 

@@ -18,10 +18,11 @@ from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason, Refused
 from fundarb.core.records import PositionRecord
+from fundarb.core.refusals import NOT_THERE
 from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
 from fundarb.engine.between import Between
-from fundarb.engine.clips import TAKEN_BACK, ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
+from fundarb.engine.clips import ClipDesk, Progress, Scene, Wanted, nothing_to_send, why_not
 from fundarb.engine.desk import Desk
 from fundarb.engine.exit_goals import (
     below_step,
@@ -36,6 +37,7 @@ from fundarb.engine.exit_goals import (
     tied_up,
     what_is_left,
 )
+from fundarb.engine.given import denied, stubborn
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure
 from fundarb.engine.orders import Placed
@@ -48,7 +50,6 @@ __all__ = ["Legs", "Progress"]
 
 _ABSENT_TRIES = 2
 _LOOKS = 3
-_NOTHING_OPEN = frozenset({110017})
 """The venue has no position to reduce: somebody was faster, and what the venue did is read before going
 on.
 """
@@ -62,9 +63,6 @@ class Legs:
         self._desk = desk
         self._clips = ClipDesk(desk, hedger=hedger, resolver=resolver)
         self._between = Between(desk, hedger=hedger, resolver=resolver)
-        self._stubborn: dict[
-            str, Leg
-        ] = {}  # the leg that nobody took of late goes first: nothing is naked then
 
     # ------------------------------------------------------------------------------------------ growing
 
@@ -201,8 +199,7 @@ class Legs:
     ) -> Progress:
         """Shrink to ``keep`` contracts (zero closes) in even steps of at most ``clip`` contracts, at a price
         cap (fraction); a step that filled in part is continued within bounds, one whose order never existed
-        is tried again. ``urgent``: even on books that stand still, and where the venue's sizes cannot be
-        read.
+        is tried again. ``urgent``: even where the venue's sizes cannot be read.
         """
         progress, absent = Progress(), 0
         self._between.begin()
@@ -215,7 +212,7 @@ class Legs:
             if sizes is None:
                 break
             before = (position.contracts, position.spot_owned)
-            scene = self._exit_scene(position, keep, cap=cap, urgent=urgent, progress=progress)
+            scene = self._exit_scene(position, keep, cap=cap, progress=progress)
             if scene is not None:
                 here = standing(pair, position, sizes=sizes)
                 goal = next_goal(scene.frame, here, keep=keep, clip=clip)
@@ -228,12 +225,13 @@ class Legs:
             stuck = (position.contracts, position.spot_owned) == before
             if stuck and scene is not None and self._clips.cured(progress):
                 continue
+            progress.waited.clear()
             if stuck or self._arrived(position, keep) or not self._clips.goes_on(position_id, progress):
                 break
         if self._arrived(position, keep):
             self._clips.interrupted(progress)
         elif not progress.stopped:
-            progress.reasons += [what_is_left(position, keep), *progress.too_small]
+            progress.reasons += [what_is_left(position, keep), *progress.waited, *progress.too_small]
         return progress
 
     def _arrived(self, position: PositionRecord, keep: Decimal) -> bool:
@@ -283,7 +281,9 @@ class Legs:
         """What the venue holds before a clip that nothing holds back: what it does not show is looked for
         again.
         """
-        sizes = self._sizes(position, otherwise=as_booked(position))
+        orders = self._desk.store.intents.of_position(position.position_id)
+        coins = not denied(orders, Leg.SPOT)
+        sizes = self._sizes(position, otherwise=as_booked(position, coins=coins))
         if not sizes.notes(position):
             return sizes
         try:
@@ -305,20 +305,20 @@ class Legs:
             return otherwise
 
     def _exit_scene(
-        self, position: PositionRecord, keep: Decimal, *, cap: Decimal, urgent: bool, progress: Progress
+        self, position: PositionRecord, keep: Decimal, *, cap: Decimal, progress: Progress
     ) -> Scene | None:
-        """The market as a clip of an exit finds it; None, with the reasons, if nothing may be sold by it."""
+        """The market as a clip of an exit finds it; None, with the reasons, if there is nothing to be sold or
+        it cannot be seen.
+        """
         left = below_step(self._desk.market.pair_of(position), position, keep=keep)
         if left is not None:
             progress.reasons.append(left)
             return None
         try:
-            scene = self._clips.scene(position, cap)
-            still = () if urgent else self._clips.still(scene)
+            return self._clips.scene(position, cap)
         except Unavailable as error:
-            still, scene = (unread(self._desk, error),), None
-        progress.reasons += still
-        return None if still else scene
+            progress.reasons.append(unread(self._desk, error))
+            return None
 
     def _exit_clip(
         self, position: PositionRecord, keep: Decimal, *, scene: Scene, sizes: Sizes, progress: Progress
@@ -328,10 +328,11 @@ class Legs:
         existed, so that it may be tried again.
         """
         position_id = position.position_id
-        progress.notes[:] = sizes.notes(position)
+        progress.notes[:] = [*sizes.notes(position), *self._clips.seen(scene)]
         tied = tied_contracts(scene.pair, sizes.tied_up(position))
         keep = coverable(scene.pair, position, sizes=sizes, keep=max(keep, tied))
-        usual = self._stubborn.get(position_id) or scene.thin(opening=False)
+        orders = self._desk.store.intents.of_position(position_id)
+        usual = stubborn(orders) or scene.thin(opening=False)
         first = first_leg(position, sizes=sizes, otherwise=usual)
         quantity = first_quantity(scene.pair, position, leg=first, keep=keep, sizes=sizes)
         placed = self._reduce(position, quantity, leg=first, scene=scene)
@@ -347,7 +348,7 @@ class Legs:
             if doubted:  # half a minute: prices and sizes of before say little
                 scene = self._clips.again(position, scene)
                 sizes = self._sizes(position, otherwise=sizes)
-                progress.notes[:] = sizes.notes(position)
+                progress.notes[:] = [*sizes.notes(position), *self._clips.seen(scene)]
         if not nothing_to_send(placed) and (isinstance(placed, Refused) or not placed.filled):
             progress.reasons += why_not(placed)
             if self._nothing_there(placed):
@@ -363,14 +364,11 @@ class Legs:
             second = self._clips.resolved(second, progress)
         self._nothing_there(second)
         self._clips.correct(position_id, progress, grow=False, why=why_not(second))
-        self._stubborn.pop(position_id, None)
-        if any(reason.code == TAKEN_BACK for reason in progress.reasons):
-            self._stubborn[position_id] = first.other
         return True
 
     def _nothing_there(self, outcome: Placed | Refused) -> bool:
         """Whether the venue had nothing to reduce; what it did to the position is booked before going on."""
-        if isinstance(outcome, Refused) or outcome.intent.code not in _NOTHING_OPEN:
+        if isinstance(outcome, Refused) or outcome.intent.code not in NOT_THERE:
             return False
         self._clips.resolver.catch_up()
         return True

@@ -77,6 +77,7 @@ def sizes_of(position: PositionRecord, exchange: Trading, *, tolerance: Decimal)
     )
 
 
-def as_booked(position: PositionRecord) -> Sizes:
-    """What our book says is there, where the venue cannot be read."""
-    return Sizes(short=position.contracts, owned=position.spot_owned, free=position.spot_owned)
+def as_booked(position: PositionRecord, *, coins: bool = True) -> Sizes:
+    """What our book says is there, where the venue cannot be read; no ``coins`` where it has denied them."""
+    owned = position.spot_owned if coins else ZERO
+    return Sizes(short=position.contracts, owned=owned, free=owned)

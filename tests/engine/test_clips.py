@@ -231,8 +231,8 @@ def test_a_clip_of_an_exit_that_finds_one_leg_only_is_taken_back(
     world: World, category: Category, *, emergency: bool
 ) -> None:
     """One market takes nothing while a position is closed: what the clip gave on the other one is taken back,
-    the position stays hedged, no further clip is begun, and the next walk starts with the leg that failed;
-    with the market back it closes.
+    within ``t_hedge``, the position stays hedged, no further clip is begun, and the next walk starts with the
+    leg that failed, in another process, too; with the market back it closes.
     """
     thin = (Level(D(49_995), D("0.9")),), (Level(D(50_005), D("0.9")),)
     other = Category.SPOT if category is Category.LINEAR else Category.LINEAR
@@ -248,9 +248,14 @@ def test_a_clip_of_an_exit_that_finds_one_leg_only_is_taken_back(
     assert result.position.contracts == before.contracts
     exits = [order for order in result.orders if order.purpose is Purpose.EXIT]
     assert sum(order.leg.category is other for order in exits) == 1
+    back = next((order for order in result.orders if order.purpose is Purpose.TOP_UP), exits[0])
+    first = next(order for order in exits if order.leg.category is other)
+    assert back.created_at - first.created_at <= world.writer.desk.rules.t_hedge
     consistent(world)
-    again = closed(world).orders[len(result.orders) :]
-    assert {order.leg.category for order in again} == {category}
+    world.restart()
+    another = closed(world)
+    assert {order.leg.category for order in another.orders[len(result.orders) :]} == {category}
+    assert ("110066" if category is Category.LINEAR else "170151") in str(another.reasons)
     world.venue.world.halt(category, "BTCUSDT", on=False)
     assert closed(world).position.state is PositionState.CLOSED
     consistent(world)

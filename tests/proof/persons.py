@@ -109,7 +109,8 @@ class Person:
         if not self.thorough:
             return []
         shown, balance = (*result.mismatches, *result.ignored), self._episode.balance
-        silent = set(BASES) - balance.mingled - {item.base for item in shown}
+        told = {name for item in shown for name in (item.base, item.symbol)}
+        silent = {base for base in BASES if not {base, PERPS[base]} & told} - balance.mingled
         naked = {base: value for base in sorted(silent) if abs(value := balance.naked(base)) > _SMALL}
         return [
             *(f"{item.id} ({item.expected} against {item.found}) still asks" for item in shown if asks(item)),

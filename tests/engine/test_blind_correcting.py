@@ -1,0 +1,104 @@
+"""Legs are brought together where the wallet cannot be read: coins that are gone are not sold again, and
+contracts can always be reduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Never
+
+import pytest
+
+from fundarb.core.account import Wallet
+from fundarb.core.market import Category
+from fundarb.core.states import PositionState
+from fundarb.errors import Unavailable
+from tests.engine.test_taken_while_closing import RULES, Thin
+from tests.engine.test_taken_while_correcting import naked_after
+from tests.engine.test_trade import opened
+from tests.engine.world import SECOND, World, make_world
+
+D = Decimal
+LEGS = (Category.SPOT, Category.LINEAR)
+
+
+def unreadable(*_: object, **__: object) -> Never:
+    """No answer."""
+    raise Unavailable("no answer")
+
+
+def readable(wallet: Callable[[], Wallet], times: int) -> Callable[[], Wallet]:
+    """A wallet that answers so many times."""
+    left = times
+
+    def read() -> Wallet:
+        nonlocal left
+        left -= 1
+        return unreadable() if left < 0 else wallet()
+
+    return read
+
+
+def held(world: World) -> World:
+    """With a position of several clips, of some while ago."""
+    opened(world)
+    world.clock.sleep(40 * SECOND)
+    return world
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_coins_that_were_seen_to_be_gone_are_not_sold_when_nobody_can_look(
+    tmp_path: Path, times: int
+) -> None:
+    """A margin event takes of both legs, and only the wallet says so, a few times: what it once said counts.
+    It stays exposed in the books, is flat at the venue, and ends hedged when all can be read again.
+    """
+    with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=Category.SPOT), rules=RULES)) as world:
+        exchange = held(world).exchange
+        wallet, transactions = exchange.wallet, exchange.transactions
+        world.venue.world.adl("BTCUSDT", D("0.5"))
+        world.venue.world.auto_repay("BTC", D("0.2"))
+        naked = naked_after(world, lambda _: int)
+        exchange.wallet, exchange.transactions = readable(wallet, times), unreadable  # type: ignore[method-assign]
+        for _ in range(2):
+            found = world.writer.reconciler.run()
+            assert "unhedged" in {item.kind for item in found.mismatches}
+            world.clock.sleep(15 * SECOND)
+        assert max(naked) < D("0.0001")
+        exchange.wallet, exchange.transactions = wallet, transactions  # type: ignore[method-assign]
+        world.clock.sleep(61 * SECOND)
+        assert not world.writer.reconciler.run().mismatches
+        (position,) = world.writer.store.positions.active()
+        assert position.state is PositionState.HEDGED
+        assert abs(world.coins() - world.short) < D("0.0011")
+
+
+@pytest.mark.parametrize("first", LEGS)
+def test_an_emergency_buys_contracts_back_though_the_coins_are_gone_unseen(
+    tmp_path: Path, first: Category
+) -> None:
+    """Half of the coins went by force, neither wallet nor log can be read: each emergency close goes on by a
+    clip of the contracts, and none is opened again.
+    """
+    with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=first), rules=RULES)) as world:
+        exchange = held(world).exchange
+        world.venue.world.auto_repay("BTC", D("0.5"))
+        exchange.wallet, exchange.transactions = unreadable, unreadable  # type: ignore[method-assign]
+        shorts = [world.short]
+        create = exchange.create
+
+        def watched(*args: object, **named: object) -> object:
+            answer = create(*args, **named)  # type: ignore[arg-type]
+            shorts.append(world.short)
+            return answer
+
+        exchange.create = watched  # type: ignore[method-assign,assignment]
+        for _ in range(3):
+            before = world.short
+            world.writer.trader.close("BTC", emergency=True)
+            assert world.short < before
+        assert shorts == sorted(shorts, reverse=True)
+        assert world.short < D("0.0011")
