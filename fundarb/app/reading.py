@@ -92,26 +92,32 @@ def reporter(settings: Settings, clock: Clock, *, away: str = "") -> Iterator[Re
         with looking(settings, still) as store:
             yield Reporter(store, still, buffer=buffer, warnings=(NOTHING_YET,))
         return
-    exchange, still = (_away(away), still) if away else _asked(settings, clock, still=still)
+    exchange, still, strange = _asked(settings, clock, still=still, away=away)
     with reading(settings, still) as store:
-        yield Reporter(store, still, market=exchange, trading=exchange, buffer=buffer)
+        warnings = (strange,) if strange else ()
+        yield Reporter(store, still, market=exchange, trading=exchange, buffer=buffer, warnings=warnings)
 
 
-def _asked(settings: Settings, clock: Clock, *, still: VirtualClock) -> tuple[Exchange, VirtualClock]:
+def _asked(
+    settings: Settings, clock: Clock, *, still: VirtualClock, away: str
+) -> tuple[Exchange, VirtualClock, str]:
     """The account of this database and the instant to report on, ``still``. Where the account is not this
-    database's, one that answers nothing, and the last instant of our books: its time is not theirs either.
+    database's, one that answers nothing, the last instant of our books (its time is not theirs either), and
+    why.
     """
     with reading(settings, still) as store:
         try:
             require_same_place(settings, store)
+            if away:
+                return _away(away), still, ""
             exchange = venues.exchange(settings, clock, gate=None)
             require_same_account(store, exchange)
         except ConfigError as error:
             why = "; ".join(problem.message for problem in error.problems)
-            return _away(why), _last_of(store) or still
+            return _away(why), _last_of(store) or still, why
         except Unavailable as error:
-            return _away(str(error)), still
-        return exchange, still
+            return _away(str(error)), still, ""
+        return exchange, still, ""
 
 
 def require_same_place(settings: Settings, store: Store) -> None:

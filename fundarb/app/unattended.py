@@ -30,6 +30,7 @@ from fundarb.engine.answers import Answer
 from fundarb.engine.audit import Audit, examine
 from fundarb.engine.audit_book import BookRules
 from fundarb.engine.commands import Arguments, after_recovery
+from fundarb.engine.commands import recovered as walk_before
 from fundarb.engine.control import Control, call_off_opens
 from fundarb.engine.desk import ONE_READ
 from fundarb.engine.halt_file import HaltFile, set_halt, set_pause
@@ -50,6 +51,8 @@ from fundarb.store.place import place_of
 
 if TYPE_CHECKING:
     from fundarb.app import App
+    from fundarb.core.reasons import Reason
+    from fundarb.engine.reconcile import ReconcileResult
     from fundarb.notify.post import Post
 
 
@@ -217,11 +220,17 @@ def command(
             if name == "jobs_run" and writer.found is not None and writer.found.unread is not None:
                 unread, epoch = writer.found.unread, writer.lock.epoch
                 return cannot_begin(writer.store, unread, epoch=epoch, sent=writer.sent)
-            before = call_off_opens(writer.store, name, arguments=arguments)
+            called_off = call_off_opens(writer.store, name, arguments=arguments)
+            before = (*called_off, *_said_before(name, writer.found))
             answer = office_of(settings, writer).commands.execute(name, arguments)
             return replace(after_recovery(answer, writer.sent), warnings=(*before, *answer.warnings))
         finally:
             hang_up(writer.exchange)
+
+
+def _said_before(name: str, found: ReconcileResult | None) -> tuple[Reason, ...]:
+    """What the recovery before a command found and did; a resume or a job shows what differs itself."""
+    return walk_before(found) if name == "flatten" or found is None else found.taken
 
 
 def pause(app: App, reason: str, *, wait: timedelta | None) -> Answer:

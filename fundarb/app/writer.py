@@ -31,6 +31,7 @@ from fundarb.core.keys import key_problems, key_remedy
 from fundarb.core.records import PositionRecord
 from fundarb.core.risk import RiskLimits
 from fundarb.engine.alerts import halt
+from fundarb.engine.announced import announced
 from fundarb.engine.answers import KEY_TROUBLE
 from fundarb.engine.collect import Collector
 from fundarb.engine.commands import Executor
@@ -304,7 +305,7 @@ def introduce(desk: Desk, lock: WriterLock, *, slot: GateSlot) -> Writer:
         trader=made.trader,
         reconciler=reconciler,
         decider=decider,
-        elsewhere=partial(opened_elsewhere, desk),
+        to_know=lambda found: (*opened_elsewhere(desk, found), *announced(desk)),
         met=partial(met, desk),
     )
     return Writer(

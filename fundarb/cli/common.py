@@ -35,6 +35,7 @@ class Outcome(Generic[T]):
     ``error`` goes with the codes 3, 6 and 8, where there is a result *and* something is wrong; exceptions
     make their own. ``told``: the renderer shows the reasons itself, so that they are not said twice.
     ``acted``: it tells what was done, and whoever asked must learn it, on stderr if stdout takes nothing.
+    ``place`` are venue and mode of the books that it is made of, None: those of the settings.
     """
 
     data: Any
@@ -45,6 +46,7 @@ class Outcome(Generic[T]):
     error: Failure | None = None
     told: bool = False
     acted: bool = False
+    place: tuple[str, str] | None = None
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -121,7 +123,7 @@ def _remark(session: Session, outcome: Outcome[Any]) -> None:
 
 def envelope(session: Session, outcome: Outcome[Any]) -> Envelope:
     """The envelope of an outcome."""
-    venue, mode = session.place
+    venue, mode = outcome.place or session.place
     return Envelope(
         schema=f"fundarb.{session.schema}/1",
         as_of=outcome.as_of or session.now(),

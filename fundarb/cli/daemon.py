@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fundarb.cli.session import Session
     from fundarb.config import Settings
     from fundarb.core.events import Event, RecordedEvent
+    from fundarb.core.reasons import Reason
     from fundarb.daemon.signals import Signals
     from fundarb.engine.office import Office
     from fundarb.store.database import Store
@@ -71,9 +72,10 @@ def _serve(session: Session) -> int:
 
     signals = Signals()
     with signals.caught():  # before anything else is loaded: a daemon may be stopped while it starts
-        ended, held = _served(session, signals)
+        ended, held, alone = _served(session, signals)
     data = {"ended": _name(ended), "positions_open": held}
-    return finish(session, Outcome(data=data, shown=data, code=_code(ended), acted=True), render=_show_end)
+    outcome = Outcome(data=data, shown=data, warnings=alone, code=_code(ended), acted=True)
+    return finish(session, outcome, render=_show_end)
 
 
 def _name(ended: int) -> str:
@@ -86,11 +88,12 @@ def _code(ended: int) -> Exit:
     return Exit.INTERRUPTED if ended == signal.SIGINT else Exit.DONE
 
 
-def _served(session: Session, signals: Signals) -> tuple[int, int]:
-    """The signal that ended it, and how many positions stay open."""
+def _served(session: Session, signals: Signals) -> tuple[int, int, tuple[Reason, ...]]:
+    """The signal that ended it, how many positions stay open, and which of them nobody should leave alone."""
     from fundarb.app import build, unattended
     from fundarb.daemon.health import WorkClock
     from fundarb.daemon.service import Service
+    from fundarb.engine.unfinished import left_behind
 
     clock = WorkClock(session.clock)
     settings = session.app.settings
@@ -108,7 +111,8 @@ def _served(session: Session, signals: Signals) -> tuple[int, int]:
                 session.say("no channel in [notify] urls: alerts are told here alone", style="yellow")
 
         service = Service(office, clock=session.clock, work_clock=clock, signals=signals)
-        return service.run(started), len(office.desk.store.positions.active())
+        ended, store = service.run(started), office.desk.store
+        return ended, len(store.positions.active()), left_behind(store)
 
 
 def _show_end(session: Session, data: dict[str, Any]) -> None:

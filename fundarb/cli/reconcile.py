@@ -8,7 +8,7 @@ import typer
 
 from fundarb.cli import trade_view as view
 from fundarb.cli.common import JsonFlag, Outcome, run_command, single
-from fundarb.cli.figures import count
+from fundarb.cli.figures import MISSING, count
 from fundarb.cli.trading import LockWait, NoWait, Wait, outcome_of
 from fundarb.core.money import parse_duration
 
@@ -66,24 +66,31 @@ def render(session: Session, data: Any) -> None:
         view.render(session, data)
         return
     out, checked = session.out, data["checked"]
-    out.print(
-        f"checked {count(checked['positions'], 'position')}, {count(checked['balances'], 'balance')}, "
-        f"{count(checked['orders'], 'open order')}, {count(checked['executions'], 'execution')}, "
-        f"{count(checked['ledger_rows'], 'ledger row')}",
-        style="dim",
-    )
+    if data["not_compared"] is None:
+        out.print(
+            f"checked {count(checked['positions'], 'position')}, {count(checked['balances'], 'balance')}, "
+            f"{count(checked['orders'], 'open order')}, {count(checked['executions'], 'execution')}, "
+            f"{count(checked['ledger_rows'], 'ledger row')}",
+            style="dim",
+        )
     for row in data["resolved"]:
         found = f"filled {row['filled']} of {row['quantity']}" if row["state"] == "DONE" else row["message"]
         out.print(f"resolved  {row['link_id']}  {row['state']}  {found}", style="cyan")
+    for row in data["taken"]:
+        out.print(f"taken     {row['message']}", style="yellow")
     for row in data["repaired"]:
         line = f"repaired  {row['position_id']}  {row['base']}  {row['state']}"
         out.print(line if row["kind"] == "unhedged" else f"{line}  {row['action']}", style="cyan")
     for row in data["ignored"]:
-        out.print(f"ignored   {row['id']}  {view.short(row['difference'])}", style="dim")
+        out.print(f"ignored   {row['id']}  {_figure(row['difference'])}", style="dim")
     if data["mismatches"]:
         _differences(session, data["mismatches"])
     if data["clean"]:
         out.print("books and venue agree", style="green")
+
+
+def _figure(text: str | None) -> str:
+    return MISSING if text is None else view.short(text)
 
 
 def _differences(session: Session, rows: list[Any]) -> None:
@@ -98,7 +105,9 @@ def _differences(session: Session, rows: list[Any]) -> None:
     if wide:
         table.add_column("what happens", overflow="fold")
     for row in rows:
-        cells = [view.short(str(row[key])) for key in ("expected", "found", "difference")]
+        cells = [_figure(row[key]) for key in ("expected", "found", "difference")]
+        if row["from_books"]:
+            cells = [f"{cells[1]} against {cells[0]}", MISSING, cells[2]]
         more = (str(row["action"]),) if wide else ()
         table.add_row(str(row["kind"]), str(row["symbol"]), *cells, *more)
     session.out.print(table)

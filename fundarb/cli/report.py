@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,7 @@ from fundarb.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from fundarb.app import App
+    from fundarb.cli.document import Envelope
     from fundarb.cli.session import Session
     from fundarb.core.lots import LotMethod
 
@@ -102,23 +105,24 @@ def report(
                 if kind is Kind.TAX
                 else getattr(reporter, kind.value)(query)
             )
-            return Outcome(
-                data={"rows": found} if isinstance(found, tuple) else found,
-                shown=(found, reporter.at),
+            said: Outcome[Any] = Outcome(
+                data=None,
+                shown=None,
                 as_of=reporter.at,
-                warnings=_warnings(found),
+                warnings=_warnings(found, beside=reporter.warnings),
+                place=reporter.place,
             )
+        data = {"rows": found} if isinstance(found, tuple) else found
+        return replace(said, data=data, shown=(found, envelope(session, said)))
 
-    def show(run: Session, told: tuple[Any, datetime]) -> None:
+    def show(run: Session, told: tuple[Any, Envelope]) -> None:
         from fundarb.cli import report_view
 
-        found, as_of = told
+        found, around = told
         if form is Format.CSV:
             report_files.put(run, report_files.as_csv(kind.value, found), output=output)
             return
         if form is Format.HTML:
-            said = Outcome(data=None, shown=found, as_of=as_of, warnings=_warnings(found))
-            around = envelope(run, said)
             report_files.put(run, report_files.as_html(kind.value, found, around=around), output=output)
             return
         report_view.render(run, kind.value, found=found, plot=plot)
@@ -139,8 +143,11 @@ def _has_curve(kind: Kind, by: Grouping) -> bool:
     return kind in {Kind.EQUITY, Kind.FUNDING, Kind.TAX}
 
 
-def _warnings(found: Any) -> tuple[Reason, ...]:
-    return tuple(Reason("report", text) for text in getattr(found, "warnings", ()))
+def _warnings(found: Any, *, beside: Iterable[str]) -> tuple[Reason, ...]:
+    """What a report says of itself, and what is true of all of them as far as it does not say that."""
+    said: tuple[str, ...] = getattr(found, "warnings", ())
+    more = (text for text in beside if not any(text in one for one in said))
+    return tuple(Reason("report", text) for text in (*more, *said))
 
 
 def _method(lots: LotChoice) -> LotMethod:

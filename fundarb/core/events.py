@@ -203,13 +203,13 @@ class BlockCleared(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MismatchFound(Event):
-    """Ledger and venue disagree."""
+    """Ledger and venue disagree; ``found`` is None where nobody has seen the venue's side."""
 
     severity: ClassVar[Severity] = Severity.WARNING
     mismatch: str
     symbol: str
     expected: Decimal
-    found: Decimal
+    found: Decimal | None
     action: str
 
 

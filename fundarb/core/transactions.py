@@ -207,7 +207,12 @@ def _of_row(draft: Draft, row: Transaction, *, position_id: str | None) -> Booke
 
 def execution_key(row: Transaction) -> str:
     """The key of the execution that a trade row repeats."""
-    return f"exec:{row.category}:{row.symbol}:{row.trade_id}"
+    return trade_key(row.category, row.symbol, trade_id=row.trade_id)
+
+
+def trade_key(category: str, symbol: str, *, trade_id: str) -> str:
+    """The key of the execution of a trade."""
+    return f"exec:{category}:{symbol}:{trade_id}"
 
 
 def price_of(row: Transaction) -> Decimal | None:

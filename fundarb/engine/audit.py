@@ -113,6 +113,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "8 gross": "what all positions were worth at each order is not stored; held at the wire",
     "8 collar": "the mark of the moment of each order is not stored; held at the wire",
     "9": "which answers a decision was made from is not stored; tests feed it broken ones",
+    "12 slippage": "the mid of each fill's decision is not stored; held where it is booked",
     "13": "repeating a reconcile and restarting at every step is done by tests; a database shows one history",
     "15": "needs the same seed twice; the simulation's tests do that",
 }

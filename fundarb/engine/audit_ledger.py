@@ -13,9 +13,9 @@ from decimal import Decimal
 from fundarb.core.account import Wallet
 from fundarb.core.ledger import QUOTE_COINS, Account, Holding, HoldingKey
 from fundarb.core.money import ZERO, plain
-from fundarb.core.orders import Execution, Leg
+from fundarb.core.orders import Leg
 from fundarb.core.postings import holding_key
-from fundarb.engine import equity_points
+from fundarb.engine import audit_rows, equity_points
 from fundarb.engine.audit_facts import Facts
 from fundarb.store.database import Store
 from fundarb.store.ledger_sums import Sum
@@ -35,29 +35,20 @@ def ledger_ties(facts: Facts) -> Iterator[str]:
     yield from _costs_of_contracts(facts, kept, totals=totals)
     yield from _costs_of_coins(kept, totals)
     yield from _settlements(store, totals)
-    for rows in facts.executions.values():
-        yield from _booked(store, [row for row in rows if row.kind.trades])
+    for position in facts.positions:
+        traded = [row for row in facts.executions[position.position_id] if row.kind.trades]
+        yield from audit_rows.executions_booked(store, position, rows=traded)
+    yield from audit_rows.rows_booked(store)
+    yield from audit_rows.settlements_follow(store)
+    yield from audit_rows.marks_hold(facts)
     for gap in store.ledger.chain_breaks():
         yield f"{gap.coin}: the balance after {gap.key} is {plain(gap.found)}, {plain(gap.expected)} follows"
     count = Decimal(max(store.ledger.count(), 1))
     tolerance = facts.rules.per_posting * count
+    yield from audit_rows.points_follow(store, tolerance)
     yield from _identity(store, tolerance)
     if facts.truth is not None:
         yield from _wallet(store, facts.truth.wallet, tolerance=tolerance)
-
-
-def _booked(store: Store, rows: Sequence[Execution]) -> Iterator[str]:
-    """Each execution of a position is in the ledger, with the fee that it says."""
-    journals = {journal.key: journal for journal in store.ledger.read.of_keys(row.key for row in rows)}
-    for row in rows:
-        name = f"execution {row.exec_id} of {row.link_id or 'the venue'}"
-        if row.key not in journals:
-            yield f"{name} is not in the ledger"
-            continue
-        entries = journals[row.key].entries
-        fee = sum((item.amount for item in entries if item.account is Account.FEES), ZERO)
-        if fee != row.fee:
-            yield f"{name} has a fee of {plain(row.fee)}, the ledger {plain(fee)}"
 
 
 def _holdings(facts: Facts, kept: Mapping[HoldingKey, Holding]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from fundarb.core.money import ZERO
+from fundarb.core.orders import Leg
 from fundarb.core.position import Book
 from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
@@ -20,12 +22,13 @@ from fundarb.core.states import PositionState
 from fundarb.engine.clips import Progress
 from fundarb.engine.desk import ONE_READ, Desk
 from fundarb.engine.explain import NOTHING
+from fundarb.engine.given import denied
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import settle
 from fundarb.engine.repair import Repairer
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import passing_over
-from fundarb.engine.sizes import Sizes, sizes_of
+from fundarb.engine.shut_out import met, passing_over
+from fundarb.engine.sizes import Sizes, as_booked, sizes_of
 from fundarb.errors import Unavailable
 
 TAKEN: Final = "taken_meanwhile"
@@ -90,6 +93,40 @@ class Between:
             if sizes.told or not sizes.notes(position):
                 break
         return sizes
+
+    def urgently(self, position: PositionRecord, progress: Progress) -> Sizes | None:
+        """What the venue holds before a clip that nothing holds back: what it does not show is looked for
+        again. Where it cannot be read the venue, which reduces nothing that is not there, is the judge.
+        Coins that it has denied then may be gone or locked: contracts of one clip are bought back for them,
+        and no more.
+        """
+        sizes = self.seen(position)
+        if sizes is None:
+            orders = self._desk.store.intents.of_position(position.position_id)
+            gone = denied(orders, Leg.SPOT)
+            long = Book(position.spot_owned, position.contracts).delta(position.multiplier) > ZERO
+            if gone and long and position.state is PositionState.EXPOSED:
+                text = f"{position.base} cannot be sold, and nobody can see why: the wallet cannot be read"
+                progress.reasons.append(Reason("coins_unseen", text))
+                return None
+            sizes = as_booked(position, coins=not gone)
+        if not sizes.notes(position):
+            return sizes
+        try:
+            with self._desk.hurried():
+                return self.confirmed(position, sizes)
+        except Unavailable as error:
+            met(self._desk, error)
+            return sizes
+
+    def seen(self, position: PositionRecord) -> Sizes | None:
+        """What the venue holds of it now, read in a hurry; None if it cannot be read soon."""
+        try:
+            with self._desk.hurried():
+                return self.sizes(position)
+        except Unavailable as error:
+            met(self._desk, error)
+            return None
 
     def confirmed(self, position: PositionRecord, sizes: Sizes) -> Sizes:
         """The same for a clip that nothing holds back and of which the venue shows less than our books: it is

@@ -92,8 +92,11 @@ def after_recovery(answer: Answer, sent: int) -> Answer:
 
 
 def difference(item: Mismatch) -> str:
-    """One difference in a sentence."""
-    figures = f"our books {plain(item.expected)}, the venue {plain(item.found)}"
+    """One difference in a sentence, which calls nothing the venue's that is not."""
+    found = "not known" if item.found is None else plain(item.found)
+    figures = f"our books {plain(item.expected)}, the venue {found}"
+    if item.from_books:
+        figures = f"in our books {found} against {plain(item.expected)} short"
     return f"{item.kind} of {item.symbol} ({figures}): {item.action}"
 
 
@@ -103,6 +106,7 @@ def recovered(found: ReconcileResult | None) -> tuple[Reason, ...]:
         return ()
     return (
         *(Reason("recovered", f"{item.link_id} of before is {item.state}") for item in found.resolved),
+        *found.taken,
         *(Reason("repaired", f"{item.position_id} of before is {item.state}") for item in found.repaired),
         *(Reason(item.kind, difference(item)) for item in found.loud),
         *((Reason("not_compared", not_compared(found.unread)),) if found.unread is not None else ()),
@@ -136,17 +140,17 @@ class Executor:
         trader: Trader,
         reconciler: Reconciler,
         decider: Decider,
-        elsewhere: Callable[[ReconcileResult], tuple[Reason, ...]],
+        to_know: Callable[[ReconcileResult], tuple[Reason, ...]],
         met: Callable[[FundarbError], object],
     ) -> None:
-        """``elsewhere`` gives what a person should know about positions that are not in our books; ``met`` is
-        told of every failure.
+        """``to_know`` gives what a person should know beside the differences of a walk; ``met`` is told of
+        every failure.
         """
         self._store = store
         self._trader = trader
         self._reconciler = reconciler
         self._decider = decider
-        self._elsewhere = elsewhere
+        self._to_know = to_know
         self._met = met
         self._commands: dict[str, Callable[[Arguments], Answer]] = {
             "open": self._open,
@@ -236,7 +240,7 @@ class Executor:
     def _reconcile(self, arguments: Arguments) -> Answer:
         repair = True if arguments.get("repair", False) else None
         result = self._reconciler.run(dry_run=bool(arguments.get("dry_run", False)), repair=repair)
-        return replace(_reconciled(result), warnings=self._elsewhere(result))
+        return replace(_reconciled(result), warnings=self._to_know(result))
 
     def _resolve(self, arguments: Arguments) -> Answer:
         answer = str(arguments["answer"])
@@ -278,7 +282,11 @@ def stay(result: ReconcileResult) -> tuple[Reason, ...]:
 
 
 def _how_many(result: ReconcileResult) -> str:
+    """How many differences stay; of a walk that did not come to its end why not, and what is next."""
     number = len(result.loud)
-    if number == 1:
-        return "1 difference between our books and the venue stays"
-    return f"{number} differences between our books and the venue stay"
+    found, stays = ("1 difference", "stays") if number == 1 else (f"{number} differences", "stay")
+    if result.unread is None:
+        return f"{found} between our books and the venue {stays}"
+    return (
+        f"{found} {stays}; {not_compared(result.unread)}; run `fundarb reconcile` again when it can be read"
+    )

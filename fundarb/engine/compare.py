@@ -46,7 +46,8 @@ its loan.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """One difference. ``found − expected = difference``; ``base`` is the coin to freeze, empty for none.
+    """One difference. ``found − expected = difference``; ``found`` is None where nobody has seen the venue's
+    side. ``base`` is the coin to freeze, empty for none.
 
     ``halts`` marks the strangers that stop every open: an order with one of our tags and no row, or a second
     instance. ``note_only`` differences are reported but leave the account clean (somebody else's position in
@@ -57,9 +58,9 @@ class Mismatch:
     kind: str
     symbol: str
     expected: Decimal
-    found: Decimal
-    tolerance: Decimal
+    found: Decimal | None
     action: str
+    tolerance: Decimal = ZERO
     base: str = ""
     halts: bool = False
     note_only: bool = False
@@ -73,9 +74,14 @@ class Mismatch:
         return f"{self.kind}:{self.subject or self.symbol}"
 
     @property
-    def difference(self) -> Decimal:
-        """What the venue has more than our books."""
-        return self.found - self.expected
+    def difference(self) -> Decimal | None:
+        """What the venue has more than our books; None where its side is not known."""
+        return None if self.found is None else self.found - self.expected
+
+    @property
+    def from_books(self) -> bool:
+        """Whether our books alone tell it: the coins that we own (``found``) and what is sold short."""
+        return self.kind in _LEGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +157,6 @@ def _contracts(books: Books, facts: VenueFacts) -> Iterable[Mismatch]:
                 symbol=report.symbol,
                 expected=ZERO,
                 found=report.size,
-                tolerance=ZERO,
                 action="not ours: left alone, nothing is opened in this symbol",
                 note_only=True,
                 choices=_LEAVE,
@@ -177,7 +182,6 @@ def _size(books: Books, position: PositionRecord, *, held: Decimal) -> Mismatch:
         symbol=position.perp_symbol,
         expected=expected,
         found=held,
-        tolerance=ZERO,
         action=action,
         base=position.base,
         choices=_ways(beyond=why.long) if why.fills else _LEAVE,
@@ -290,7 +294,6 @@ def _unknown(books: Books, link: str, *, symbol: str, quantity: Decimal) -> Mism
         symbol=symbol,
         expected=ZERO,
         found=quantity,
-        tolerance=ZERO,
         action=f"halted: {why}",
         halts=True,
         subject=link,
@@ -306,7 +309,6 @@ def _foreign(books: Books, order: OrderReport) -> Mismatch:
         symbol=order.symbol,
         expected=ZERO,
         found=order.quantity,
-        tolerance=ZERO,
         action="coin frozen; not ours: left alone" if base else "not ours: left alone",
         base=base,
         note_only=not base,
@@ -321,9 +323,8 @@ def _left(books: Books) -> Iterable[Mismatch]:
         yield Mismatch(
             kind="left_over",
             symbol=position.base,
-            expected=ZERO,
-            found=position.spot_owned - position.contracts * position.multiplier,
-            tolerance=ZERO,
+            expected=position.contracts * position.multiplier,
+            found=position.spot_owned,
             action=f"coin frozen; {position.state}, and holds something: close it at the venue",
             base=position.base,
             subject=position.position_id,
@@ -339,9 +340,8 @@ def _unresolved(positions: Iterable[PositionRecord], intents: Iterable[IntentRec
             yield Mismatch(
                 kind="uncertain_order",
                 symbol=intent.link_id,
-                expected=ZERO,
-                found=intent.quantity,
-                tolerance=ZERO,
+                expected=intent.filled,
+                found=None,
                 action="looked up again; nothing new is sent for this coin",
                 base=bases.get(intent.position_id, ""),
                 choices=_LEAVE,
@@ -362,8 +362,7 @@ def _unfinished(positions: Iterable[PositionRecord], *, naked: frozenset[str]) -
             symbol=position.base,
             expected=position.contracts * position.multiplier,
             found=position.spot_owned,
-            tolerance=ZERO,
-            action="hedged or unwound" if exposed else unjudged,
+            action="naked still: tried again until it is hedged or unwound" if exposed else unjudged,
             base=position.base,
             subject=position.position_id,
             choices=_MEND if exposed else (),
@@ -384,11 +383,11 @@ def not_booked(executions: Iterable[Execution], rows: Iterable[Transaction]) -> 
                 symbol=name,
                 expected=ZERO,
                 found=Decimal(count),
-                tolerance=ZERO,
                 action="not booked yet: the walk books it",
                 note_only=True,
             )
 
 
+_LEGS = frozenset({"unhedged", "unsettled", "left_over"})
 _UNJUDGED = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
 """States in which nobody leaves a position of whose orders all is known."""

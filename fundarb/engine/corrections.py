@@ -48,6 +48,17 @@ class Overtaken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Gone:
+    """Coins of a position that the wallet did not show at an instant (monotonic), and what others had made of
+    its coins by then.
+    """
+
+    quantity: Decimal
+    without_ours: Decimal
+    at: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What a correction is judged by: fresh books of both legs, and the frame made of them."""
 
@@ -72,7 +83,8 @@ class Corrector:
         self._blind: set[str] = set()
         self._unseen: set[str] = set()
         self._less: dict[str, Book] = {}
-        self._last: dict[tuple[str, Leg], tuple[Decimal, timedelta]] = {}
+        self._tied: set[str] = set()
+        self._coins: dict[str, _Gone] = {}
 
     def frame(self, pair: Pair, books: tuple[OrderBook, OrderBook]) -> sizing.Frame:
         """What quantities are judged by, from fresh books of both legs."""
@@ -144,6 +156,12 @@ class Corrector:
         """
         return self._less.get(position.position_id)
 
+    def found_tied(self, position: PositionRecord) -> bool:
+        """Whether the last correction found coins that are there and cannot be sold, as somebody's order
+        holds them.
+        """
+        return position.position_id in self._tied
+
     def cure(self, placed: Placed) -> Cure | None:
         """What may help an order that the venue refused, None for one that it took; steps and minimums that
         are not its own any more are read again at once.
@@ -176,7 +194,7 @@ class Corrector:
         if seen is None:
             return self._blindly(position, order, frame=frame)
         gone, free = seen
-        self._last[position.position_id, order.leg] = (gone, self._desk.clock.monotonic())
+        self._note(position, order, gone=gone, free=free)
         if gone > self._desk.rules.tolerance:
             self._less[position.position_id] = _without(position, order.leg, gone=gone)
         else:
@@ -195,15 +213,36 @@ class Corrector:
         """
         if order.leg is Leg.PERP:
             return order
-        gone, at = self._last.get((position.position_id, order.leg), (ZERO, timedelta()))
-        if position.goal.growing or self._desk.clock.monotonic() - at > _SEEN_FOR:
-            gone = ZERO
-        gone = max(gone, self._known_gone(position, order.leg))
+        gone, seen = self._known_gone(position, order.leg), self._coins.get(position.position_id)
+        if (
+            seen is not None
+            and not position.goal.growing
+            and self._desk.clock.monotonic() - seen.at <= _SEEN_FOR
+        ):
+            booked = seen.without_ours - self._without_ours(position)
+            gone = max(gone, seen.quantity - booked)
         if gone <= self._desk.rules.tolerance:
             return order
         self._less[position.position_id] = _without(position, order.leg, gone=gone)
         left = order.quantity - gone
         return _smaller(order, left, free=left, frame=frame)
+
+    def _note(
+        self, position: PositionRecord, order: correcting.Correction, *, gone: Decimal, free: Decimal
+    ) -> None:
+        """Keep what was seen of a leg that is to be reduced, for a moment when it cannot be read."""
+        self._tied.discard(position.position_id)
+        if order.leg is Leg.SPOT:
+            at, rest = self._desk.clock.monotonic(), self._without_ours(position)
+            self._coins[position.position_id] = _Gone(gone, rest, at)
+            if free < order.quantity - gone:
+                self._tied.add(position.position_id)
+
+    def _without_ours(self, position: PositionRecord) -> Decimal:
+        """What others have made of a position's coins: less than before where something of it was booked."""
+        orders = self._desk.store.intents.of_position(position.position_id)
+        ours = (order.side.sign * order.filled for order in orders if order.leg is Leg.SPOT)
+        return position.spot_owned - sum(ours, ZERO)
 
     def _explain(self, position: PositionRecord) -> None:
         """Book what the venue's rows tell of a leg that its lists show smaller; ``Overtaken`` if that changed

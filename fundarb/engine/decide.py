@@ -67,7 +67,8 @@ class Decider:
             return Refused((refusal,))
         after = self._reconciler.run(repair=False)
         repaired = {one.position_id: one for one in (*before.repaired, *after.repaired)}
-        return Decided(mismatch=item, choice=choice, after=replace(after, repaired=tuple(repaired.values())))
+        both = replace(after, repaired=tuple(repaired.values()), taken=(*before.taken, *after.taken))
+        return Decided(mismatch=item, choice=choice, after=both)
 
     def _carry_out(self, item: Mismatch, choice: Choice) -> Reason | None:
         """Do what was answered; why not, if it cannot be done."""

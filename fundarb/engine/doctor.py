@@ -17,7 +17,7 @@ from fundarb.core.market import Category
 from fundarb.core.money import plain, seconds
 from fundarb.engine.answers import KEY_TROUBLE
 from fundarb.engine.ports import Exchange, MarketData
-from fundarb.errors import Unavailable
+from fundarb.errors import BadAnswer, Unavailable
 
 _OLD_CACHE = timedelta(days=1)
 _MS = timedelta(milliseconds=1)
@@ -40,11 +40,11 @@ def clock_offset(server: datetime, *, sent: datetime, received: datetime) -> tim
 
 def unreachable(venue: str, error: Unavailable) -> Check:
     """The finding that a venue does not answer."""
-    remedy = (
-        "start it: `fundarb sandbox serve`, and name its address with --venue-url"
-        if venue == "sandbox" and not error.forbidden
-        else "look at the network, at [venue] hostname and at the venue's status page"
-    )
+    remedy = "look at the network, at [venue] hostname and at the venue's status page"
+    if venue == "sandbox" and isinstance(error, BadAnswer):
+        remedy = "what answers there is no sandbox: try again, or name the right address with --venue-url"
+    elif venue == "sandbox" and not error.forbidden:
+        remedy = "start it: `fundarb sandbox serve`, and name its address with --venue-url"
     return Check("reachability", Level.FAIL, f"{venue}: {error}", remedy=_ban_over(error) or remedy)
 
 

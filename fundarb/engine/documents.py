@@ -191,17 +191,18 @@ def close_plan(position: PositionRecord, keep: Decimal) -> Document:
 
 
 def mismatch(item: Mismatch) -> Document:
-    """One difference."""
+    """One difference; ``from_books``: no figure of it is the venue's."""
     return {
         "id": item.id,
         "kind": item.kind,
         "symbol": item.symbol,
         "expected": plain(item.expected),
-        "found": plain(item.found),
-        "difference": plain(item.difference),
+        "found": number(item.found),
+        "difference": number(item.difference),
         "tolerance": plain(item.tolerance),
         "action": item.action,
         "answers": [choice.value for choice in item.choices],
+        "from_books": item.from_books,
     }
 
 
@@ -229,8 +230,10 @@ def reconcile(result: ReconcileResult) -> Document:
             }
             for item in result.repaired
         ],
+        "taken": reasons(result.taken),
         "ignored": [mismatch(item) for item in result.ignored],
         "clean": result.clean,
+        "not_compared": None if result.unread is None else str(result.unread),
     }
 
 

@@ -7,13 +7,14 @@ unfinished after a death. What somebody else took of a leg is another matter: th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from decimal import Decimal
 
 from fundarb.core.money import ONE, ZERO
 from fundarb.core.orders import Leg, Purpose, Side
 from fundarb.core.position import Book
 from fundarb.core.records import IntentRecord, PositionRecord
-from fundarb.core.refusals import NOT_THERE
+from fundarb.core.refusals import NOT_THERE, Cure, cure, judged
 from fundarb.core.states import IntentState
 
 
@@ -45,19 +46,31 @@ def denied(orders: Iterable[IntentRecord], leg: Leg) -> bool:
     return last.state is IntentState.REFUSED and last.code in NOT_THERE
 
 
-def denied_in_spite(position: PositionRecord, orders: Collection[IntentRecord]) -> bool:
-    """Whether the larger leg was denied to a correction: that goes by what the lists show, so they are of the
-    moment before.
+def denied_in_spite(position: PositionRecord, orders: Collection[IntentRecord], *, since: datetime) -> bool:
+    """Whether the larger leg was denied to a correction ``since`` an instant: that goes by what the lists
+    show, so they were of the moment before.
     """
     delta = Book(position.spot_owned, position.contracts).delta(position.multiplier)
     leg = Leg.SPOT if delta > ZERO else Leg.PERP
     last = _last(orders, leg)
-    return last is not None and last.purpose is not Purpose.EXIT and denied(orders, leg)
+    if last is None or last.purpose is Purpose.EXIT or last.created_at < since:
+        return False
+    return denied(orders, leg)
 
 
 def _last(orders: Iterable[IntentRecord], leg: Leg) -> IntentRecord | None:
-    """The newest order of a leg."""
-    return max((order for order in orders if order.leg is leg), key=lambda order: order.seq, default=None)
+    """The newest order of a leg that says something of what there is."""
+    telling = (order for order in orders if order.leg is leg and not _says_nothing(order))
+    return max(telling, key=lambda order: order.seq, default=None)
+
+
+def _says_nothing(order: IntentRecord) -> bool:
+    """Whether the venue has not looked at what an order was to trade: it never had it, or turned it away for
+    a moment or for the key.
+    """
+    if order.state is not IntentState.REFUSED:
+        return order.state is IntentState.ABSENT
+    return not judged(order.code) or cure(order.code) is Cure.WAIT
 
 
 def stubborn(orders: Iterable[IntentRecord]) -> Leg | None:

@@ -34,12 +34,13 @@ CONTROLS = frozenset({"pause", "resume", "halt"})
 
 
 class Holder(StrEnum):
-    """Who holds the writer's lock."""
+    """Who holds the writer's lock. A command has no heartbeat: only the system tells that it is stopped."""
 
     NOBODY = "nobody"
     DAEMON = "daemon"
     SILENT_DAEMON = "silent daemon"
     COMMAND = "command"
+    STOPPED_COMMAND = "stopped command"
 
 
 class Way(StrEnum):
@@ -58,12 +59,14 @@ _TRADING: Mapping[Holder, Way] = {
     Holder.DAEMON: Way.ROW,
     Holder.SILENT_DAEMON: Way.REFUSE,
     Holder.COMMAND: Way.WAIT,
+    Holder.STOPPED_COMMAND: Way.WAIT,
 }
 _CONTROL: Mapping[Holder, Way] = {
     Holder.NOBODY: Way.EXECUTE,
     Holder.DAEMON: Way.ROW,
     Holder.SILENT_DAEMON: Way.ROW,
     Holder.COMMAND: Way.ROW,
+    Holder.STOPPED_COMMAND: Way.ROW,
 }
 
 
@@ -73,7 +76,7 @@ def holder_of(store: Store, now: datetime) -> Holder:
     if found is None:
         return Holder.NOBODY
     if found.role != DAEMON:
-        return Holder.COMMAND
+        return Holder.STOPPED_COMMAND if found.stopped else Holder.COMMAND
     record = store.writer.read()
     if record is not None and record.role == DAEMON and record.alive(now, HEARTBEAT_LIMIT):
         return Holder.DAEMON

@@ -25,7 +25,7 @@ from fundarb.core.states import IntentState, PositionState
 from fundarb.crash import Point, reached
 from fundarb.engine.alerts import alert_once, halt
 from fundarb.engine.corrections import Corrector, OutOfSight, Overtaken, Sight
-from fundarb.engine.desk import Desk
+from fundarb.engine.desk import MISS_SPAN, Desk
 from fundarb.engine.doubt import Doubts
 from fundarb.engine.fees import FeeBook
 from fundarb.engine.given import denied_in_spite, given_by_a_clip
@@ -134,15 +134,16 @@ class Hedger:
         """Perhaps the venue holds less than our book, as somebody else has traded: what its rows tell of it
         is booked before a person is called, and the book as it is then brought together.
         """
-        before = Book(position.spot_owned, position.contracts)
-        for look in range(_LOOKS if self._denied(position) else 1):
+        before, in_vain = Book(position.spot_owned, position.contracts), self._denied(position)
+        for look in range(_LOOKS if in_vain else 1):
             if look:
                 self._desk.clock.sleep(_GLANCE)
             self._resolver.catch_up()
             position = settle(self._desk, position.position_id)
             if before != Book(position.spot_owned, position.contracts):
                 break
-        if before == Book(position.spot_owned, position.contracts) or not self._out(position):
+        same = before == Book(position.spot_owned, position.contracts)
+        if (same and not in_vain) or not self._out(position):
             return position, False
         grow = grow and position.goal.growing
         deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
@@ -162,8 +163,12 @@ class Hedger:
         return given_by_a_clip(position, orders, unit=unit)
 
     def _denied(self, position: PositionRecord) -> bool:
-        """Whether the venue has just said that what is to be reduced is not there."""
-        return denied_in_spite(position, self._desk.store.intents.of_position(position.position_id))
+        """Whether the venue has just said that what is to be reduced is not there, and no order of somebody's
+        holds it.
+        """
+        since = self._desk.clock.now() - MISS_SPAN
+        orders = self._desk.store.intents.of_position(position.position_id)
+        return denied_in_spite(position, orders, since=since) and not self._corrector.found_tied(position)
 
     def _matched_there(self, position: PositionRecord) -> bool:
         """Whether only our book does not match: the venue holds less than it says, no row tells why yet, and

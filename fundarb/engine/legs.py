@@ -37,13 +37,13 @@ from fundarb.engine.exit_goals import (
     tied_up,
     what_is_left,
 )
-from fundarb.engine.given import denied, stubborn
+from fundarb.engine.given import stubborn
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import measure
 from fundarb.engine.orders import Placed
 from fundarb.engine.resolve import Resolver
-from fundarb.engine.shut_out import met, unread
-from fundarb.engine.sizes import Sizes, as_booked
+from fundarb.engine.shut_out import unread
+from fundarb.engine.sizes import Sizes
 from fundarb.errors import Unavailable
 
 __all__ = ["Legs", "Progress"]
@@ -265,7 +265,9 @@ class Legs:
         if urgent:
             position = self._desk.store.positions.get(position_id)
             progress.uncertain = position.state is PositionState.UNCERTAIN  # since a correction
-            return None if progress.uncertain or position.state.final else self._urgent(position)
+            if progress.uncertain or position.state.final:
+                return None
+            return self._between.urgently(position, progress)
         try:
             sizes = self._between.stand(position_id)
         except Unavailable as error:
@@ -276,33 +278,6 @@ class Legs:
         strange = [] if sizes.told else sizes.notes(self._desk.store.positions.get(position_id))
         progress.reasons += strange
         return None if strange else sizes
-
-    def _urgent(self, position: PositionRecord) -> Sizes:
-        """What the venue holds before a clip that nothing holds back: what it does not show is looked for
-        again.
-        """
-        orders = self._desk.store.intents.of_position(position.position_id)
-        coins = not denied(orders, Leg.SPOT)
-        sizes = self._sizes(position, otherwise=as_booked(position, coins=coins))
-        if not sizes.notes(position):
-            return sizes
-        try:
-            with self._desk.hurried():
-                return self._between.confirmed(position, sizes)
-        except Unavailable as error:
-            met(self._desk, error)
-            return sizes
-
-    def _sizes(self, position: PositionRecord, *, otherwise: Sizes) -> Sizes:
-        """What the venue holds of it now, read in a hurry. Where it cannot be read soon the venue, which
-        reduces nothing that is not there, is the judge.
-        """
-        try:
-            with self._desk.hurried():
-                return self._between.sizes(position)
-        except Unavailable as error:
-            met(self._desk, error)
-            return otherwise
 
     def _exit_scene(
         self, position: PositionRecord, keep: Decimal, *, cap: Decimal, progress: Progress
@@ -347,7 +322,7 @@ class Legs:
             position = self._desk.store.positions.get(position_id)
             if doubted:  # half a minute: prices and sizes of before say little
                 scene = self._clips.again(position, scene)
-                sizes = self._sizes(position, otherwise=sizes)
+                sizes = self._between.seen(position) or sizes
                 progress.notes[:] = [*sizes.notes(position), *self._clips.seen(scene)]
         if not nothing_to_send(placed) and (isinstance(placed, Refused) or not placed.filled):
             progress.reasons += why_not(placed)

@@ -21,7 +21,7 @@ from fundarb.crash import Point, reached
 from fundarb.engine.alerts import IN_DOUBT, NAKED, alert_over
 from fundarb.engine.desk import Desk
 from fundarb.engine.naked import tell_if_long
-from fundarb.engine.shut_out import met, passing_over
+from fundarb.engine.shut_out import met
 from fundarb.errors import Unavailable
 
 _SENDING = frozenset({PositionState.OPENING, PositionState.CHANGING, PositionState.REPAIRING})
@@ -78,16 +78,20 @@ def prices(desk: Desk, position: PositionRecord) -> tuple[Decimal, Decimal]:
     """Spot mid and perp mark as last seen, read once if never seen (from the books where the quotes cannot be
     read); ``Unavailable`` without them.
     """
+    why = ""
     for read in (None, desk.market.refresh, lambda: desk.market.books(desk.market.pair_of(position), _TOP)):
         if read is not None:
-            with passing_over(desk):
+            try:
                 read()
+            except Unavailable as error:
+                met(desk, error)
+                why = f": {error}"
         spot, perp = desk.market.spot_mid(position.spot_symbol), desk.market.mark(position.perp_symbol)
         if spot is not None and perp is None and not position.contracts:
             perp = spot * position.multiplier  # a perp that is not listed any more weighs nothing
         if spot is not None and perp is not None:
             return spot, perp
-    message = f"no usable prices for {position.spot_symbol} and {position.perp_symbol}"
+    message = f"no usable prices for spot {position.spot_symbol} and perp {position.perp_symbol}{why}"
     raise Unavailable(message)
 
 

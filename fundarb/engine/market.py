@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fundarb.clock import Clock
-from fundarb.core.market import Book, Category, Instruments, Level, MarketSnapshot, Pair, Quote
+from fundarb.core.market import Book, Category, Instruments, Level, MarketSnapshot, Pair, PerpQuote, Quote
 from fundarb.core.records import PositionRecord
 from fundarb.engine.gone import GONE, beside, gone_perp
 from fundarb.engine.kept_pairs import KeptPairs
@@ -64,9 +64,13 @@ class MarketView:
         apart = abs(self._snapshot.spot_as_of - self._snapshot.perp_as_of)
         return self._clock.monotonic() - self._received + apart
 
+    def perp_quote(self, symbol: str) -> PerpQuote | None:
+        """The last seen quote of a perp, of any age; None if never seen."""
+        return None if self._snapshot is None else self._snapshot.perp.get(symbol)
+
     def mark(self, symbol: str) -> Decimal | None:
         """The last seen mark price of a perp, of any age, else the mid of its book; None if never seen."""
-        quote = self._snapshot.perp.get(symbol) if self._snapshot is not None else None
+        quote = self.perp_quote(symbol)
         return quote.mark if quote is not None else self._book_mid(Category.LINEAR, symbol)
 
     def spot_mid(self, symbol: str) -> Decimal | None:
@@ -93,7 +97,7 @@ class MarketView:
 
     def mids(self, position: PositionRecord) -> tuple[Decimal | None, Decimal | None]:
         """The last seen mids of both legs, spot first; None where a market was never seen."""
-        quote = self._snapshot.perp.get(position.perp_symbol) if self._snapshot is not None else None
+        quote = self.perp_quote(position.perp_symbol)
         perp = quote.mid if quote is not None else self._book_mid(Category.LINEAR, position.perp_symbol)
         return self.spot_mid(position.spot_symbol), perp
 

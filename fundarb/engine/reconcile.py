@@ -16,6 +16,7 @@ from fundarb.core.events import AlertRaised, MismatchFound
 from fundarb.core.ledger import QUOTE_COINS
 from fundarb.core.market import Category
 from fundarb.core.orders import LINK_PREFIX
+from fundarb.core.reasons import Reason
 from fundarb.core.records import GLOBAL_SCOPE, Block, BlockKind, IntentRecord
 from fundarb.engine.account_view import coins_there
 from fundarb.engine.alerts import alert_once, was_told
@@ -39,6 +40,7 @@ from fundarb.engine.repair import Repair, Repairer
 from fundarb.engine.resolve import Resolver
 from fundarb.engine.safety import Safe, Safety
 from fundarb.engine.shut_out import kept_out, let_in, met, passing_over
+from fundarb.engine.takings import taken_since
 from fundarb.errors import Unavailable
 
 _RECENT = timedelta(days=1)
@@ -72,7 +74,8 @@ class ReconcileResult:
 
     ``ignored`` are the differences that a person has answered with "leave it"; they come back when they
     change. ``unread``: the venue did not show everything, so books and venue were not compared; ``unsafe``:
-    not even its executions, so that something may be naked that nobody knows of.
+    not even its executions, so that something may be naked that nobody knows of. ``taken`` is what the venue
+    took of our positions, as this walk booked it.
     """
 
     checked: Checked = field(default_factory=Checked)
@@ -82,6 +85,7 @@ class ReconcileResult:
     ignored: tuple[Mismatch, ...] = ()
     unread: Unavailable | None = None
     unsafe: bool = False
+    taken: tuple[Reason, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -123,6 +127,12 @@ class Reconciler:
             facts, (executions, rows) = self.facts(), self._collector.unbooked()
             found = self._compare(facts, self.repairer.explain(facts), policy=policy)
             return self._result(facts, (*not_booked(executions, rows), *found))
+        seen = self._desk.store.events.newest_id()
+        result = self._walk(policy=policy, patience=patience)
+        return replace(result, taken=taken_since(self._desk.store, seen))
+
+    def _walk(self, *, policy: Choice | None, patience: timedelta | None) -> ReconcileResult:
+        """Make safe, then make true."""
         shut = kept_out(self._desk.store)
         safe = self._safety.make(patience=2 * self._desk.rules.t_recover if patience is None else patience)
         done = list(safe.repaired)

@@ -36,6 +36,11 @@ def _ignored(store: Store) -> dict[str, str]:
     return found
 
 
+def _size(item: Mismatch) -> str:
+    """How large a difference is; empty where nobody knows."""
+    return "" if item.difference is None else plain(item.difference)
+
+
 def incident(ident: str) -> str:
     """What a person hears of once: the difference of this id by itself, but all orders of one fundarb that is
     not in our books together.
@@ -54,12 +59,12 @@ class Remembered:
 
     def ignore(self, item: Mismatch) -> None:
         """Leave this difference alone for as long as it is exactly as large."""
-        self._write({**self._read(), item.id: plain(item.difference)})
+        self._write({**self._read(), item.id: _size(item)})
 
     def of(self, mismatches: Iterable[Mismatch]) -> frozenset[str]:
         """The ids of those that a person has answered and that have not changed since."""
         known = self._read()
-        return frozenset(item.id for item in mismatches if known.get(item.id) == plain(item.difference))
+        return frozenset(item.id for item in mismatches if known.get(item.id) == _size(item))
 
     def keep(self, ignored: Iterable[Mismatch]) -> None:
         """Forget every answer whose difference is gone or has changed: should it come back, it is news."""

@@ -70,10 +70,10 @@ class Reporter:
         buffer: Decimal = ZERO,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        """Without market and account unrealised figures are those of the last snapshot; ``warnings`` are said
-        with every P&L.
+        """Without market and account unrealised figures are those of the last snapshot; ``warnings`` are true
+        of every report: a P&L says them itself where it does not ask the account.
         """
-        self._warnings = warnings
+        self.warnings: Final = warnings
         self._store = store
         self._clock = clock
         self._market = market
@@ -84,6 +84,12 @@ class Reporter:
     def at(self) -> datetime:
         """The instant of the reports."""
         return self._clock.now()
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """Venue and mode of the books, whoever asks; None where they are nobody's yet."""
+        owner = self._store.identity.read()
+        return None if owner is None else (owner.venue, owner.mode)
 
     def pnl(self, query: ReportQuery) -> PnlReport:
         """The result by ``query.by``, its total, and the identity over the very same facts."""
@@ -167,7 +173,7 @@ class Reporter:
         said.
         """
         if self._market is None or self._trading is None or (until is not None and until < now):
-            return None, self._warnings
+            return None, self.warnings
         try:
             return equity.measure(self._store, self._market, trading=self._trading, at=now), ()
         except Unavailable as error:

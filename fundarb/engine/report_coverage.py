@@ -90,7 +90,7 @@ class Coverages:
     def of_account(self) -> Coverage:
         """How much of what falls due to the account itself (interest, what others do) has been read."""
         if self._opened is None:
-            return Coverage.COMPLETE  # there is no account yet
+            return Coverage.MISSING  # nothing is known of an account without books
         return self._judged(self._opened, None)
 
     def unvalued(self, positions: Iterable[PositionRecord], *, whole: bool) -> frozenset[Account]:

@@ -2,7 +2,8 @@
 which no point of the equity curve stands.
 
 It is what the point before saw, less what was closed or realised since; prices stand where the point saw them
-until the next one sees more. Changes nothing.
+until the next one sees more. What the point had seen is realised by nobody anew, whoever owns it since: its
+equity stays, so that what is unrealised moves against all that was booked. Changes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fundarb.core.money import ZERO
 from fundarb.core.records import PositionRecord
 from fundarb.engine.equity import EquityPoint, book_value
 from fundarb.store.database import Store
+from fundarb.store.ledger_anew import Anew
 from fundarb.store.ledger_sums import Sum
 
 _NEAR: Final = timedelta(days=1)
@@ -36,12 +38,12 @@ class Edge:
     ``shifts`` is by how much the unrealised result of a position changed by what was traded in between: to
     nothing where it was closed; else less by what was realised, so that its prices stand where the point saw
     them until the next one sees more. ``account`` is the same of coins and contracts that belong to no
-    position: what was realised of them in between is not unrealised as well. ``traded`` are the positions
-    still held that traded in between and that no later point has seen, each with when it first did: what is
-    unrealised of them is not known. ``booked`` is what the facts in between changed the books by; left out
-    between two parts of a span, whose equity nobody asks for. Where the point is not ``near``, a day or more
-    before the instant, what prices did until then is not known; where it is ``aged``, hours before it, the
-    time up to which they count is told.
+    position: less by what was realised, and by what turned out to be a position's. ``traded`` are the
+    positions still held that traded in between and that no later point has seen, each with when it first
+    did: what is unrealised of them is not known. ``booked`` is what the facts in between changed the books
+    by; left out between two parts of a span, whose equity nobody asks for. Where the point is not ``near``, a
+    day or more before the instant, what prices did until then is not known; where it is ``aged``, hours
+    before it, the time up to which they count is told.
     """
 
     point: EquityPoint
@@ -113,7 +115,9 @@ def outer(
     traded.
     """
     more, less = _between(store, point, cut=cut)
-    found = _moved(point, cut=cut, more=_realised(more), less=_realised(less), closings=closings)
+    moves = _Moves(more=_realised(more), less=_realised(less))
+    moves.note(store.ledger.read.anew(), point, cut=cut)
+    found = _moved(point, cut=cut, moves=moves, closings=closings)
     traded = {} if seen else _traded(store, point, cut=cut, closings=closings)
     return Edge(
         point=point,
@@ -139,29 +143,30 @@ def inner(
     above, ``owners`` are the positions that were there at any of them. All facts are read at once.
     """
     read, cuts = store.ledger.read, tuple(points)
-    more: list[_Owned] = [{} for _ in cuts]
-    less: list[_Owned] = [{} for _ in cuts]
+    anew = read.anew() if cuts else ()
+    wanted = {None, *owners, *(entry.position_id for entry in anew)}
+    moves = [_Moves() for _ in cuts]
     booked = [point.booked_until for point in points.values()]
-    for fact in read.realised({None, *owners}, booked_after=store.ledger.opening_id) if cuts else ():
+    for fact in read.realised(wanted, booked_after=store.ledger.opening_id) if cuts else ():
         behind = bisect_right(cuts, fact.at)  # the first edge that has it behind it
         known = bisect_left(booked, fact.journal_id)  # the first whose point has seen it
         if behind == known:
             continue
-        closed = closings.of(fact.position_id) if fact.position_id is not None else None
-        end = len(cuts) if closed is None else bisect_right(cuts, closed)  # from there on it has no shift
-        for found, first, last in ((more, behind, known), (less, known, behind)):
-            for sums in found[first : min(last, end)]:
-                sums[fact.position_id] = sums.get(fact.position_id, ZERO) + fact.value
+        for move in moves[behind:known]:
+            _add(move.more, fact.position_id, value=fact.value)
+        for move in moves[known:behind]:
+            _add(move.less, fact.position_id, value=fact.value)
     edges: list[Edge] = []
     traded, stands = begin.traded, begin.point
-    for (cut, point), after, before in zip(points.items(), more, less, strict=True):
+    for (cut, point), move in zip(points.items(), moves, strict=True):
+        move.note(anew, point, cut=cut)
         if seen(cut):
             traded = {}
         elif point != stands:
             traded = _traded(store, point, cut=cut, closings=closings)
         # else what trades while no point stands is held then, or closed: it need not be looked for
         traded, stands = _open(traded, cut, closings=closings), point
-        moved = _moved(point, cut=cut, more=after, less=before, closings=closings)
+        moved = _moved(point, cut=cut, moves=move, closings=closings)
         edges.append(
             Edge(
                 point=point,
@@ -185,6 +190,35 @@ def _is_aged(store: Store, point: EquityPoint, *, cut: datetime | None) -> bool:
     return cut is not None and cut - point.at > _HOURS and cut < store.clock.now()
 
 
+@dataclass(slots=True)
+class _Moves:
+    """What was realised between a point and an edge, by owner (None: of no position); a gain is −, as in the
+    ledger: by facts before the edge that were booked after the point (``more``), and by later ones that were
+    booked before the point (``less``).
+
+    ``anew`` is the part of ``more`` that the point had seen in full, as somebody else's, and ``value`` all
+    that was booked anew of such facts, whatever the account.
+    """
+
+    more: _Owned = field(default_factory=dict)
+    less: _Owned = field(default_factory=dict)
+    anew: _Owned = field(default_factory=dict)
+    value: Decimal = ZERO
+
+    def note(self, entries: Iterable[Anew], point: EquityPoint, *, cut: datetime | None) -> None:
+        """Pick out what the point had seen."""
+        for entry in entries:
+            seen = entry.first_id <= point.booked_until < entry.journal_id
+            if seen and (cut is None or entry.at < cut):
+                self.value += entry.value
+                if entry.account is Account.REALISED:
+                    _add(self.anew, entry.position_id, value=entry.value)
+
+    def of(self, owner: str | None) -> Decimal:
+        """By how much an owner's unrealised result changed by what was realised of it."""
+        return self.more.get(owner, ZERO) - self.less.get(owner, ZERO)
+
+
 class _Moved(NamedTuple):
     """By how much what is unrealised changed between a point and an edge: of positions, and of none."""
 
@@ -192,28 +226,26 @@ class _Moved(NamedTuple):
     account: Decimal
 
 
-def _moved(
-    point: EquityPoint, *, cut: datetime | None, more: _Owned, less: _Owned, closings: Closings
-) -> _Moved:
-    """That change from what was realised, by owner: by facts before the edge that were booked after the point
-    (``more``), and by later ones that were booked before the point. A gain is −, as in the ledger.
+def _moved(point: EquityPoint, *, cut: datetime | None, moves: _Moves, closings: Closings) -> _Moved:
+    """That change, by owner: a trade changes no equity, so what is realised is no longer unrealised, whatever
+    its size or sign. What is booked anew of facts that the point had seen changes none either: what the
+    positions' side of it leaves is the account's, for there the point had it.
     """
     shifts = {
-        name: more.get(name, ZERO) - less.get(name, ZERO)
-        for name in {*more, *less}
+        name: moves.of(name)
+        for name in {*moves.more, *moves.less}
         if name is not None and not closings.before(name, cut)
     }
     for name, amount in point.by_position.items():
         if name != DUST and closings.between(name, point.at, cut=cut):
             shifts[name] = -amount
-    gained = -more.get(None, ZERO)
-    account = -less.get(None, ZERO) - _part(gained, whole=point.others_unrealised)
-    return _Moved(shifts, account)
+    ours = (name for name in moves.anew if name in shifts)
+    taken = sum((shifts[name] - moves.of(name) + moves.anew[name] for name in ours), ZERO)
+    return _Moved(shifts, moves.of(None) - moves.anew.get(None, ZERO) + moves.value - taken)
 
 
-def _part(gain: Decimal, *, whole: Decimal) -> Decimal:
-    """How much of a gain (or loss) was unrealised before: no more than there was."""
-    return max(min(gain, whole), ZERO) if whole > ZERO else min(max(gain, whole), ZERO)
+def _add(sums: _Owned, owner: str | None, *, value: Decimal) -> None:
+    sums[owner] = sums.get(owner, ZERO) + value
 
 
 def _realised(sums: Iterable[Sum]) -> _Owned:
@@ -221,7 +253,7 @@ def _realised(sums: Iterable[Sum]) -> _Owned:
     found: dict[str | None, Decimal] = {}
     for item in sums:
         if item.account is Account.REALISED:
-            found[item.position_id] = found.get(item.position_id, ZERO) + item.value
+            _add(found, item.position_id, value=item.value)
     return found
 
 

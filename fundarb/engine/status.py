@@ -36,11 +36,14 @@ _ODD = frozenset({PositionState.EXPOSED, PositionState.UNCERTAIN})
 """States that are never in order, whoever is at work."""
 _SLOW = timedelta(minutes=2)
 """Longer than a writer that is at work leaves a position in the middle of something."""
+_IDLE = frozenset({Holder.NOBODY, Holder.SILENT_DAEMON, Holder.STOPPED_COMMAND})
+"""Nobody is there who works."""
 _NEXT: Mapping[Holder, str] = {
     Holder.NOBODY: "run `fundarb reconcile`",
     Holder.DAEMON: "the daemon works on it; `fundarb reconcile` says what it finds",
     Holder.SILENT_DAEMON: "end the silent daemon, then run `fundarb reconcile`",
     Holder.COMMAND: "another command is at work; then run `fundarb reconcile`",
+    Holder.STOPPED_COMMAND: "end the stopped command or let it go on, then run `fundarb reconcile`",
 }
 """What a person does about a position that is not at rest."""
 
@@ -221,6 +224,10 @@ def _degraded(found: Status, store: Store, *, holder: Holder) -> tuple[Reason, .
         reasons.append(
             Reason("silent_daemon", f"process {writer.pid} shows no life for {age} s (limit {limit} s)")
         )
+    if writer is not None and writer.holder is Holder.STOPPED_COMMAND:
+        pid = writer.pid
+        ways = f"`kill -CONT {pid}` lets it go on, `kill -9 {pid}` ends it"
+        reasons.append(Reason("stopped_command", f"the command at work, process {pid}, is stopped: {ways}"))
     reasons += _died(found, store, holder=holder)
     reasons += [
         Reason("stale_source", f"{item.name} was not read for {int(item.age.total_seconds())} s")
@@ -249,7 +256,7 @@ def _died(found: Status, store: Store, *, holder: Holder) -> Iterator[Reason]:
 
 def _unfinished(found: Status, store: Store, *, holder: Holder) -> Iterator[Reason]:
     """Positions that are not at rest and commands that wait, where nobody is there who ends them soon."""
-    now, nobody = store.clock.now(), holder in {Holder.NOBODY, Holder.SILENT_DAEMON}
+    now, nobody = store.clock.now(), holder in _IDLE
     for item in unfinished(store):
         if nobody or item.position.state in _ODD or now - item.since > _SLOW:
             yield Reason("position", f"{item.sentence(now)}: {_NEXT[holder]}")

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fundarb.core.money import plain
+from fundarb.core.reasons import Reason
 from fundarb.core.records import CommandRecord, IntentRecord, PositionRecord
 from fundarb.core.states import PositionState
 from fundarb.store.database import Store
 
 _LOOK_BACK = 200
+_NAKED = frozenset({PositionState.EXPOSED, PositionState.REPAIRING})
 """So many changes of positions are looked through for the one that led to a state."""
 
 
@@ -30,9 +32,12 @@ class Unfinished:
     since: datetime
 
     def sentence(self, now: datetime) -> str:
-        """What it is, for how long, and which orders nobody knows the end of."""
+        """What it is, for how long, what a naked one holds, and which orders nobody knows the end of."""
         held = self.position
         text = f"{held.position_id} ({held.base}) is {held.state} for {lasting(now - self.since)}"
+        if held.state is PositionState.EXPOSED:
+            book = f"{plain(held.spot_owned)} {held.base} against {plain(held.contracts)} {held.perp_symbol}"
+            text += f", {book} short"
         if not self.orders:
             return text
         word = "an order is" if len(self.orders) == 1 else f"{len(self.orders)} orders are"
@@ -57,6 +62,14 @@ def unfinished(store: Store) -> tuple[Unfinished, ...]:
     )
 
 
+def left_behind(store: Store) -> tuple[Reason, ...]:
+    """What a writer leaves that ends now, and that nobody works on from then on."""
+    now = store.clock.now()
+    return tuple(
+        Reason("position", f"{item.sentence(now)}: run `fundarb reconcile`") for item in unfinished(store)
+    )
+
+
 def may_be_live(store: Store, *, sent: Collection[str], epoch: int) -> tuple[str, ...]:
     """What may be live or naked where a writer's work broke off, a sentence each: positions in the middle of
     something, except those of which nothing was traded and nothing of this writer's (``epoch``) was ``sent``.
@@ -76,12 +89,20 @@ def _has_traded(position: PositionRecord) -> bool:
 
 
 def _since(store: Store, position: PositionRecord, *, orders: list[IntentRecord]) -> datetime:
-    """When the state began: the first order without an end, else the last change of the position."""
+    """When the state began: the first order without an end, else the last change of the position; a repair
+    that came to nothing is no change.
+    """
     if orders:
         return min(item.created_at for item in orders)
-    changes = store.events.last(_LOOK_BACK, kind="position_changed")
-    mine = [item.at for item in changes if json.loads(item.payload)["position_id"] == position.position_id]
-    return mine[-1] if mine else position.created_at
+    since = None
+    for event in reversed(store.events.last(_LOOK_BACK, kind="position_changed")):
+        fields = json.loads(event.payload)
+        if fields["position_id"] != position.position_id:
+            continue
+        since = event.at
+        if fields["old"] not in _NAKED or position.state not in _NAKED:
+            break
+    return since or position.created_at
 
 
 def asked(store: Store) -> tuple[CommandRecord, ...]:

@@ -22,6 +22,7 @@ from fundarb.core.reasons import Reason
 from fundarb.core.records import PositionRecord
 from fundarb.core.sizing import lot
 from fundarb.core.states import PositionState
+from fundarb.engine.announced import delisting, ending
 from fundarb.engine.collect import read_until
 from fundarb.engine.entry_basis import entry_basis
 from fundarb.engine.equity_points import sum_pnl
@@ -52,6 +53,7 @@ class PositionView:
     ``liquidation_price`` is the venue's word, ``liquidation_price_bare`` ours without any coin as collateral,
     and the other shorts at their marks;
     ``liquidation_distance``: the fraction that the mark may rise before the worse of both is met.
+    ``delisted_at``: when the venue ends the perp, None where no end is announced.
     """
 
     position_id: str
@@ -84,6 +86,7 @@ class PositionView:
     venue_contracts: Decimal | None = None
     venue_coins: Decimal | None = None
     liquidation_price_bare: Decimal | None = None
+    delisted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,7 @@ def _view(store: Store, position: PositionRecord, *, seen: _Market, pnl: Pnl) ->
         venue_contracts=seen.report.size if seen.report is not None else ZERO,
         venue_coins=seen.coins,
         liquidation_price_bare=derived(seen.bare) if seen.bare is not None else None,
+        delisted_at=ending(None if seen.pair is None else seen.pair.perp, seen.perp),
     )
 
 
@@ -295,8 +299,8 @@ def _unread(store: Store, views: tuple[PositionView, ...]) -> Iterator[Reason]:
 
 
 def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...]:
-    """What the figures alone do not say: an order without an end, a venue that holds something else, payments
-    that nobody has read yet.
+    """What the figures alone do not say: an order without an end, a venue that holds something else, a perp
+    whose end is announced, payments that nobody has read yet.
     """
     now = store.clock.now()
     found = [
@@ -313,6 +317,7 @@ def concerns(store: Store, views: tuple[PositionView, ...]) -> tuple[Reason, ...
         for place in _places(views)
         if place.differs and not flying
     ]
+    found += [delisting(view.base, view.delisted_at) for view in views if view.delisted_at is not None]
     return (*found, *_unread(store, views))
 
 

@@ -18,7 +18,7 @@ import psycopg
 from fundarb.core.instants import from_ms
 from fundarb.store.ports import Holder
 from fundarb.store.postgres import KEY, WRITER
-from fundarb.store.process import how_to_end
+from fundarb.store.process import how_to_end, stopped
 from fundarb.store.server import Connection, Server, this_host
 from fundarb.store.server_errors import unavailable
 
@@ -130,4 +130,5 @@ def holder(server: Server) -> Holder | None:
     role, pid, host = found.groups()
     here = host == this_host()
     end = how_to_end(int(pid)) if here else f"kill {pid} (on {host})"
-    return Holder(pid=int(pid), role=role, since=start, host="" if here else host, end=end)
+    still = here and stopped(int(pid))
+    return Holder(pid=int(pid), role=role, since=start, host="" if here else host, end=end, stopped=still)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from fundarb.store.flock import FileLock, held, holder, lock_path
 from fundarb.store.migrate import migrate
 from fundarb.store.migrations import SCHEMA_VERSION
 from fundarb.store.ports import Holder
-from fundarb.store.process import how_to_end
+from fundarb.store.process import how_to_end, stopped
 from fundarb.store.sqlite import Sqlite
 
 _PART: Final = 1 << 20
@@ -95,13 +96,11 @@ class FilePlace:
         if not held(lock):
             return None
         found = holder(lock)
-        pid, since = found.get("pid"), found.get("since")
-        return Holder(
-            pid=pid if isinstance(pid, int) else None,
-            role=str(found.get("role", "")),
-            since=_instant(since),
-            end=how_to_end(pid) if isinstance(pid, int) else "",
-        )
+        pid = found.get("pid")
+        told = Holder(role=str(found.get("role", "")), since=_instant(found.get("since")))
+        if not isinstance(pid, int):
+            return told
+        return replace(told, pid=pid, end=how_to_end(pid), stopped=stopped(pid))
 
     def copy_to(self, target: Path, *, name: str, clock: Clock) -> None:  # noqa: ARG002 - the port's
         """Fill an empty file with everything that is committed, also while a writer is at work."""

@@ -146,6 +146,10 @@ class TransactionLog:
         # the very words of the partial index: SQLite uses it only for a condition it can recognise
         return self._many("WHERE state = 'waiting'")
 
+    def booked(self) -> tuple[Transaction, ...]:
+        """The rows that were booked by themselves, or as a stranger's, oldest first."""
+        return self._many("WHERE state IN (?, ?)", RowState.POSTED, RowState.FOREIGN)
+
     def of_trade(self, trade_id: str, *states: RowState) -> tuple[Transaction, ...]:
         """The rows of one trade that are in one of these states."""
         marks = ", ".join("?" * len(states))

@@ -14,6 +14,7 @@ import peewee
 from fundarb.core.ledger import Account, Entry, Holding, HoldingKey, Journal
 from fundarb.core.money import ZERO
 from fundarb.store.fields import dsum
+from fundarb.store.ledger_anew import Anew, booked_anew
 from fundarb.store.ledger_hash import digest
 from fundarb.store.ledger_sql import Lookup
 from fundarb.store.ledger_sums import LedgerSums
@@ -50,9 +51,15 @@ class LedgerReader(LedgerSums):
             for owner, asset, quantity, cost in self._session.database.rows(sql, ())
         }
 
-    def last_id(self) -> int:
-        """The id of the newest journal, zero without any: ids grow in the order of booking."""
-        return int(self._session.database.row("SELECT max(id) FROM ledger_journals", ())[0] or 0)
+    def last_id(self, prefix: str = "") -> int:
+        """The id of the newest journal (of those whose key starts so), zero without any: ids grow in the
+        order of booking.
+        """
+        if not prefix:
+            return int(self._session.database.row("SELECT max(id) FROM ledger_journals", ())[0] or 0)
+        table = self._tables.journals
+        newest = table.select(peewee.fn.MAX(table.id)).where(table.key.startswith(prefix))
+        return int(self._session.scalar(newest) or 0)
 
     def count(self) -> int:
         """How many entries there are."""
@@ -106,6 +113,10 @@ class LedgerReader(LedgerSums):
         wanted = list(keys)
         for start in range(0, len(wanted), _PAGE):
             yield from self._read(self._tables.journals.key.in_(wanted[start : start + _PAGE]))
+
+    def anew(self) -> tuple[Anew, ...]:
+        """The entries of facts that were booked more than once, because their owner changed."""
+        return booked_anew(self._session)
 
     def _read(self, *conditions: Any) -> Iterator[Journal]:
         journals, entries = self._tables.journals, self._tables.entries

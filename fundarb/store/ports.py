@@ -92,6 +92,8 @@ class Holder:
     """The machine, where it is not this one."""
     end: str = ""
     """The command that ends it."""
+    stopped: bool = False
+    """Whether it is stopped (SIGSTOP, Ctrl-Z), as far as this machine tells."""
 
 
 class Exclusion(Protocol):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from fundarb.core.pnl import Coverage
 from fundarb.engine.report import Reporter
 from fundarb.engine.report_rows import PnlReport, ReportQuery
 from fundarb.engine.report_tax import TaxReport
+from fundarb.store.database import Store
+from fundarb.store.files import url_of
 from tests.cli.conftest import Shell, golden
 from tests.engine.month import collect, reporter, snapshot
 from tests.engine.world import World, make_world
@@ -158,11 +161,36 @@ def test_a_time_of_two_zones_is_refused() -> None:
 
 
 def test_nothing_is_valued_where_nothing_was_kept(shell: Shell) -> None:
-    """Without a database there is no snapshot whose prices could be named."""
+    """Without a database there is no snapshot whose prices could be named, and nothing is known of the
+    result: null and missing, not zero, and each kind of report says why.
+    """
     result = shell("report", "pnl")
     assert result.exit_code == 0
     assert "nothing was held" in result.stdout
     assert "snapshot" not in result.stdout + result.stderr
+    total = shell.json("report")["data"]["total"]
+    figures = [total[name] for name in ("net", "funding", "fees", "interest", "gross")]
+    assert (figures, total["coverage"]) == ([None] * 5, "missing")
+    for kind in KINDS:
+        (said,) = shell.json("report", kind)["warnings"]
+        assert "nothing has been traded here yet" in said["message"], kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_said_whose_books_they_are(shell: Shell, kind: str, tmp_path: Path) -> None:
+    """A report of another venue's books names that venue and its mode, in the envelope and on the page, and
+    warns that they are not the ones asked for, once, whether or not the venue can be reached.
+    """
+    url = url_of(tmp_path / "other.sqlite3")
+    with Store.open(url, clock=shell.clock) as store:
+        store.identity.create(venue="bybit", mode="live", instance="main", uid="7", tag="abcd")
+    words = ("--venue", "sandbox", "--venue-url", "http://127.0.0.1:9", "--db", url, "report", kind)
+    found = shell.json(*words)
+    assert (found["venue"], found["mode"]) == ("bybit", "live")
+    (said,) = (one["message"] for one in found["warnings"] if "belongs to venue 'bybit'" in one["message"])
+    page = shell(*words, "--format", "html").stdout
+    assert '<p class="place">bybit (live), ' in page
+    assert f'<p class="note">{escape(said)}</p>' in page
 
 
 # ---------------------------------------------------------------------------------------------------- HTML

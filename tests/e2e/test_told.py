@@ -131,6 +131,35 @@ def test_a_resume_that_is_forbidden_shows_what_stays(stage: Stage) -> None:
     assert stage.json("status").data["control"] == "HALTED"
 
 
+@pytest.mark.parametrize(
+    "words", [("reconcile",), ("jobs", "run", "watch"), ("resume", "BTC"), ("flatten", "--all", "--yes")]
+)
+def test_what_the_venue_took_is_said_by_whoever_books_it(stage: Stage, words: tuple[str, ...]) -> None:
+    """A deleveraging is told by the command that meets it first, whichever it is, and once."""
+    stage.open()
+    stage.world("adl", symbol="BTCUSDT", fraction="0.5")
+    ran = stage.run(*words)
+    assert ran.code == 0
+    assert "BTC: AdlTrade took 0.004 of 0.008 BTCUSDT" in " ".join((ran.out + ran.err).split())
+    assert "AdlTrade" not in stage.run("reconcile").out
+
+
+def test_a_walk_that_compared_nothing_says_so(stage: Stage) -> None:
+    """The log cannot be read and a leg is gone: the difference, why nothing else was compared and what is
+    next; no number of things that were looked at.
+    """
+    stage.open()
+    stage.world("manual_close", symbol="BTCUSDT")
+    log = {"path": "/v5/account/transaction-log", "times": 0}
+    stage.fault("http", match=log, status=503, body="")
+    ran = stage.run("reconcile")
+    assert ran.code == 6
+    assert "perp_size" in ran.out
+    assert "checked" not in ran.out
+    assert "books and venue could not be compared: HTTP 503" in ran.err
+    assert "run `fundarb reconcile` again" in ran.err
+
+
 def test_flattening_nothing_says_that_it_pauses(stage: Stage) -> None:
     """With nothing open ``flatten --all`` pauses, and says so."""
     ran = stage.run("flatten", "--all", "--yes")

@@ -14,8 +14,10 @@ import pytest
 
 from fundarb.core.account import Wallet
 from fundarb.core.market import Category
+from fundarb.core.orders import Side
 from fundarb.core.states import PositionState
 from fundarb.errors import Unavailable
+from fundarb.venue.rows import OrderSpec
 from tests.engine.test_taken_while_closing import RULES, Thin
 from tests.engine.test_taken_while_correcting import naked_after
 from tests.engine.test_trade import opened
@@ -76,19 +78,59 @@ def test_coins_that_were_seen_to_be_gone_are_not_sold_when_nobody_can_look(
         assert abs(world.coins() - world.short) < D("0.0011")
 
 
+@pytest.mark.parametrize("pause", [30, 120, 700])
+def test_coins_that_were_booked_as_gone_are_not_left_out_again(tmp_path: Path, pause: int) -> None:
+    """What was seen to be gone has been booked; then the venue takes of the short while nobody can look: all
+    coins that are too many are sold.
+    """
+    with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=Category.SPOT), rules=RULES)) as world:
+        exchange = held(world).exchange
+        wallet, transactions = exchange.wallet, exchange.transactions
+        world.venue.world.adl("BTCUSDT", D("0.5"))
+        world.venue.world.auto_repay("BTC", D("0.2"))
+        exchange.transactions = unreadable  # type: ignore[method-assign]
+        world.writer.reconciler.run()
+        exchange.transactions = transactions  # type: ignore[method-assign]
+        world.clock.sleep(5 * SECOND)
+        assert not world.writer.reconciler.run().mismatches
+        world.clock.sleep(pause * SECOND)
+        world.venue.world.adl("BTCUSDT", D("0.5"))
+        exchange.wallet = unreadable  # type: ignore[method-assign]
+        world.writer.reconciler.run()
+        exchange.wallet = wallet  # type: ignore[method-assign]
+        assert abs(world.coins() - world.short) < D("0.0011")
+        assert world.short == D("0.05")
+
+
+def repaid(world: World) -> None:
+    """Half of the coins went by force."""
+    world.venue.world.auto_repay("BTC", D("0.5"))
+
+
+def locked(world: World) -> None:
+    """An order of somebody's holds all coins."""
+    quantity = D("0.2")
+    world.venue.place(
+        OrderSpec(
+            category=Category.SPOT, symbol="BTCUSDT", side=Side.SELL, quantity=quantity, price=D(52_000)
+        )
+    )
+
+
+@pytest.mark.parametrize("act", [repaid, locked])
 @pytest.mark.parametrize("first", LEGS)
-def test_an_emergency_buys_contracts_back_though_the_coins_are_gone_unseen(
-    tmp_path: Path, first: Category
+def test_an_emergency_that_sees_no_coins_buys_back_one_clip_of_contracts(
+    tmp_path: Path, first: Category, act: Callable[[World], None]
 ) -> None:
-    """Half of the coins went by force, neither wallet nor log can be read: each emergency close goes on by a
-    clip of the contracts, and none is opened again.
+    """Coins are denied and neither wallet nor log can be read: they may be gone, or locked. One clip of
+    contracts goes, whatever is asked again, and none is opened; when the wallet can be read it ends hedged.
     """
     with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=first), rules=RULES)) as world:
         exchange = held(world).exchange
-        world.venue.world.auto_repay("BTC", D("0.5"))
+        act(world)
+        wallet, transactions, create = exchange.wallet, exchange.transactions, exchange.create
         exchange.wallet, exchange.transactions = unreadable, unreadable  # type: ignore[method-assign]
         shorts = [world.short]
-        create = exchange.create
 
         def watched(*args: object, **named: object) -> object:
             answer = create(*args, **named)  # type: ignore[arg-type]
@@ -97,8 +139,15 @@ def test_an_emergency_buys_contracts_back_though_the_coins_are_gone_unseen(
 
         exchange.create = watched  # type: ignore[method-assign,assignment]
         for _ in range(3):
-            before = world.short
             world.writer.trader.close("BTC", emergency=True)
-            assert world.short < before
+        (position,) = world.writer.store.positions.active()
+        assert position.state is PositionState.EXPOSED
         assert shorts == sorted(shorts, reverse=True)
-        assert world.short < D("0.0011")
+        assert position.spot_owned - position.contracts < D("0.0411")
+        exchange.wallet, exchange.transactions = wallet, transactions  # type: ignore[method-assign]
+        for _ in range(2):
+            world.clock.sleep(61 * SECOND)
+            world.writer.reconciler.run()
+        (position,) = world.writer.store.positions.active()
+        assert position.state is PositionState.HEDGED
+        assert abs(world.coins() - world.short) < D("0.0011")

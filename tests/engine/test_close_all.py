@@ -65,7 +65,7 @@ def test_the_most_pressing_failure_is_the_answer(
         trader=cast("Trader", Closing(world, list(ends))),
         reconciler=world.writer.reconciler,
         decider=cast("Any", None),
-        elsewhere=lambda _: (),
+        to_know=lambda _: (),
         met=lambda _: None,
     )
     answer = executor.execute("close", {"all": True})

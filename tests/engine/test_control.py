@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -283,6 +284,7 @@ def test_exit_codes_are_those_of_the_command_line() -> None:
         (Holder.DAEMON, Way.ROW, Way.ROW),
         (Holder.SILENT_DAEMON, Way.REFUSE, Way.ROW),
         (Holder.COMMAND, Way.WAIT, Way.ROW),
+        (Holder.STOPPED_COMMAND, Way.WAIT, Way.ROW),
     ],
 )
 def test_the_table_who_may_write(holder: Holder, trading: Way, controls: Way) -> None:
@@ -307,8 +309,10 @@ def held(store: Store, role: str) -> WriterLock:
     return lock
 
 
-def test_who_holds_the_lock_is_seen_from_outside(store: Store) -> None:
-    """Nobody, a daemon, a daemon that went silent, a command: told apart by lock, role and heartbeat."""
+def test_who_holds_the_lock_is_seen_from_outside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody, a daemon, a daemon that went silent, a command, one that is stopped: told apart by lock, role,
+    heartbeat and, of a command, which has none, by what the system says of its process.
+    """
     now = SystemClock().now
     assert holder_of(store, now()) is Holder.NOBODY
     lock = held(store, "daemon")
@@ -317,6 +321,8 @@ def test_who_holds_the_lock_is_seen_from_outside(store: Store) -> None:
     lock.release()
     lock = held(store, "command")
     assert holder_of(store, now()) is Holder.COMMAND
+    monkeypatch.setattr("fundarb.store.file_place.stopped", {os.getpid(): True}.__getitem__)
+    assert holder_of(store, now()) is Holder.STOPPED_COMMAND
     lock.release()
     assert holder_of(store, now()) is Holder.NOBODY
 
@@ -478,6 +484,22 @@ def test_a_daemon_that_died_over_positions_is_told(living: Living) -> None:
     assert "process 7" in told.message
     living.store.events.record(WriterStopped(epoch=77, reason="done"))
     assert "daemon_died" not in {reason.code for reason in found(living).degraded}
+
+
+def test_a_stopped_command_ends_nothing(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is stopped between two legs is seen at once: degraded, with the way out of it, and the
+    position that it left in the middle of something is named; one that is at work has two minutes.
+    """
+    living.run("scan_and_open")
+    (held,) = living.store.positions.active()
+    living.store.database.execute_sql("UPDATE positions SET state = 'OPENING'")
+    assert found(living).degraded == ()
+    monkeypatch.setattr("fundarb.store.file_place.stopped", lambda pid: pid == os.getpid())
+    made = found(living)
+    assert [reason.code for reason in made.degraded] == ["stopped_command", "position"]
+    assert f"kill -CONT {os.getpid()}" in made.degraded[0].message
+    assert held.position_id in made.degraded[1].message
+    assert "end the stopped command" in made.degraded[1].message
 
 
 @pytest.mark.parametrize(

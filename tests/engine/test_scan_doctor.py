@@ -11,7 +11,7 @@ from fundarb.clock import VirtualClock
 from fundarb.core.health import Check, Level
 from fundarb.core.market import Instruments
 from fundarb.engine.doctor import PublicDoctor, clock_offset, unreachable
-from fundarb.errors import Unavailable
+from fundarb.errors import BadAnswer, Unavailable
 from fundarb.exchange.recorded import RecordedMarket, packaged
 from scripts.demo_market import AS_OF
 
@@ -109,6 +109,13 @@ def test_a_block_without_an_end_is_of_the_place() -> None:
     """A sandbox that answers 403 is there: starting one mends nothing."""
     assert "[venue] hostname" in unreachable("sandbox", banned(until=None)).remedy
     assert "sandbox serve" in unreachable("sandbox", Unavailable("refused")).remedy
+
+
+def test_what_answers_as_no_sandbox_does_is_not_to_be_started() -> None:
+    """A page of HTML where a sandbox should be: the address is wrong, nothing is to be started there."""
+    remedy = unreachable("sandbox", BadAnswer("the answer is HTML")).remedy
+    assert "right address" in remedy
+    assert "sandbox serve" not in remedy
 
 
 def test_a_ban_that_begins_in_the_middle_is_waited_for() -> None:

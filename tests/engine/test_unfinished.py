@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
+from fundarb.core.market import Category
 from fundarb.core.orders import Leg, Outcome, WriteAnswer
+from fundarb.core.states import PositionState
 from fundarb.engine.orders import OrderDesk
 from fundarb.engine.outcome import TradeResult
 from fundarb.engine.trade import OpenPlan
-from fundarb.engine.unfinished import may_be_live
+from fundarb.engine.unfinished import left_behind, may_be_live, unfinished
 from fundarb.errors import StateUnavailable
 from tests.engine.test_resolve import top_up
 from tests.engine.test_trade import opened
@@ -30,6 +33,7 @@ def test_what_is_hedged_or_only_planned_is_not_live(world: World) -> None:
     trader = world.writer.trader
     opened(world, "5000")
     assert found(world, ()) == ()
+    assert left_behind(world.writer.store) == ()
     assert isinstance(trader.close("BTC"), TradeResult)
     plan = trader.plan_open("BTC", D(5000))
     assert isinstance(plan, OpenPlan)
@@ -69,3 +73,26 @@ def test_a_leg_without_the_other_is_live(world: World, monkeypatch: pytest.Monke
     assert list(world.writer.desk.sent) == before
     (said,) = found(world, ())
     assert position.position_id in said
+    (reason,) = left_behind(world.writer.store)
+    assert position.position_id in reason.message
+    assert "against" not in reason.message
+    world.writer.store.database.execute_sql("UPDATE positions SET state = 'EXPOSED'")
+    (reason,) = left_behind(world.writer.store)
+    assert f", {position.spot_owned} BTC against {position.contracts} BTCUSDT short" in reason.message
+    assert reason.message.endswith("run `fundarb reconcile`")
+
+
+def test_a_leg_is_naked_since_it_was_and_not_since_the_last_repair(world: World) -> None:
+    """The venue takes the short, and nobody takes the coins: each repair comes to nothing."""
+    opened(world, "5000")
+    world.venue.world.halt(Category.SPOT, "BTCUSDT", on=True)
+    world.venue.world.adl("BTCUSDT", D("0.5"))
+    world.writer.reconciler.run()
+    (first,) = unfinished(world.writer.store)
+    for _ in range(3):
+        world.clock.sleep(timedelta(minutes=2))
+        world.writer.reconciler.run()
+    (last,) = unfinished(world.writer.store)
+    assert last.position.state is PositionState.EXPOSED
+    assert last.since == first.since
+    assert "6" in last.sentence(world.clock.now())

@@ -287,6 +287,29 @@ def test_a_trade_that_went_to_suspense_and_becomes_ours(store: Store, plan: Posi
     assert store.ledger.read.holdings() == {owner: Holding(D("0.01"), D(600))}
 
 
+def test_what_was_booked_anew_came_into_the_books_once(store: Store, plan: PositionRecord) -> None:
+    """Of a stranger's trade that becomes ours, everything that was booked of it is told with the journal by
+    which it came first, and comes to the same in sum; of trades that keep their owner nothing is.
+    """
+    keeps = row("b", "TRADE", change="-7", trade_id="2", symbol="BTCUSDT")
+    theirs = row("a", "TRADE", change="49.5", trade_id="1", symbol="BTCUSDT", category="linear", fee=D("0.5"))
+    theirs = replace(theirs, cash_flow=D(50))
+    sold = execution("0", Leg.PERP, Side.SELL, value=D(650))
+    assert store.ledger.post_execution(sold, position=plan, leg=Leg.PERP)
+    for item in (keeps, theirs):
+        assert store.ledger.match_trade(item, None) == 0
+    first = store.ledger.read.last_id()
+    assert store.ledger.read.anew() == ()
+    bought = execution("1", Leg.PERP, fee=D("0.5"))
+    assert store.ledger.post_execution(bought, position=plan, leg=Leg.PERP)
+    found = store.ledger.read.anew()
+    assert {item.first_id for item in found} == {first}
+    assert {item.journal_id for item in found} == {first, first + 1, first + 2}
+    assert {item.position_id for item in found if item.journal_id > first + 1} == {plan.position_id}
+    assert sum(item.value for item in found if item.journal_id > first) == 0
+    assert {item.account for item in found} == {Account.REALISED, Account.FEES}
+
+
 def test_dust_is_put_aside(store: Store, plan: PositionRecord) -> None:
     """What a position still owns goes to the dust at cost; the wallet does not move; nothing to put aside
     is fine.
