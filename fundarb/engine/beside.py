@@ -17,6 +17,7 @@ from fundarb.core.account import PositionReport
 from fundarb.core.market import Category
 from fundarb.core.money import ZERO, dec, plain
 from fundarb.core.orders import Execution
+from fundarb.engine.desk import MISS_SPAN
 from fundarb.store.database import Store
 
 _KEY: Final = "beside"
@@ -36,8 +37,8 @@ class Beside:
     ) -> None:
         """Note what complete position reports, read after the fills, hold beside us; written only where what
         was noted does not say the same, or is old. ``at`` is until when the fills were read. Nothing is noted
-        with an order in doubt, and nothing new of symbols whose size is ``unclear``: a report that lags shows
-        our own contracts of before, which are nobody's.
+        with an order in doubt, and nothing new of symbols whose size is ``unclear`` or in which a stranger
+        has just traded: a report that lags shows contracts of before, which are nobody's.
         """
         if at is None or self._store.intents.open():
             return
@@ -46,6 +47,7 @@ class Beside:
             symbol = position.perp_symbol
             found[symbol] = found.get(symbol, ZERO) + position.contracts
         since, kept = self._read() or (at - 2 * _KEPT, {})
+        unclear = {*unclear, *(symbol for symbol in found if self._fresh(symbol, at))}
         found |= {symbol: self.expected(symbol, since) for symbol in unclear}
         same = all(self.expected(symbol, since) == found.get(symbol, ZERO) for symbol in {*found, *kept})
         if same and at - since < _KEPT:
@@ -69,6 +71,10 @@ class Beside:
         """
         noted, held = self._read() or (since, {})
         return held.get(symbol, ZERO) + self._traded(symbol, noted)
+
+    def _fresh(self, symbol: str, at: datetime) -> bool:
+        """Whether a stranger traded so short a time ago that a report of then may lack it."""
+        return bool(self._store.executions.of_strangers(Category.LINEAR, symbol, since=at - MISS_SPAN))
 
     def _traded(self, symbol: str, since: datetime) -> Decimal:
         """What strangers bought less what they sold; both sides of a comparison count from one instant, so

@@ -320,6 +320,7 @@ class Hedger:
         ever wider caps, so that the rest stays hedged until the market is there again. What somebody takes
         meanwhile is not restored: the other leg follows it.
         """
+        pause = _FIRST_PAUSE
         for cap in self._desk.rules.unwind_caps:
             step = self._correct(position, Purpose.TOP_UP, cap=cap)
             if step is None:
@@ -329,6 +330,9 @@ class Hedger:
                 return self._unwind(position)[0] if position.state is PositionState.EXPOSED else position
             if step.cure is Cure.NONE:
                 break
+            if step.cure is Cure.WAIT:
+                self._desk.clock.sleep(pause)
+                pause *= 2
         return position
 
     def _call_for_help(self, position: PositionRecord, *, seen: bool) -> None:

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import pytest
 
-from fundarb.core.market import Book, Category
-from fundarb.core.orders import OrderRequest, Side, WriteAnswer
+from fundarb.core.market import Book, Category, Level
+from fundarb.core.orders import Leg, OrderRequest, Side, WriteAnswer
+from fundarb.core.states import IntentState
 from fundarb.engine.beside import Beside
 from fundarb.engine.compare import Choice
 from fundarb.exchange.inprocess import Loss
@@ -199,3 +200,29 @@ def test_f01_a_ban_met_in_a_repair_that_can_do_without_is_told(
     world.writer.reconciler.run()
     assert len(told_at(world, "ban")) == len(ends) == 1
     assert hedged(world)
+
+
+def test_a_list_that_lacks_a_strangers_newest_fill_is_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hand closes the short, and a comparison still reads the size of before: an order that is lost then is
+    proved absent, as nothing moved that no row explains.
+    """
+    position = opened(world, "5000").position
+    world.clock.sleep(60 * SECOND)
+    positions = world.exchange.positions
+    before, until = positions(), world.clock.now() + 10 * SECOND
+    world.venue.world.manual_close("BTCUSDT")
+    world.exchange.positions = lambda: before if world.clock.now() < until else positions()  # type: ignore[method-assign]
+    monkeypatch.setattr(world.exchange, "transactions", lambda *_: ())
+    world.writer.reconciler.run()
+    world.exchange.lose(Loss.REQUEST)
+    book = {"bids": (Level(D(49_995), D(1)),), "asks": (Level(D(50_005), D(1)),)}
+    world.venue.world.book(Category.LINEAR, "BTCUSDT", **book)
+    world.writer.trader.close("BTC", emergency=True)
+    for _ in range(2):
+        world.clock.sleep(60 * SECOND)
+        world.writer.reconciler.run()
+    orders = world.writer.store.intents.of_position(position.position_id)
+    assert (Leg.PERP, IntentState.ABSENT) in {(order.leg, order.state) for order in orders}
+    assert not world.writer.store.intents.open()
