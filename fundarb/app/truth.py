@@ -56,6 +56,7 @@ def _asked(settings: Settings, exchange: Exchange) -> VenueTruth:
         wallet=exchange.wallet(),
         positions=exchange.positions(),
         orders=tuple(VenueOrder(report=order) for order in orders),
+        at=exchange.stamp(),
     )
 
 
@@ -77,6 +78,7 @@ def sandbox_truth(exchange: Exchange, url: str) -> VenueTruth:
             for row in document["orders"]
         ),
         complete=True,
+        at=exchange.stamp(),
     )
 
 

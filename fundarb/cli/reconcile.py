@@ -80,7 +80,8 @@ def render(session: Session, data: Any) -> None:
         out.print(f"taken     {row['message']}", style="yellow")
     for row in data["repaired"]:
         line = f"repaired  {row['position_id']}  {row['base']}  {row['state']}"
-        out.print(line if row["kind"] == "unhedged" else f"{line}  {row['action']}", style="cyan")
+        said = row["kind"] == "unhedged" or any(row["action"] in one["message"] for one in data["taken"])
+        out.print(line if said else f"{line}  {row['action']}", style="cyan")
     for row in data["ignored"]:
         out.print(f"ignored   {row['id']}  {_figure(row['difference'])}", style="dim")
     if data["mismatches"]:

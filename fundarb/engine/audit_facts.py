@@ -42,13 +42,14 @@ class VenueOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueTruth:
     """What the venue holds of this account. ``complete`` means that ``orders`` are all orders ever sent (a
-    simulated venue tells); otherwise only the open ones are known.
+    simulated venue tells); otherwise only the open ones are known. ``at`` is its own time.
     """
 
     wallet: Wallet
     positions: tuple[PositionReport, ...]
     orders: tuple[VenueOrder, ...]
     complete: bool = False
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,9 +127,9 @@ def marks_hold(facts: Facts) -> Iterator[str]:
     last = store.ledger.read.last_id("opening:")
     if last and last != store.ledger.opening_id:
         yield f"the opening ends with journal {last}, it is noted to end with {store.ledger.opening_id}"
-    if facts.truth is None:
-        return  # the clock may be that of the books
-    now = store.clock.now()
+    if facts.truth is None or facts.truth.at is None:
+        return  # our own clock may be wrong, or that of the books
+    now = facts.truth.at
     for source in SOURCES:
         cursor = read_until(store, source)
         if cursor is not None and cursor > now + _AHEAD:

@@ -22,7 +22,7 @@ from fundarb.core.states import PositionState
 from fundarb.engine.clips import Progress
 from fundarb.engine.desk import ONE_READ, Desk
 from fundarb.engine.explain import NOTHING
-from fundarb.engine.given import denied
+from fundarb.engine.given import denied, stubborn
 from fundarb.engine.hedge import Hedger
 from fundarb.engine.lifecycle import settle
 from fundarb.engine.repair import Repairer
@@ -100,16 +100,9 @@ class Between:
         Coins that it has denied then may be gone or locked: contracts of one clip are bought back for them,
         and no more.
         """
-        sizes = self.seen(position)
+        sizes = self.seen(position) or self._unseen(position, progress)
         if sizes is None:
-            orders = self._desk.store.intents.of_position(position.position_id)
-            gone = denied(orders, Leg.SPOT)
-            long = Book(position.spot_owned, position.contracts).delta(position.multiplier) > ZERO
-            if gone and long and position.state is PositionState.EXPOSED:
-                text = f"{position.base} cannot be sold, and nobody can see why: the wallet cannot be read"
-                progress.reasons.append(Reason("coins_unseen", text))
-                return None
-            sizes = as_booked(position, coins=not gone)
+            return None
         if not sizes.notes(position):
             return sizes
         try:
@@ -118,6 +111,26 @@ class Between:
         except Unavailable as error:
             met(self._desk, error)
             return sizes
+
+    def _unseen(self, position: PositionRecord, progress: Progress) -> Sizes | None:
+        """What is gone by where not all of it can be read: the wallet alone, else our book, as far as the
+        venue has not denied it; None, with the reason, where that has been tried.
+        """
+        try:
+            with self._desk.hurried():
+                wallet = self._desk.exchange.wallet()
+                return as_booked(position, wallet=wallet, tolerance=self._desk.rules.tolerance)
+        except Unavailable as error:
+            met(self._desk, error)
+        orders = self._desk.store.intents.of_position(position.position_id)
+        if not denied(orders, Leg.SPOT):
+            return as_booked(position)
+        long = Book(position.spot_owned, position.contracts).delta(position.multiplier) > ZERO
+        if stubborn(orders) is Leg.SPOT or (long and position.state is PositionState.EXPOSED):
+            text = f"{position.base} cannot be sold, and nobody can see why: the wallet cannot be read"
+            progress.reasons.append(Reason("coins_unseen", text))
+            return None
+        return replace(as_booked(position), owned=ZERO, free=ZERO)
 
     def seen(self, position: PositionRecord) -> Sizes | None:
         """What the venue holds of it now, read in a hurry; None if it cannot be read soon."""
@@ -163,7 +176,9 @@ class Between:
 
     def sizes(self, position: PositionRecord) -> Sizes:
         """What the venue holds of a position now; ``Unavailable`` if it cannot be read."""
-        return sizes_of(position, self._desk.exchange, tolerance=self._desk.rules.tolerance)
+        found = sizes_of(position, self._desk.exchange, tolerance=self._desk.rules.tolerance)
+        self._hedger.saw(position, gone=found.gone(position).spot_owned)
+        return found
 
     # ------------------------------------------------------------------------------------------- growing
 

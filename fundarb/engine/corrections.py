@@ -74,7 +74,7 @@ class Sight:
 class Corrector:
     """Sends single corrections of one desk."""
 
-    def __init__(self, desk: Desk, fees: FeeBook, *, catch_up: Callable[[], None]) -> None:
+    def __init__(self, desk: Desk, fees: FeeBook, *, catch_up: Callable[[], object]) -> None:
         """Send through one desk; ``catch_up`` books what the venue did meanwhile."""
         self._desk = desk
         self._catch_up = catch_up
@@ -192,6 +192,7 @@ class Corrector:
         """
         seen = self._seen(position, order.leg)
         if seen is None:
+            self._tied.discard(position.position_id)
             return self._blindly(position, order, frame=frame)
         gone, free = seen
         self._note(position, order, gone=gone, free=free)
@@ -233,10 +234,14 @@ class Corrector:
         """Keep what was seen of a leg that is to be reduced, for a moment when it cannot be read."""
         self._tied.discard(position.position_id)
         if order.leg is Leg.SPOT:
-            at, rest = self._desk.clock.monotonic(), self._without_ours(position)
-            self._coins[position.position_id] = _Gone(gone, rest, at)
+            self.saw(position, gone=gone)
             if free < order.quantity - gone:
                 self._tied.add(position.position_id)
+
+    def saw(self, position: PositionRecord, *, gone: Decimal) -> None:
+        """Keep how many coins of a position the wallet has just not shown, as ``_note`` does."""
+        at, rest = self._desk.clock.monotonic(), self._without_ours(position)
+        self._coins[position.position_id] = _Gone(gone, rest, at)
 
     def _without_ours(self, position: PositionRecord) -> Decimal:
         """What others have made of a position's coins: less than before where something of it was booked."""

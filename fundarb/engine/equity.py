@@ -36,9 +36,10 @@ class EquityPoint:
 
     ``venue_equity`` is the venue's own figure (USD, its own index prices) for comparison; ``unpriced`` names
     what has no price of within a day: coins of the pool at the last one, or at book value if there never was
-    one, ours without a gain. ``unknown`` are the positions
-    of ours whose result cannot be told for that reason; a point with one is provisional as well. ``prices``
-    are those of coins that belong to no position.
+    one, ours without a gain. ``unknown`` are the positions of ours whose result cannot be told for that
+    reason; a point with one is provisional as well. ``prices`` are those of coins that belong to no
+    position. ``others`` is what single coins and contracts of no position would lose in sum (≤ 0), and what
+    they would gain; None in a point that does not say.
     """
 
     at: datetime
@@ -53,6 +54,7 @@ class EquityPoint:
     unpriced: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     prices: Mapping[str, Decimal] = field(default_factory=dict)
+    others: tuple[Decimal, Decimal] | None = None
 
     @property
     def positions_unrealised(self) -> Decimal:
@@ -68,6 +70,11 @@ class EquityPoint:
     def others_unrealised(self) -> Decimal:
         """The unrealised result of coins and contracts that belong to no position of ours."""
         return self.unrealised - self.positions_unrealised
+
+    @property
+    def others_range(self) -> tuple[Decimal, Decimal]:
+        """The least and the most that can be realised of it without a change of prices."""
+        return self.others or (min(self.others_unrealised, ZERO), max(self.others_unrealised, ZERO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,26 @@ def value(
         unpriced=tuple(sorted({*unpriced, *(key.asset for key in unmarked)})),
         unknown=unknown,
         prices={key.asset: known[key.asset] for key in holdings if key.owner == POOL and key.asset in known},
+        others=_others(holdings, known, perps=perps, marks=prices.marks),
+    )
+
+
+def _others(
+    holdings: Mapping[HoldingKey, Holding],
+    known: Mapping[str, Decimal],
+    *,
+    perps: _Perps,
+    marks: Mapping[str, Decimal],
+) -> tuple[Decimal, Decimal]:
+    """What coins and contracts of no position would lose in sum, and what they would gain."""
+    parts = dict(perps.gains)
+    for key, holding in holdings.items():
+        if key.owner == POOL and key.asset in known:
+            parts[key.asset] = parts.get(key.asset, ZERO) + holding.unrealised(known[key.asset])
+        elif key.asset in parts and key.asset in marks:
+            parts[key.asset] -= holding.unrealised(marks[key.asset])
+    return sum((min(one, ZERO) for one in parts.values()), ZERO), sum(
+        (max(one, ZERO) for one in parts.values()), ZERO
     )
 
 
@@ -209,12 +236,13 @@ def unrealised_by_position(
 @dataclass(frozen=True, slots=True)
 class _Perps:
     """The unrealised result of all perps: as the venue's positions stand, and as the ledger's do; and by
-    symbol how much more the venue's is where the sizes differ.
+    symbol the ledger's, and how much more the venue's is where the sizes differ.
     """
 
     venue: Decimal
     ledger: Decimal
     off: Mapping[str, Decimal]
+    gains: Mapping[str, Decimal]
 
 
 def _perps(
@@ -236,18 +264,18 @@ def _perps(
             ours[key.asset] = Holding(known.quantity + holding.quantity, known.cost + holding.cost)
             beside[key.asset] = store.ledger.read.strangers_beside(key.owner, key.asset)
     there = {report.symbol: (report.size, report.unrealised_pnl) for report in reports}
-    ledger, off = ZERO, {}
+    gains, off = {}, {}
     for symbol in sorted({*there, *ours}):
         size, told = there.get(symbol, (ZERO, ZERO))
         held, theirs = ours.get(symbol), beside.get(symbol)
         if held is None or (theirs is not None and size == held.quantity + theirs):
-            ledger += told
+            gains[symbol] = told
             continue
-        gain = held.unrealised(prices.marks[symbol])
-        ledger += gain
+        gains[symbol] = gain = held.unrealised(prices.marks[symbol])
         if size != held.quantity:
             off[symbol] = told - gain
-    return _Perps(ledger + sum(off.values(), ZERO), ledger, off)
+    ledger = sum(gains.values(), ZERO)
+    return _Perps(ledger + sum(off.values(), ZERO), ledger, off, gains)
 
 
 def book_value(sums: Iterable[Sum]) -> Decimal:

@@ -56,6 +56,8 @@ def keep(store: Store, point: EquityPoint) -> None:
         "venue_equity": None if point.venue_equity is None else plain(point.venue_equity),
         "unpriced": list(point.unpriced),
     }
+    if point.others is not None:
+        payload["others"] = [plain(amount) for amount in point.others]
     if point.unknown:
         payload["unknown"] = sorted(point.unknown)
     if not point.tied:
@@ -104,7 +106,13 @@ def restored(snapshot: Snapshot) -> EquityPoint | None:
             venue_equity=None if venue is None else dec(venue),
             unpriced=tuple(payload["unpriced"]),
             unknown=frozenset(payload.get("unknown", ())),
+            others=_others(payload.get("others")),
         )
+
+
+def _others(kept: list[str] | None) -> tuple[Decimal, Decimal] | None:
+    """What a point says of coins and contracts of no position; None in one that says nothing."""
+    return None if kept is None else (dec(kept[0]), dec(kept[1]))
 
 
 def points(

@@ -40,9 +40,9 @@ _NO_TIME = timedelta()
 _FIRST_PAUSE = timedelta(milliseconds=100)
 """After a refusal for the moment; doubled each time."""
 
-_LOOKS = 4
+_LOOKS = timedelta(seconds=3)
 _GLANCE = timedelta(seconds=1)
-"""So often, and so far apart, what the venue says is not there is looked for in its lists."""
+"""So long, and so far apart, what the venue says is not there is looked for in its lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +135,18 @@ class Hedger:
         is booked before a person is called, and the book as it is then brought together.
         """
         before, in_vain = Book(position.spot_owned, position.contracts), self._denied(position)
-        for look in range(_LOOKS if in_vain else 1):
-            if look:
-                self._desk.clock.sleep(_GLANCE)
-            self._resolver.catch_up()
-            position = settle(self._desk, position.position_id)
-            if before != Book(position.spot_owned, position.contracts):
+        desk, patience = self._desk, _NO_TIME if in_vain else self._desk.rules.t_hedge
+        over = desk.clock.monotonic() + (_LOOKS if in_vain else _NO_TIME)
+        while True:
+            with desk.hurried(patience):
+                read = self._resolver.catch_up()
+            position = settle(desk, position.position_id)
+            changed = before != Book(position.spot_owned, position.contracts)
+            if changed or desk.stop.requested or desk.clock.monotonic() + _GLANCE > over:
                 break
-        same = before == Book(position.spot_owned, position.contracts)
-        if (same and not in_vain) or not self._out(position):
+            desk.clock.sleep(_GLANCE)
+        again = changed or (in_vain and read and not desk.stop.requested)
+        if not again or not self._out(position):
             return position, False
         grow = grow and position.goal.growing
         deadline = self._desk.clock.monotonic() + self._desk.rules.t_hedge
@@ -163,12 +166,15 @@ class Hedger:
         return given_by_a_clip(position, orders, unit=unit)
 
     def _denied(self, position: PositionRecord) -> bool:
-        """Whether the venue has just said that what is to be reduced is not there, and no order of somebody's
-        holds it.
+        """Whether the venue has just said that what is to be reduced is not there, and these are no coins
+        that somebody's order holds.
         """
+        coins = Book(position.spot_owned, position.contracts).delta(position.multiplier) > ZERO
+        if coins and self._corrector.found_tied(position):
+            return False
         since = self._desk.clock.now() - MISS_SPAN
         orders = self._desk.store.intents.of_position(position.position_id)
-        return denied_in_spite(position, orders, since=since) and not self._corrector.found_tied(position)
+        return denied_in_spite(position, orders, since=since)
 
     def _matched_there(self, position: PositionRecord) -> bool:
         """Whether only our book does not match: the venue holds less than it says, no row tells why yet, and
@@ -193,6 +199,10 @@ class Hedger:
         """Whether the venue took an order from number ``first`` on: what it refused gave nothing back."""
         rows = self._desk.store.intents.of_position(position.position_id)
         return any(row.seq >= first and row.state is not IntentState.REFUSED for row in rows)
+
+    def saw(self, position: PositionRecord, *, gone: Decimal) -> None:
+        """The wallet has just not shown so many coins of a position."""
+        self._corrector.saw(position, gone=gone)
 
     def resolved(self, intent: IntentRecord) -> IntentRecord:
         """What became of an order in doubt; still UNCERTAIN means that the other leg has been covered."""

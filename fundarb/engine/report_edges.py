@@ -227,8 +227,9 @@ class _Moved(NamedTuple):
 
 
 def _moved(point: EquityPoint, *, cut: datetime | None, moves: _Moves, closings: Closings) -> _Moved:
-    """That change, by owner: a trade changes no equity, so what is realised is no longer unrealised, whatever
-    its size or sign. What is booked anew of facts that the point had seen changes none either: what the
+    """That change, by owner: a trade changes no equity, so what is realised of a position is no longer
+    unrealised, whatever its size or sign; of the account no more than what it had could bring, as more was
+    made since. What is booked anew of facts that the point had seen changes no equity either: what the
     positions' side of it leaves is the account's, for there the point had it.
     """
     shifts = {
@@ -241,7 +242,9 @@ def _moved(point: EquityPoint, *, cut: datetime | None, moves: _Moves, closings:
             shifts[name] = -amount
     ours = (name for name in moves.anew if name in shifts)
     taken = sum((shifts[name] - moves.of(name) + moves.anew[name] for name in ours), ZERO)
-    return _Moved(shifts, moves.of(None) - moves.anew.get(None, ZERO) + moves.value - taken)
+    gained, (least, most) = moves.anew.get(None, ZERO) - moves.more.get(None, ZERO), point.others_range
+    account = -moves.less.get(None, ZERO) - min(max(gained, least), most)
+    return _Moved(shifts, account + moves.value - taken)
 
 
 def _add(sums: _Owned, owner: str | None, *, value: Decimal) -> None:

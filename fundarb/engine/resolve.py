@@ -89,15 +89,18 @@ class Resolver:
         """
         return self._until(self._desk.store.intents.open(), patience=patience)
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> bool:
         """Book whatever the venue did to the account meanwhile, if it can be read now: contracts and coins
-        that it took, and from a position that is being closed whole what a hand took, too.
+        that it took, and from a position that is being closed whole what a hand took, too. Whether it could
+        be read.
         """
         try:
             self._collector.collect()
             self._repairer.book_known(self._repairer.explain_now(), policy=None)
         except Unavailable as error:
             met(self._desk, error)
+            return False
+        return True
 
     def _until(self, intents: tuple[IntentRecord, ...], *, patience: timedelta) -> tuple[IntentRecord, ...]:
         """Rounds of look-ups until all is known or patience is over; a venue that answers nothing at all is

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from fundarb.core.account import Wallet
 from fundarb.core.money import ZERO, plain
 from fundarb.core.orders import Leg
 from fundarb.core.position import Book
@@ -77,7 +78,13 @@ def sizes_of(position: PositionRecord, exchange: Trading, *, tolerance: Decimal)
     )
 
 
-def as_booked(position: PositionRecord, *, coins: bool = True) -> Sizes:
-    """What our book says is there, where the venue cannot be read; no ``coins`` where it has denied them."""
-    owned = position.spot_owned if coins else ZERO
-    return Sizes(short=position.contracts, owned=owned, free=owned)
+def as_booked(position: PositionRecord, *, wallet: Wallet | None = None, tolerance: Decimal = ZERO) -> Sizes:
+    """What our book says is there, where the venue cannot be read; of the coins what a ``wallet`` says."""
+    if wallet is None:
+        return Sizes(short=position.contracts, owned=position.spot_owned, free=position.spot_owned)
+    return Sizes(
+        short=position.contracts,
+        owned=max(wallet.owned(position.base), ZERO),
+        free=wallet.free(position.base),
+        tolerance=tolerance,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -91,8 +92,14 @@ def test_what_was_read_of_a_time_to_come(world: World) -> None:
     ahead = world.clock.now() + timedelta(days=1)
     world.writer.store.meta.set("collect.linear", ahead.isoformat())
     assert said(world) == ""
-    there = VenueTruth(wallet=world.exchange.wallet(), positions=world.exchange.positions(), orders=())
+    there = VenueTruth(
+        wallet=world.exchange.wallet(),
+        positions=world.exchange.positions(),
+        orders=(),
+        at=world.exchange.stamp(),
+    )
     assert "linear is noted as read until" in said(world, there)
+    assert said(world, replace(there, at=ahead)) == "", "our own clock may be late"
 
 
 @pytest.mark.parametrize("answer", ["adopt", "unwind"])

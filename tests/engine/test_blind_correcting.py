@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Never
 
@@ -20,7 +22,7 @@ from fundarb.errors import Unavailable
 from fundarb.venue.rows import OrderSpec
 from tests.engine.test_taken_while_closing import RULES, Thin
 from tests.engine.test_taken_while_correcting import naked_after
-from tests.engine.test_trade import opened
+from tests.engine.test_trade import closed, opened
 from tests.engine.world import SECOND, World, make_world
 
 D = Decimal
@@ -102,6 +104,19 @@ def test_coins_that_were_booked_as_gone_are_not_left_out_again(tmp_path: Path, p
         assert world.short == D("0.05")
 
 
+def shorts_after(world: World) -> list[Decimal]:
+    """The short now, and after each order."""
+    create, shorts = world.exchange.create, [world.short]
+
+    def watched(*args: object, **named: object) -> object:
+        answer = create(*args, **named)  # type: ignore[arg-type]
+        shorts.append(world.short)
+        return answer
+
+    world.exchange.create = watched  # type: ignore[method-assign,assignment]
+    return shorts
+
+
 def repaid(world: World) -> None:
     """Half of the coins went by force."""
     world.venue.world.auto_repay("BTC", D("0.5"))
@@ -128,16 +143,9 @@ def test_an_emergency_that_sees_no_coins_buys_back_one_clip_of_contracts(
     with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=first), rules=RULES)) as world:
         exchange = held(world).exchange
         act(world)
-        wallet, transactions, create = exchange.wallet, exchange.transactions, exchange.create
+        wallet, transactions = exchange.wallet, exchange.transactions
         exchange.wallet, exchange.transactions = unreadable, unreadable  # type: ignore[method-assign]
-        shorts = [world.short]
-
-        def watched(*args: object, **named: object) -> object:
-            answer = create(*args, **named)  # type: ignore[arg-type]
-            shorts.append(world.short)
-            return answer
-
-        exchange.create = watched  # type: ignore[method-assign,assignment]
+        shorts = shorts_after(world)
         for _ in range(3):
             world.writer.trader.close("BTC", emergency=True)
         (position,) = world.writer.store.positions.active()
@@ -151,3 +159,47 @@ def test_an_emergency_that_sees_no_coins_buys_back_one_clip_of_contracts(
         (position,) = world.writer.store.positions.active()
         assert position.state is PositionState.HEDGED
         assert abs(world.coins() - world.short) < D("0.0011")
+
+
+@pytest.mark.parametrize("first", LEGS)
+def test_an_emergency_asks_the_wallet_alone_where_the_positions_cannot_be_read(
+    tmp_path: Path, first: Category
+) -> None:
+    """Coins are locked, which the wallet shows: nothing is traded to and fro however often it is asked."""
+    with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=first), rules=RULES)) as world:
+        exchange = held(world).exchange
+        locked(world)
+        naked, positions = naked_after(world, lambda _: int), exchange.positions
+        exchange.positions = unreadable  # type: ignore[method-assign]
+        for _ in range(3):
+            world.writer.trader.close("BTC", emergency=True)
+        exchange.positions = positions  # type: ignore[method-assign]
+        assert world.short == D("0.2")
+        assert max(naked, default=D(0)) < D("0.0001")
+
+
+def test_a_lock_of_long_ago_explains_nothing(tmp_path: Path) -> None:
+    """Coins were locked once, and the clip taken back; an hour later the venue takes them between two orders
+    and nobody can look: no contracts are sold for them.
+    """
+    with closing(make_world(tmp_path / "a.sqlite3", feed=Thin(thin=Category.LINEAR), rules=RULES)) as world:
+        exchange = held(world).exchange
+        naked_after(world, lambda _: partial(locked, world))
+        closed(world)
+        world.venue.cancel_all(Category.SPOT)
+        assert world.short == D("0.2")
+        world.clock.sleep(timedelta(hours=1))
+        world.writer.reconciler.run()
+        wallet, transactions = exchange.wallet, exchange.transactions
+
+        def gone() -> None:
+            repaid(world)
+            repaid(world)
+            exchange.wallet, exchange.transactions = unreadable, unreadable  # type: ignore[method-assign]
+
+        naked_after(world, lambda one: gone if one.category is Category.LINEAR else None)
+        shorts = shorts_after(world)
+        for _ in range(3):
+            world.writer.trader.close("BTC", emergency=True)
+        exchange.wallet, exchange.transactions = wallet, transactions  # type: ignore[method-assign]
+        assert shorts == sorted(shorts, reverse=True)

@@ -151,3 +151,42 @@ def test_a_sale_is_no_gain_whatever_else_is_held(world: World, fraction: Decimal
     assert sold.fees is not None
     assert sold.fees > 0
     assert found.tie_out.equity_end == before - sold.fees
+
+
+@pytest.mark.parametrize("category", [Category.LINEAR, Category.SPOT])
+def test_what_came_and_went_between_two_points_is_of_its_own_day(world: World, category: Category) -> None:
+    """Of the account's own, opened or paid in after a day's last point and gone before midnight: what it lost
+    is that day's result, the daily limit counts it then, and nothing of it is unrealised.
+    """
+    world.feed.prices["MNTUSDT"] = D("0.8")
+    to(world, 5, 20)
+    snapshot(world)
+    before = equity(world)
+    to(world, 5, 21)
+    spot = category is Category.SPOT
+    symbol, quantity = ("PEPEUSDT", D(50_000)) if spot else ("1000PEPEUSDT", D(50))
+    limit = "maxMarketOrderQty" if spot else "maxMktOrderQty"
+    world.venue.world.filters(category, symbol, fields={limit: "1000000"})
+    if spot:
+        world.venue.world.transfer("PEPE", quantity)
+    else:
+        world.venue.world.manual_order(category, symbol, side=Side.BUY, quantity=quantity)
+    collect(world)
+    world.feed.prices |= {"PEPEUSDT": D("0.008"), "1000PEPEUSDT": D(8)}
+    to(world, 5, 22)
+    world.venue.world.manual_order(category, symbol, side=Side.SELL, quantity=quantity)
+    to(world, 5, 23)
+    lost = equity(world) - before
+    today = daybook.today(world.writer.store)
+    assert today is not None
+    to(world, 6, 9)
+    snapshot(world)
+    assert today.profit == pytest.approx(reporter(world).pnl(ReportQuery(by=By.DAY)).rows[0].net)
+    found = reporter(world).pnl(ReportQuery(until=datetime(2026, 1, 6, tzinfo=UTC)))
+    require_same_facts(found)
+    assert found.tie_out.equity_end is not None
+    assert abs(found.tie_out.equity_end - before - lost) < D("1e-6")
+    (own,) = (row for row in found.rows if row.key == ACCOUNT_ROW)
+    assert own.realised is not None
+    assert own.realised < -90
+    require_days_alone(world)
