@@ -220,8 +220,8 @@ class Episode:
     def _told_of(self, door: Door) -> bool:
         """Whether an alert stands, or stood until the door opened again, since it fell shut."""
         store = self.life.store
-        if was_told(store, door.alert, subject=GLOBAL_SCOPE) or door.until is None:
-            return was_told(store, door.alert, subject=GLOBAL_SCOPE)
+        if door.told or door.until is None or was_told(store, door.alert, subject=GLOBAL_SCOPE):
+            return door.told or was_told(store, door.alert, subject=GLOBAL_SCOPE)
         rows = store.events.after(0, 100_000, kind="alert_raised", since=door.until - door.lasts)
         return any(json.loads(row.payload)["code"] == door.alert for row in rows)
 

@@ -21,8 +21,10 @@ from fundarb.clock import Clock
 from fundarb.core.account import PositionReport, Transaction, Wallet
 from fundarb.core.market import Book, Category, MarketSnapshot
 from fundarb.core.orders import Execution, OrderReport, OrderRequest, Outcome, WriteAnswer
+from fundarb.core.records import GLOBAL_SCOPE
 from fundarb.core.states import IntentState
 from fundarb.crash import Point, reached
+from fundarb.engine.alerts import was_told
 from fundarb.errors import BadAnswer, NotSent, Unavailable
 from fundarb.exchange.inprocess import Loss
 from fundarb.exchange.local import LocalExchange
@@ -69,7 +71,7 @@ class Trouble:
 class Door:
     """The venue lets nobody in for a while: HTTP 403 to everything (``code`` None), or that code to whatever
     is signed. It falls shut after so many more calls; ``until`` is set then, and ``met`` by whoever stands
-    before it.
+    before it; ``told`` if an alert of it stood already.
     """
 
     code: int | None
@@ -77,6 +79,7 @@ class Door:
     lasts: timedelta
     until: datetime | None = None
     met: bool = False
+    told: bool = False
 
     @property
     def alert(self) -> str:
@@ -276,6 +279,7 @@ class TroubledExchange(LocalExchange):
         self._keep()
         door = self.trouble.door
         if door is not None and door.shut(self.venue.now) and (signed or door.code is None):
+            door.told = door.told or was_told(self.store, door.alert, subject=GLOBAL_SCOPE)
             raise door.refusal()
         if self._nth():
             raise Unavailable(f"{call}: call {self.calls} fails")
