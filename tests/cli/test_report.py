@@ -271,6 +271,7 @@ def test_a_tax_report_with_an_unknown_gain_in_each_form(say: Say) -> None:
     assert None not in values
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium, which .ci/run installs")
 @pytest.mark.usefixtures("unknown")
 def test_an_unknown_gain_in_a_browser(say: Say, tmp_path: Path) -> None:

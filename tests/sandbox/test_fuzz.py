@@ -1,5 +1,7 @@
 """Mutated requests on every end point, with time, the world and faults between them."""
 
+import pytest
+
 from fundarb.sandbox.world import VERBS
 from tests.sandbox.fuzzing import PLAUSIBLE, Fuzzer, check_identities
 
@@ -11,6 +13,7 @@ def test_every_verb_of_the_world_is_tried() -> None:
     assert PLAUSIBLE.keys() == VERBS.keys()
 
 
+@pytest.mark.proof
 def test_mutated_requests_neither_crash_nor_corrupt() -> None:
     """Each gets an envelope or a page of the exchange's own, many are done and many refused in many ways, and
     afterwards log, fills, orders, positions and wallets still tie.
