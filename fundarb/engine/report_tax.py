@@ -108,6 +108,8 @@ def tax(store: Store, query: ReportQuery, *, method: LotMethod) -> TaxReport:
             for item in store.ledger.unvalued.all()
             if item.account is not Account.EXTERNAL or _came(item, entries)
         )
+    if store.ledger.opened_at is None:
+        return replace(found, coverage=Coverage.MISSING)  # nothing is known of an account without books
     return replace(found, coverage=Coverage.PARTIAL) if guessed else found
 
 

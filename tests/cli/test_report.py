@@ -171,6 +171,7 @@ def test_nothing_is_valued_where_nothing_was_kept(shell: Shell) -> None:
     total = shell.json("report")["data"]["total"]
     figures = [total[name] for name in ("net", "funding", "fees", "interest", "gross")]
     assert (figures, total["coverage"]) == ([None] * 5, "missing")
+    assert shell.json("report", "tax")["data"]["coverage"] == "missing"
     for kind in KINDS:
         (said,) = shell.json("report", kind)["warnings"]
         assert "nothing has been traded here yet" in said["message"], kind
